@@ -1,0 +1,67 @@
+use crate::error::all_finite;
+use crate::{Error, Network, Result};
+
+/// Rows of inputs and targets that every run trains on, one full batch an epoch.
+#[derive(Debug, Clone, Copy)]
+pub struct Data<'a> {
+    x: &'a [f64],
+    y: &'a [f64],
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl<'a> Data<'a> {
+    /// Inputs `x` of shape (rows, inputs) and targets `y` of shape (rows, outputs),
+    /// both row by row.
+    ///
+    /// # Errors
+    /// No rows, sizes that do not fit the network, NaN or infinite values.
+    pub fn new(network: &Network, x: &'a [f64], y: &'a [f64]) -> Result<Self> {
+        let (inputs, outputs) = (network.inputs(), network.outputs());
+        let rows = rows_of(network, x)?;
+        if y.len() != rows * outputs {
+            return Err(Error::Shape {
+                name: "y",
+                found: format!("{} values", y.len()),
+                allowed: format!("{rows} rows × {outputs} outputs, as many rows as x"),
+                fix: "give one target per row of x and output of the network",
+            });
+        }
+        all_finite("y", y, outputs)?;
+        Ok(Self {
+            x,
+            y,
+            rows,
+            inputs,
+            outputs,
+        })
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&'a [f64], &'a [f64])> {
+        self.x
+            .chunks_exact(self.inputs)
+            .zip(self.y.chunks_exact(self.outputs))
+    }
+}
+
+/// How many rows `x` holds, after checking them.
+pub(crate) fn rows_of(network: &Network, x: &[f64]) -> Result<usize> {
+    let inputs = network.inputs();
+    if x.is_empty() || x.len() % inputs != 0 {
+        return Err(Error::Shape {
+            name: "x",
+            found: format!("{} values", x.len()),
+            allowed: format!("one or more rows × {inputs} inputs"),
+            fix: "give at least one row, with one value per input of the network",
+        });
+    }
+    all_finite("x", x, inputs)?;
+    Ok(x.len() / inputs)
+}

@@ -1,0 +1,57 @@
+/// What any function of this crate returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can go wrong: the bad value, then what is allowed, then the fix.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// A number that cannot be computed with.
+    #[error("{name} is {value}; allowed: {allowed}; {fix}")]
+    Value {
+        /// Which argument, with its position in an array.
+        name: String,
+        /// The value as the caller gave it.
+        value: String,
+        /// What would have been accepted.
+        allowed: &'static str,
+        /// What to do about it.
+        fix: &'static str,
+    },
+    /// Arrays whose sizes do not fit together.
+    #[error("{name} has {found}; allowed: {allowed}; {fix}")]
+    Shape {
+        /// Which argument.
+        name: &'static str,
+        /// The size that was found.
+        found: String,
+        /// The size that fits.
+        allowed: String,
+        /// What to do about it.
+        fix: &'static str,
+    },
+    /// The results would not fit in memory.
+    #[error(
+        "the results need {:.1} GiB, more than this machine can give; \
+         allowed: what fits in memory; train in chunks or record less",
+        *bytes as f64 / f64::from(1 << 30)
+    )]
+    OutOfMemory {
+        /// Bytes of the array that could not be had.
+        bytes: u128,
+    },
+    /// [`crate::Progress::cancel`] was set.
+    #[error("training was cancelled")]
+    Cancelled,
+}
+
+/// The first value that is NaN or infinite, named by its position.
+pub(crate) fn all_finite(name: &str, values: &[f64], columns: usize) -> Result<()> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(index) => Err(Error::Value {
+            name: format!("{name}[{}, {}]", index / columns, index % columns),
+            value: values[index].to_string(),
+            allowed: "finite numbers",
+            fix: "remove or replace it",
+        }),
+    }
+}

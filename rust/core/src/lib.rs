@@ -1,0 +1,31 @@
+//! Forward pass, backward pass and update for very many small networks at once.
+//!
+//! Every array has a leading *run* axis: a run is one network with its own starting
+//! weights and learning rate, trained on data that all runs share. [`train`] takes
+//! them all in one call, [`gradients`] and [`predict`] do one pass.
+//!
+//! The smallest case is the network of the guide, ŷ = w2·ReLU(w1·x) with
+//! L = ½(y − ŷ)²: `Network::new(&[1, 1, 1], Activation::Relu)`. Its weights and
+//! gradients are those of the guide's plain arithmetic, bit for bit, whatever the
+//! number of threads or the width of the vector registers: no fused multiply-add, no
+//! reordering, sums in the order of the data.
+#![forbid(unsafe_code)]
+
+mod activation;
+mod data;
+mod error;
+mod kernel;
+mod network;
+mod outcome;
+mod parallel;
+mod pass;
+mod train;
+
+pub use activation::Activation;
+pub use data::Data;
+pub use error::{Error, Result};
+pub use network::Network;
+pub use outcome::Outcome;
+pub use parallel::{instruction_set, threads};
+pub use pass::{gradients, predict, Gradients};
+pub use train::{train, Progress, Record, Settings, Start, Training};

@@ -1,0 +1,153 @@
+use std::ops::Range;
+
+use crate::{Activation, Error, Result};
+
+/// The shape of a network: fully connected layers without bias.
+///
+/// Parameters of one run are one flat vector: layer after layer, each layer's matrix
+/// row by row, one row per neuron of the layer. For the guide's network `[w1, w2]`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Network {
+    sizes: Vec<usize>,
+    activation: Activation,
+    layers: Vec<Layer>,
+}
+
+/// Where one layer's numbers lie: neurons are counted from the first input on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Layer {
+    pub inputs: Range<usize>,
+    pub outputs: Range<usize>,
+    pub weights: Range<usize>,
+    pub hidden: bool,
+}
+
+impl Network {
+    /// A network with the given numbers of neurons, from the inputs to the outputs.
+    ///
+    /// # Errors
+    /// Fewer than two sizes, a size of zero, or more parameters than can be counted.
+    pub fn new(sizes: &[usize], activation: Activation) -> Result<Self> {
+        let bad = |allowed, fix| {
+            Err(Error::Value {
+                name: "network sizes".into(),
+                value: format!("{sizes:?}"),
+                allowed,
+                fix,
+            })
+        };
+        if sizes.len() < 2 || sizes.contains(&0) {
+            return bad(
+                "two or more sizes, each at least 1",
+                "give inputs, hidden layers and outputs, such as 1, 1, 1",
+            );
+        }
+        let mut layers = Vec::with_capacity(sizes.len() - 1);
+        let (mut neurons, mut parameters) = (0_usize, 0_usize);
+        for (index, pair) in sizes.windows(2).enumerate() {
+            let count = pair[0].checked_mul(pair[1]);
+            let Some(end) = count.and_then(|count| parameters.checked_add(count)) else {
+                return bad("fewer than 2^64 parameters", "make the layers smaller");
+            };
+            let outputs = neurons + pair[0];
+            layers.push(Layer {
+                inputs: neurons..outputs,
+                outputs: outputs..outputs + pair[1],
+                weights: parameters..end,
+                hidden: index + 2 < sizes.len(),
+            });
+            neurons = outputs;
+            parameters = end;
+        }
+        Ok(Self {
+            sizes: sizes.to_vec(),
+            activation,
+            layers,
+        })
+    }
+
+    /// Numbers of neurons, from the inputs to the outputs.
+    #[must_use]
+    pub fn sizes(&self) -> &[usize] {
+        &self.sizes
+    }
+
+    /// The activation of the hidden layers.
+    #[must_use]
+    pub const fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// Number of inputs.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.sizes[0]
+    }
+
+    /// Number of outputs.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.sizes[self.sizes.len() - 1]
+    }
+
+    /// Number of parameters of one run.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        self.layers[self.layers.len() - 1].weights.end
+    }
+
+    /// The name of every parameter, in their order: `w1` for a layer with a single
+    /// weight, else `w1_<neuron>_<input>`, counted from 1.
+    #[must_use]
+    pub fn parameter_names(&self) -> Vec<String> {
+        let mut names = Vec::with_capacity(self.parameters());
+        for (index, layer) in self.layers.iter().enumerate() {
+            let number = index + 1;
+            if layer.weights.len() == 1 {
+                names.push(format!("w{number}"));
+                continue;
+            }
+            for output in 1..=layer.outputs.len() {
+                for input in 1..=layer.inputs.len() {
+                    names.push(format!("w{number}_{output}_{input}"));
+                }
+            }
+        }
+        names
+    }
+
+    pub(crate) fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    pub(crate) fn neurons(&self) -> usize {
+        self.sizes.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_named_in_the_order_of_the_flat_vector() {
+        let guide = Network::new(&[1, 1, 1], Activation::Relu).unwrap();
+        assert_eq!(guide.parameter_names(), ["w1", "w2"]);
+        let wide = Network::new(&[2, 2, 1], Activation::Relu).unwrap();
+        assert_eq!(
+            wide.parameter_names(),
+            ["w1_1_1", "w1_1_2", "w1_2_1", "w1_2_2", "w2_1_1", "w2_1_2"]
+        );
+        assert_eq!(wide.parameters(), 6);
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused() {
+        for sizes in [&[][..], &[1], &[1, 0, 1], &[usize::MAX, 2, 1]] {
+            let message = Network::new(sizes, Activation::Relu)
+                .unwrap_err()
+                .to_string();
+            assert!(message.contains(&format!("{sizes:?}")), "{message}");
+        }
+    }
+}

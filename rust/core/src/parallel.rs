@@ -1,0 +1,80 @@
+//! Where a call meets the machine: instruction set, threads, memory.
+
+use rayon::prelude::*;
+
+use crate::kernel::LANES;
+use crate::{Error, Result};
+
+/// Runs handed to a thread at a time: enough to hide the cost of handing over.
+const LARGEST_SHARE: usize = 256;
+
+/// The widest instruction set of this machine, which every call uses.
+#[must_use]
+pub fn instruction_set() -> String {
+    let name = format!("{:?}", pulp::Arch::new());
+    name.split(['(', ' '])
+        .next()
+        .unwrap_or_default()
+        .to_lowercase()
+}
+
+/// Threads that a call uses when not told how many.
+#[must_use]
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// How many runs to give to a thread at a time; whole blocks, save at the end.
+pub(crate) fn share(runs: usize, threads: Option<usize>) -> usize {
+    let threads = threads.unwrap_or_else(self::threads);
+    let fair = runs.div_ceil(4 * threads).next_multiple_of(LANES);
+    fair.clamp(LANES, LARGEST_SHARE)
+}
+
+/// Do `work` on every task with the given number of threads. The instruction set is
+/// chosen once per task, outside its loops.
+pub(crate) fn for_each<T: Send>(
+    tasks: Vec<T>,
+    threads: Option<usize>,
+    work: impl Fn(T) + Sync,
+) -> Result<()> {
+    let arch = pulp::Arch::new();
+    let run = || {
+        tasks.into_par_iter().for_each(|task| {
+            arch.dispatch(
+                #[inline(always)]
+                || work(task),
+            );
+        });
+    };
+    let Some(threads) = threads else {
+        run();
+        return Ok(());
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(|_| bad_threads(threads))?.install(run);
+    Ok(())
+}
+
+pub(crate) fn bad_threads(threads: usize) -> Error {
+    Error::Value {
+        name: "threads".into(),
+        value: threads.to_string(),
+        allowed: "1 to what the system can start",
+        fix: "ask for another number, or leave it out to use every core",
+    }
+}
+
+/// An array of `rows × columns` zeros, or an error instead of an abort. The pages are
+/// touched first by the threads that fill them.
+pub(crate) fn zeros(rows: usize, columns: usize) -> Result<Vec<f64>> {
+    let bytes = rows as u128 * columns as u128 * size_of::<f64>() as u128;
+    let out_of_memory = Error::OutOfMemory { bytes };
+    let Some(count) = rows.checked_mul(columns) else {
+        return Err(out_of_memory);
+    };
+    if Vec::<f64>::new().try_reserve_exact(count).is_err() {
+        return Err(out_of_memory);
+    }
+    Ok(vec![0.0; count])
+}

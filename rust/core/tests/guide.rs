@@ -1,0 +1,208 @@
+//! The numbers of the guide, and how runs end.
+#![allow(clippy::float_cmp, clippy::unreadable_literal)]
+
+use std::sync::atomic::Ordering;
+
+use backprop_core::{
+    gradients, predict, train, Activation, Data, Error, Network, Outcome, Progress, Record,
+    Settings, Start, Training,
+};
+
+fn guide() -> Network {
+    Network::new(&[1, 1, 1], Activation::Relu).unwrap()
+}
+
+fn run(weights: &[f64], learning_rate: &[f64], settings: Settings) -> Result<Training, Error> {
+    let network = guide();
+    let data = Data::new(&network, &[2.0], &[3.0]).unwrap();
+    let start = Start {
+        weights,
+        learning_rate,
+    };
+    train(&network, &data, &start, &settings, &Progress::default())
+}
+
+#[test]
+fn the_guide_s_twenty_epochs() {
+    let training = run(&[0.5, 1.0], &[0.1], Settings::default()).unwrap();
+    assert_eq!(training.loss[0], 2.0);
+    assert!((training.loss[1] - 0.3528).abs() < 1e-15);
+    assert_eq!(training.prediction[..2], [1.0, 2.16]);
+    assert_eq!(training.gradients[..2], [-4.0, -2.0]);
+    assert_eq!(training.weights, [1.1067121375451405, 1.3553659972747827]);
+    assert_eq!(training.prediction[19], 3.0000000000002136);
+    assert_eq!(training.loss[19], 2.2813955986604814e-26);
+    assert_eq!(training.outcome, [Outcome::Converged]);
+}
+
+#[test]
+fn one_pass_of_the_guide() {
+    let network = guide();
+    let data = Data::new(&network, &[2.0], &[3.0]).unwrap();
+    let pass = gradients(&network, &data, &[0.5, 1.0]).unwrap();
+    assert_eq!((pass.loss[0], pass.gradients), (2.0, vec![-4.0, -2.0]));
+    let predictions = predict(&network, &[2.0, -2.0], &[0.5, 1.0]).unwrap();
+    assert_eq!(predictions, [1.0, 0.0]);
+}
+
+#[test]
+fn a_dead_network_stays_where_it_is() {
+    let training = run(&[-0.5, 1.0], &[0.1], Settings::default()).unwrap();
+    assert_eq!(training.weights, [-0.5, 1.0]);
+    assert_eq!(training.outcome, [Outcome::Dead]);
+    assert!(training.gradients.iter().all(|gradient| *gradient == 0.0));
+}
+
+#[test]
+fn a_diverging_run_ends_and_its_neighbours_do_not() {
+    // In the first epoch of the second run the update overflows.
+    let weights = [0.5, 1.0, 1e100, 1e100, 0.5, 1.0];
+    let training = run(&weights, &[0.1; 3], Settings::default()).unwrap();
+    assert_eq!(
+        training.outcome,
+        [Outcome::Converged, Outcome::Diverged, Outcome::Converged]
+    );
+    assert_eq!(training.diverged_at[0], -1);
+    let epoch = usize::try_from(training.diverged_at[1]).unwrap();
+    assert!(training.weights.iter().all(|weight| weight.is_finite()));
+    assert!(training.loss[20 + epoch + 1..40]
+        .iter()
+        .all(|loss| loss.is_nan()));
+    assert_eq!(training.weights[..2], training.weights[4..]);
+    assert_eq!(
+        training.weights[..2],
+        [1.1067121375451405, 1.3553659972747827]
+    );
+}
+
+#[test]
+fn the_bound_ends_a_run() {
+    let settings = Settings {
+        divergence_bound: 1.0,
+        ..Settings::default()
+    };
+    let training = run(&[0.5, 1.0], &[0.1], settings).unwrap();
+    assert_eq!(training.diverged_at, [0]);
+    assert_eq!(training.weights, [0.5, 1.0]);
+}
+
+/// At x = 1, y = 1 and balanced weights u, a step maps u to u·(1 + η(1 − u²)): the cubic
+/// map of Chen et al., arXiv 2310.01687, whose slope at u = 1 is 1 − 2η. So the minimum
+/// attracts up to η = 1, and beyond it a cycle of period 2 does.
+#[test]
+fn beyond_the_edge_of_stability_the_loss_oscillates() {
+    let network = guide();
+    let data = Data::new(&network, &[1.0], &[1.0]).unwrap();
+    let settings = Settings {
+        epochs: 2000,
+        ..Settings::default()
+    };
+    let start = Start {
+        weights: &[0.9, 0.9, 0.9, 0.9],
+        learning_rate: &[0.95, 1.1],
+    };
+    let training = train(&network, &data, &start, &settings, &Progress::default()).unwrap();
+    assert_eq!(training.outcome, [Outcome::Converged, Outcome::Oscillating]);
+    assert_eq!(training.period, [0, 2]);
+}
+
+#[test]
+fn no_epochs_leave_the_start() {
+    let settings = Settings {
+        epochs: 0,
+        ..Settings::default()
+    };
+    let training = run(&[0.5, 1.0], &[0.1], settings).unwrap();
+    assert_eq!(training.weights, [0.5, 1.0]);
+    assert_eq!(training.outcome, [Outcome::Unresolved]);
+    assert!(training.loss.is_empty());
+}
+
+#[test]
+fn sixteen_threads_give_the_bits_of_one() {
+    let count = 1003_u32;
+    let weights: Vec<f64> = (0..2 * count).map(|i| f64::from(i).sin() * 2.0).collect();
+    let rates: Vec<f64> = (0..count).map(|i| 0.01 + f64::from(i) * 3e-4).collect();
+    let with = |threads| {
+        let settings = Settings {
+            threads,
+            record: Record {
+                weights: true,
+                ..Record::default()
+            },
+            ..Settings::default()
+        };
+        format!("{:?}", run(&weights, &rates, settings).unwrap())
+    };
+    assert_eq!(with(Some(1)), with(Some(16)));
+    assert_eq!(with(Some(1)), with(None));
+}
+
+#[test]
+fn bad_input_is_named() {
+    let network = guide();
+    let messages = [
+        Data::new(&network, &[], &[]).unwrap_err(),
+        Data::new(&network, &[2.0, f64::NAN], &[3.0, 3.0]).unwrap_err(),
+        Data::new(&network, &[2.0], &[3.0, 4.0]).unwrap_err(),
+        run(&[0.5, f64::INFINITY], &[0.1], Settings::default()).unwrap_err(),
+        run(&[0.5], &[0.1], Settings::default()).unwrap_err(),
+        run(&[0.5, 1.0], &[0.1, 0.1], Settings::default()).unwrap_err(),
+        run(&[0.5, 1.0], &[-0.1], Settings::default()).unwrap_err(),
+        run(&[0.5, 1.0], &[f64::NAN], Settings::default()).unwrap_err(),
+        run(
+            &[0.5, 1.0],
+            &[0.1],
+            Settings {
+                threads: Some(0),
+                ..Settings::default()
+            },
+        )
+        .unwrap_err(),
+        run(
+            &[0.5, 1.0],
+            &[0.1],
+            Settings {
+                epochs: usize::MAX,
+                ..Settings::default()
+            },
+        )
+        .unwrap_err(),
+    ];
+    let starts = [
+        "x has 0 values; allowed: one or more rows",
+        "x[1, 0] is NaN; allowed: finite",
+        "y has 2 values; allowed: 1 rows × 1 outputs",
+        "weights[0, 1] is inf; allowed: finite",
+        "weights has 1 values; allowed: 2 parameters",
+        "learning_rate has 2 values; allowed: 1, one",
+        "learning_rate[0] is -0.1; allowed: finite numbers above 0",
+        "learning_rate[0] is NaN; allowed",
+        "threads is 0; allowed: 1",
+        "the results need",
+    ];
+    for (error, start) in messages.iter().zip(starts) {
+        let message = error.to_string();
+        assert!(message.starts_with(start), "{message}");
+    }
+}
+
+#[test]
+fn progress_counts_epochs_and_can_cancel() {
+    let network = guide();
+    let data = Data::new(&network, &[2.0], &[3.0]).unwrap();
+    let start = Start {
+        weights: &[0.5, 1.0],
+        learning_rate: &[0.1],
+    };
+    let settings = Settings {
+        epochs: 150,
+        ..Settings::default()
+    };
+    let progress = Progress::default();
+    train(&network, &data, &start, &settings, &progress).unwrap();
+    assert_eq!(progress.epochs.load(Ordering::Relaxed), 150);
+    progress.cancel.store(true, Ordering::Relaxed);
+    let cancelled = train(&network, &data, &start, &settings, &progress);
+    assert_eq!(cancelled, Err(Error::Cancelled));
+}

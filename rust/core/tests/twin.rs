@@ -1,0 +1,114 @@
+//! Generated networks, data and starts: the same bits as the naive twin.
+mod naive;
+
+use backprop_core::{
+    gradients, predict, train, Activation, Data, Network, Outcome, Progress, Record, Settings,
+    Start,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+struct Case {
+    network: Network,
+    x: Vec<f64>,
+    y: Vec<f64>,
+    weights: Vec<f64>,
+    learning_rate: Vec<f64>,
+    epochs: usize,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let sizes = prop_oneof![Just(vec![1, 1, 1]), vec(1..5_usize, 2..5),];
+    let activation = prop_oneof![Just(Activation::Relu), Just(Activation::Identity)];
+    (sizes, activation, 1..5_usize, 0..20_usize, 0..12_usize).prop_flat_map(
+        |(sizes, activation, rows, runs, epochs)| {
+            let network = Network::new(&sizes, activation).unwrap();
+            let number = prop_oneof![9 => -3.0..3.0_f64, 1 => Just(0.0), 1 => Just(-0.0)];
+            (
+                vec(number.clone(), rows * network.inputs()),
+                vec(number.clone(), rows * network.outputs()),
+                vec(number, runs * network.parameters()),
+                vec(1e-3..2.0_f64, runs),
+            )
+                .prop_map(move |(x, y, weights, learning_rate)| Case {
+                    network: network.clone(),
+                    x,
+                    y,
+                    weights,
+                    learning_rate,
+                    epochs,
+                })
+        },
+    )
+}
+
+fn bits(values: &[f64]) -> Vec<u64> {
+    // Every NaN is the same NaN: its payload is the processor's business.
+    values
+        .iter()
+        .map(|v| if v.is_nan() { f64::NAN } else { *v }.to_bits())
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn training_is_the_naive_twin_s(case in cases(), threads in 1..4_usize) {
+        let Case { network, x, y, weights, learning_rate, epochs } = case;
+        let data = Data::new(&network, &x, &y).unwrap();
+        let settings = Settings {
+            epochs,
+            threads: Some(threads),
+            record: Record { weights: true, ..Record::default() },
+            ..Settings::default()
+        };
+        let start = Start { weights: &weights, learning_rate: &learning_rate };
+        let training = train(&network, &data, &start, &settings, &Progress::default()).unwrap();
+        let p = network.parameters();
+        for run in 0..learning_rate.len() {
+            let mut w = weights[run * p..][..p].to_vec();
+            for epoch in 0..epochs {
+                let at = run * epochs + epoch;
+                let expected = naive::pass(&network, &w, &x, &y);
+                prop_assert_eq!(bits(&training.weight_history[at * p..][..p]), bits(&w));
+                prop_assert_eq!(bits(&training.gradients[at * p..][..p]), bits(&expected.gradients));
+                prop_assert_eq!(
+                    bits(&[training.prediction[at]]), bits(&[expected.prediction])
+                );
+                prop_assert!((training.loss[at] - expected.loss).abs() <= 1e-14 * expected.loss
+                    || training.loss[at].to_bits() == expected.loss.to_bits());
+                let before = w.clone();
+                naive::update(&mut w, &expected.gradients, learning_rate[run]);
+                if !expected.loss.is_finite() || w.iter().any(|w| !w.is_finite()) {
+                    prop_assert_eq!(training.outcome[run], Outcome::Diverged);
+                    prop_assert_eq!(usize::try_from(training.diverged_at[run]), Ok(epoch));
+                    let later = &training.loss[at + 1..(run + 1) * epochs];
+                    prop_assert!(later.iter().all(|loss| loss.is_nan()));
+                    w = before;
+                    break;
+                }
+            }
+            prop_assert_eq!(bits(&training.weights[run * p..][..p]), bits(&w));
+        }
+    }
+
+    #[test]
+    fn one_pass_is_the_naive_twin_s(case in cases()) {
+        let Case { network, x, y, weights, learning_rate, .. } = case;
+        let data = Data::new(&network, &x, &y).unwrap();
+        let result = gradients(&network, &data, &weights).unwrap();
+        let predictions = predict(&network, &x, &weights).unwrap();
+        let p = network.parameters();
+        for run in 0..learning_rate.len() {
+            let w = &weights[run * p..][..p];
+            let expected = naive::pass(&network, w, &x, &y);
+            prop_assert_eq!(bits(&result.gradients[run * p..][..p]), bits(&expected.gradients));
+            let outputs: Vec<f64> = x
+                .chunks(network.inputs())
+                .flat_map(|x| naive::outputs(&network, w, x).pop().unwrap())
+                .collect();
+            let found = &predictions[run * outputs.len()..][..outputs.len()];
+            prop_assert_eq!(bits(found), bits(&outputs));
+        }
+    }
+}
