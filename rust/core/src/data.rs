@@ -54,7 +54,7 @@ impl<'a> Data<'a> {
 /// How many rows `x` holds, after checking them.
 pub(crate) fn rows_of(network: &Network, x: &[f64]) -> Result<usize> {
     let inputs = network.inputs();
-    if x.is_empty() || x.len() % inputs != 0 {
+    if x.is_empty() || !x.len().is_multiple_of(inputs) {
         return Err(Error::Shape {
             name: "x",
             found: format!("{} values", x.len()),

@@ -96,7 +96,7 @@ pub fn predict(network: &Network, x: &[f64], weights: &[f64]) -> Result<Vec<f64>
 /// How many runs the weights hold, after checking them.
 pub(crate) fn runs_of(network: &Network, weights: &[f64]) -> Result<usize> {
     let parameters = network.parameters();
-    if weights.len() % parameters != 0 {
+    if !weights.len().is_multiple_of(parameters) {
         return Err(Error::Shape {
             name: "weights",
             found: format!("{} values", weights.len()),

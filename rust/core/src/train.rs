@@ -226,26 +226,29 @@ impl<'a> Runs<'a> {
 
     /// Split off the first `count` runs.
     fn take(&mut self, count: usize) -> Self {
-        fn front<'a, T>(slice: &mut &'a mut [T], count: usize, total: usize) -> &'a mut [T] {
-            let whole = std::mem::take(slice);
-            let (front, rest) = whole.split_at_mut(whole.len() / total * count);
-            *slice = rest;
-            front
-        }
         let total = self.count();
         let count = count.min(total);
+        // Every array has the same number of values for each run, possibly none.
+        macro_rules! split {
+            ($array:ident) => {{
+                let whole = std::mem::take(&mut self.$array);
+                let (front, rest) = whole.split_at_mut(whole.len() / total * count);
+                self.$array = rest;
+                front
+            }};
+        }
         let (learning_rate, rest) = self.learning_rate.split_at(count);
         self.learning_rate = rest;
         Self {
             learning_rate,
-            weights: front(&mut self.weights, count, total),
-            outcome: front(&mut self.outcome, count, total),
-            diverged_at: front(&mut self.diverged_at, count, total),
-            period: front(&mut self.period, count, total),
-            loss: front(&mut self.loss, count, total),
-            prediction: front(&mut self.prediction, count, total),
-            gradients: front(&mut self.gradients, count, total),
-            weight_history: front(&mut self.weight_history, count, total),
+            weights: split!(weights),
+            outcome: split!(outcome),
+            diverged_at: split!(diverged_at),
+            period: split!(period),
+            loss: split!(loss),
+            prediction: split!(prediction),
+            gradients: split!(gradients),
+            weight_history: split!(weight_history),
         }
     }
 }

@@ -1,0 +1,35 @@
+use backprop_core::Error;
+use numpy::ndarray::{ArrayD, IxDyn};
+use numpy::{Element, IntoPyArray, PyArrayDyn, PyReadonlyArrayDyn};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyValueError};
+use pyo3::prelude::*;
+
+/// The one place where an error of the core becomes a Python exception.
+pub struct PyCoreError(pub Error);
+
+impl From<PyCoreError> for PyErr {
+    fn from(PyCoreError(error): PyCoreError) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Value { .. } | Error::Shape { .. } => PyValueError::new_err(message),
+            Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
+            Error::Cancelled => PyKeyboardInterrupt::new_err(message),
+        }
+    }
+}
+
+/// A copy in row order: the caller may change its array while the GIL is released.
+pub fn values(array: &PyReadonlyArrayDyn<f64>) -> Vec<f64> {
+    array.as_array().iter().copied().collect()
+}
+
+/// Hand the memory over to NumPy.
+pub fn array<'py, T: Element>(
+    py: Python<'py>,
+    values: Vec<T>,
+    shape: &[usize],
+) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+    let array = ArrayD::from_shape_vec(IxDyn(shape), values)
+        .map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok(array.into_pyarray(py))
+}

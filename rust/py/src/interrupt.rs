@@ -1,0 +1,84 @@
+//! Long calls that Ctrl-C ends and that say how far they are.
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{sync_channel, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use backprop_core::{Progress, Result};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use crate::convert::PyCoreError;
+
+/// Multiplications below which a call is over before a thread of its own would help.
+const SMALL: usize = 1_000_000;
+/// How often Python is asked for signals and told of progress.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// A Python function that takes the epochs done and their total, over all runs.
+pub struct Callback {
+    pub call: Py<PyAny>,
+    pub total: u64,
+}
+
+impl Callback {
+    fn report(&self, py: Python<'_>, progress: &Progress) -> PyResult<()> {
+        let done = progress.epochs.load(Ordering::Relaxed);
+        self.call.call1(py, (done, self.total)).map(drop)
+    }
+}
+
+/// Do `work` without the GIL; larger work in a thread beside the caller's, so that this
+/// one can look after Python.
+pub fn interruptible<T: Send>(
+    py: Python<'_>,
+    size: usize,
+    callback: Option<Callback>,
+    work: impl FnOnce(&Progress) -> Result<T> + Send,
+) -> PyResult<T> {
+    let progress = Progress::default();
+    let result = if size < SMALL {
+        py.detach(|| work(&progress)).map_err(PyCoreError)?
+    } else {
+        py.detach(|| in_thread(&progress, callback.as_ref(), work))?
+    };
+    if let Some(callback) = callback {
+        callback.report(py, &progress)?;
+    }
+    Ok(result)
+}
+
+fn in_thread<T: Send>(
+    progress: &Progress,
+    callback: Option<&Callback>,
+    work: impl FnOnce(&Progress) -> Result<T> + Send,
+) -> PyResult<T> {
+    thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(1);
+        scope.spawn(move || sender.send(work(progress)));
+        let mut stop = None;
+        loop {
+            match receiver.recv_timeout(INTERVAL) {
+                Ok(result) => {
+                    return match stop {
+                        Some(error) => Err(error),
+                        None => result.map_err(|error| PyCoreError(error).into()),
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(PyRuntimeError::new_err("the training thread ended early"))
+                }
+                Err(RecvTimeoutError::Timeout) if stop.is_none() => {
+                    stop = Python::attach(|py| {
+                        py.check_signals()?;
+                        callback.map_or(Ok(()), |callback| callback.report(py, progress))
+                    })
+                    .err();
+                    let cancel = stop.is_some();
+                    progress.cancel.store(cancel, Ordering::Relaxed);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    })
+}
