@@ -1,0 +1,31 @@
+"""Train very many small networks in one call.
+
+>>> import backprop_svc as bp
+>>> result = bp.train(bp.Network(1, 1, 1), [0.5, 1.0], 2.0, 3.0, learning_rate=0.1)
+>>> result.weights
+array([[1.10671214, 1.355366  ]])
+>>> result.outcome
+array(['converged'], dtype='<U11')
+"""
+
+from backprop_svc._core import BuildInfo, Network, build_info
+from backprop_svc.explain import Check, Explanation, Step, chain_rule, explain
+from backprop_svc.training import Gradients, Result, gradients, predict, train
+
+__version__ = build_info()["version"]
+
+__all__ = [
+    "BuildInfo",
+    "Check",
+    "Explanation",
+    "Gradients",
+    "Network",
+    "Result",
+    "Step",
+    "build_info",
+    "chain_rule",
+    "explain",
+    "gradients",
+    "predict",
+    "train",
+]

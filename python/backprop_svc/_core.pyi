@@ -1,0 +1,99 @@
+"""The compiled extension. Use it through :mod:`backprop_svc`, which shapes its arguments."""
+
+from collections.abc import Callable
+from typing import TypedDict, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+OUTCOMES: list[str]
+
+class _Training(TypedDict):
+    weights: NDArray[np.float64]
+    outcome_code: NDArray[np.uint8]
+    diverged_at: NDArray[np.int64]
+    period: NDArray[np.uint8]
+    loss: NDArray[np.float64] | None
+    prediction: NDArray[np.float64] | None
+    gradients: NDArray[np.float64] | None
+    weight_history: NDArray[np.float64] | None
+
+class BuildInfo(TypedDict):
+    version: str
+    profile: str
+    simd: str
+    threads: int
+
+@final
+class Network:
+    """The shape of a network: fully connected layers without bias, linear output.
+
+    ``Network(1, 1, 1)`` is the guide's network, ŷ = w2·ReLU(w1·x). The parameters of one
+    run are one flat vector: layer after layer, each layer's matrix row by row, one row per
+    neuron. Networks compare by value, can be hashed and pickled.
+
+    Parameters
+    ----------
+    *sizes
+        Numbers of neurons, from the inputs to the outputs; two or more, each from 1.
+    activation
+        Of the hidden layers: ``"relu"`` or ``"identity"``.
+
+    Raises
+    ------
+    ValueError
+        Impossible sizes, unknown activation.
+    """
+
+    def __new__(cls, *sizes: int, activation: str = "relu") -> Network: ...
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers of neurons, from the inputs to the outputs."""
+    @property
+    def activation(self) -> str:
+        """The activation of the hidden layers."""
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+    @property
+    def outputs(self) -> int:
+        """Number of outputs."""
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of one run."""
+    @property
+    def parameter_names(self) -> list[str]:
+        """``w1`` for a layer with a single weight, else ``w1_<neuron>_<input>`` from 1."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self, /) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[int, ...], dict[str, str]]: ...
+
+def train(
+    network: Network,
+    weights: NDArray[np.float64],
+    learning_rate: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    *,
+    epochs: int,
+    tolerance: float,
+    divergence_bound: float,
+    record_loss: bool,
+    record_prediction: bool,
+    record_gradients: bool,
+    record_weights: bool,
+    threads: int | None,
+    progress: Callable[[int, int], object] | None,
+) -> _Training: ...
+def gradients(
+    network: Network,
+    weights: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+def predict(
+    network: Network, weights: NDArray[np.float64], x: NDArray[np.float64]
+) -> NDArray[np.float64]: ...
+def build_info() -> BuildInfo:
+    """Version, build profile, instruction set and default number of threads."""
