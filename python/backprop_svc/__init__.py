@@ -8,14 +8,13 @@ array([[1.10671214, 1.355366  ]])
 array(['converged'], dtype='<U11')
 """
 
-from backprop_svc._core import BuildInfo, Network, build_info
+from backprop_svc._core import Network, build_info
 from backprop_svc.explain import Check, Explanation, Step, chain_rule, explain
 from backprop_svc.training import Gradients, Result, gradients, predict, train
 
 __version__ = build_info()["version"]
 
 __all__ = [
-    "BuildInfo",
     "Check",
     "Explanation",
     "Gradients",

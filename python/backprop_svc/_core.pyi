@@ -6,6 +6,8 @@ from typing import TypedDict, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["OUTCOMES", "Network", "build_info", "gradients", "predict", "train"]
+
 OUTCOMES: list[str]
 
 class _Training(TypedDict):
@@ -18,7 +20,7 @@ class _Training(TypedDict):
     gradients: NDArray[np.float64] | None
     weight_history: NDArray[np.float64] | None
 
-class BuildInfo(TypedDict):
+class _BuildInfo(TypedDict):
     version: str
     profile: str
     simd: str
@@ -95,5 +97,5 @@ def gradients(
 def predict(
     network: Network, weights: NDArray[np.float64], x: NDArray[np.float64]
 ) -> NDArray[np.float64]: ...
-def build_info() -> BuildInfo:
+def build_info() -> _BuildInfo:
     """Version, build profile, instruction set and default number of threads."""

@@ -221,7 +221,9 @@ def chain_rule(x: float = 1.0) -> Explanation:
                 Step("y", "u²", f"{_show(u)}²", u * u),
             ],
             "Backward pass": [
-                Step("dy/du", "2u", f"2 × {_show(u)}", dy_du, Check.of(lambda v: v * v, u, dy_du)),
+                Step(
+                    "dy/du", "2u", f"2 × {_show(u)}", dy_du, Check.of(lambda v: v * v, u, dy_du)
+                ),
                 Step("du/dx", "2", "2", 2.0, Check.of(lambda v: 2 * v + 1, at, 2.0)),
                 Step(
                     "dy/dx",
