@@ -1,0 +1,107 @@
+"""Types of every setting; the files in ``conf/`` fill them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+# OmegaConf reads these annotations at run time, on Python 3.10 too.
+# ruff: noqa: UP045
+
+
+@dataclass
+class NetworkConfig:
+    """Shape of the network."""
+
+    sizes: list[int] = MISSING
+    activation: str = "relu"
+
+
+@dataclass
+class DataConfig:
+    """Values of x and y, or with a path the names of their columns."""
+
+    path: Optional[str] = None
+    x: Any = MISSING
+    y: Any = MISSING
+    x_scale: Any = 1
+    y_scale: Any = 1
+    unit: str = ""
+    unit_factor: float = 1.0
+
+
+@dataclass
+class TrainConfig:
+    """Gradient descent."""
+
+    lr: float = 0.1
+    epochs: int = 20
+    tolerance: float = 1e-6
+    divergence_bound: float = float("inf")
+    threads: Optional[int] = None
+
+
+@dataclass
+class InitConfig:
+    """Initial weights: w1 and w2, or all of them as a list."""
+
+    w1: Optional[float] = None
+    w2: Optional[float] = None
+    weights: Optional[list[float]] = None
+
+
+@dataclass
+class TrackingConfig:
+    """Where the runs are kept."""
+
+    enabled: bool = True
+    uri: str = "${oc.env:MLFLOW_TRACKING_URI,sqlite:///mlflow.db}"
+    experiment: str = "${oc.env:MLFLOW_EXPERIMENT_NAME,backprop-svc}"
+
+
+@dataclass
+class SweepConfig:
+    """The sweep that a run belongs to; found by the command line for -m."""
+
+    id: Optional[str] = None
+
+
+@dataclass
+class Config:
+    """Everything that ``backprop-svc train`` can be told."""
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    init: InitConfig = field(default_factory=InitConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+
+
+@dataclass
+class ExampleConfig:
+    """What ``backprop-svc explain`` walks through."""
+
+    name: str = MISSING
+    x: float = 1.0
+
+
+@dataclass
+class ExplainConfig:
+    """Everything that ``backprop-svc explain`` can be told."""
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    init: InitConfig = field(default_factory=InitConfig)
+    example: ExampleConfig = field(default_factory=ExampleConfig)
+
+
+def register() -> None:
+    """Make the schemas known to Hydra."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    store.store(name="explain_schema", node=ExplainConfig)

@@ -1,0 +1,59 @@
+"""The guide's two plots: loss and predictions over the epochs."""
+
+from __future__ import annotations
+
+import io
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from backprop_svc.training import Result
+
+
+def training_png(
+    result: Result, run: int, target: float, *, unit: str = "", factor: float = 1.0
+) -> bytes:
+    """Draw the loss and the prediction of one run, side by side, as a PNG.
+
+    Parameters
+    ----------
+    result
+        With recorded loss and prediction.
+    run
+        Its position in the result.
+    target
+        The true value (mean of y), drawn as a line beside the predictions.
+    unit, factor
+        Predictions and target are multiplied by the factor and labelled with the unit.
+
+    Raises
+    ------
+    ValueError
+        Loss or prediction was not recorded.
+    """
+    if result.loss is None or result.prediction is None:
+        raise ValueError(
+            "the result has no loss or prediction; allowed: results that recorded both; "
+            "train with record=['loss', 'prediction']"
+        )
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    loss, prediction = result.loss[run], result.prediction[run] * factor
+    marker = "o" if len(loss) <= 50 else ""
+    left.plot(loss, marker=marker, markersize=4, color="tab:red")
+    positive = loss[loss > 0]
+    if positive.size and positive.max() / positive.min() > 100:
+        left.set_yscale("log")
+    left.set(title="Loss", xlabel="epoch", ylabel="L = ½(y − ŷ)²")
+    right.plot(prediction, marker=marker, markersize=4, label="prediction ŷ")
+    right.axhline(target * factor, color="tab:green", linestyle="--", label="true value y")
+    label = f"prediction [{unit}]" if unit else "prediction"
+    # Matplotlib reads a pair of dollars as mathematics.
+    right.set(title="Prediction", xlabel="epoch", ylabel=label.replace("$", r"\$"))
+    right.legend()
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
