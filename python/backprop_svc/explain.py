@@ -136,7 +136,7 @@ def explain(
     dl_dh = dl_dy * w2
     dh_dz1 = 1.0 if not relu or z1 > 0 else 0.0
     dl_dw1 = dl_dh * dh_dz1 * inp
-    slope = f"1 if z1 > 0 else 0, z1 = {_show(z1)}" if relu else "1"
+    slope = f"z1 = {_show(z1)} {'>' if z1 > 0 else '≤'} 0" if relu else "1"
 
     def half(p: float) -> float:
         return 0.5 * ((target - p) * (target - p))

@@ -21,7 +21,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 import mlflow
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import Metric, Param, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
@@ -48,7 +48,11 @@ class ClientWriter:
     def write(self, record: RunRecord, sweep: Sweep | None = None) -> str:
         """Keep one run; a failure on the way leaves it FAILED, an interrupt KILLED."""
         with self._store_errors():
-            tags = {**resolve_tags(), **record.tags, "python.version": platform.python_version()}
+            tags = {
+                **resolve_tags(),
+                **record.tags,
+                "python.version": platform.python_version(),
+            }
             tags["mlflow.version"] = mlflow.__version__
             if sweep is not None:
                 tags[MLFLOW_PARENT_RUN_ID] = self._parent(sweep)
@@ -135,7 +139,9 @@ class ClientWriter:
         if self._uri.startswith(("http://", "https://")):
             base = self._uri.rstrip("/")
             return f"{base}/#/experiments/{self._experiment}/runs/{run_id}"
-        return f"run {run_id} in {self._uri}"
+        file = self._uri.removeprefix("sqlite:///")
+        store = self._uri if file == self._uri else str(Path(file).absolute())
+        return f"run {run_id} in {store}"
 
     @contextlib.contextmanager
     def _store_errors(self) -> Iterator[None]:

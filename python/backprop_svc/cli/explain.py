@@ -1,0 +1,28 @@
+"""The walk down the chain rule, printed."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from omegaconf import DictConfig
+
+import backprop_svc as bp
+from backprop_svc.cli import show
+from backprop_svc.cli.errors import FORESEEN, foreseen
+from backprop_svc.cli.problem import problem
+from backprop_svc.cli.schema import ExplainConfig
+
+
+def explain(config: DictConfig) -> None:
+    """Print the walk that the configuration asks for."""
+    with foreseen(*FORESEEN):
+        show.print_explanation(_walk(cast(ExplainConfig, config)))
+
+
+def _walk(config: ExplainConfig) -> bp.Explanation:
+    if config.example.name == "chain_rule":
+        return bp.chain_rule(config.example.x)
+    work = problem(config.network, config.data, config.init)
+    return bp.explain(
+        work.network, work.weights, work.data.x, work.data.y, learning_rate=config.train.lr
+    )

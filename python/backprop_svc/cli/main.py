@@ -1,0 +1,106 @@
+"""The console script: finds the command, and lets Hydra do the rest."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+
+USAGE = """\
+backprop-svc: train very many small networks and keep every one of them in MLflow.
+
+  backprop-svc train [overrides]         train one network and track the run
+  backprop-svc train -m [overrides]      train one for each combination of values
+  backprop-svc sweep [overrides]         the same
+  backprop-svc explain [overrides]       show each step of the chain rule
+  backprop-svc ui [tracking.uri=… port=…]   open MLflow's UI on the tracked runs
+
+  backprop-svc train --help              all settings; overrides are Hydra's
+  backprop-svc train --cfg job           the configuration, without running it
+  eval "$(backprop-svc train -sc install=bash)"   shell completion
+
+examples
+  backprop-svc train train.lr=0.05 init.w1=0.7
+  backprop-svc train experiment=ames
+  backprop-svc train -m train.lr=0.01,0.1,0.15 'init.w1=range(-1,1.5,0.5)'
+  backprop-svc explain example=chain_rule
+"""
+
+
+def main() -> None:
+    """Run ``backprop-svc``."""
+    command, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
+    if command in {"", "-h", "--help", "help"}:
+        print(USAGE, end="")
+        raise SystemExit(0 if command else 2)
+    if command == "--version":
+        import backprop_svc
+
+        print(f"backprop-svc {backprop_svc.__version__}")
+    elif command in {"train", "sweep"}:
+        _train(["-m", *arguments] if command == "sweep" else arguments)
+    elif command == "explain":
+        _hydra("explain", arguments)
+    elif command == "ui":
+        from backprop_svc.cli.ui import ui
+
+        raise SystemExit(ui(arguments))
+    else:
+        raise SystemExit(
+            f"backprop-svc: {command!r} is no command; allowed: train, sweep, explain, ui; "
+            "see backprop-svc --help"
+        )
+
+
+def _train(arguments: list[str]) -> None:
+    multirun = {"-m", "--multirun"} & set(arguments)
+    named = any(argument.startswith("sweep.id=") for argument in arguments)
+    if multirun and not named:
+        arguments = [*arguments, f"sweep.id={uuid.uuid4().hex[:16]}"]
+    _hydra("train", arguments)
+
+
+def _hydra(command: str, arguments: list[str]) -> None:
+    import hydra
+
+    from backprop_svc.cli.errors import CONFIGURATION, foreseen
+    from backprop_svc.cli.schema import register
+
+    if os.environ.get("HYDRA_FULL_ERROR"):
+        os.environ["BACKPROP_FULL_ERROR"] = "1"
+    # Hydra raises instead of printing its own summary: `foreseen` says it in one line.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    _complete_words(command)
+    sys.argv = [sys.argv[0], *arguments]
+    register()
+    if command == "train":
+        from backprop_svc.cli.train import train as task
+
+        name = "config"
+    else:
+        from backprop_svc.cli.explain import explain as task  # type: ignore[assignment]
+
+        name = "explain"
+    try:
+        with foreseen(*CONFIGURATION):
+            hydra.main(
+                version_base="1.3", config_path="pkg://backprop_svc.conf", config_name=name
+            )(task)()
+    except KeyboardInterrupt:
+        print("backprop-svc: stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _complete_words(command: str) -> None:
+    """Hide the command from Hydra's completion, which knows only its own words."""
+    line = os.environ.get("COMP_LINE")
+    if line is not None:
+        program, _, rest = line.partition(f" {command} ")
+        shortened = f"{program} {rest}"
+        point = int(os.environ.get("COMP_POINT", len(line)))
+        os.environ["COMP_LINE"] = shortened
+        os.environ["COMP_POINT"] = str(max(0, point - (len(line) - len(shortened))))
+
+
+if __name__ == "__main__":
+    main()

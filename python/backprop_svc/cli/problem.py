@@ -1,0 +1,95 @@
+"""From configuration to arrays."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from backprop_svc import Network, datasets
+from backprop_svc.cli.schema import DataConfig, InitConfig, NetworkConfig
+
+
+class Problem(NamedTuple):
+    """What a run trains, and on what."""
+
+    network: Network
+    data: datasets.Dataset
+    weights: list[float]
+
+
+def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Problem:
+    """Build the arrays, and check that they fit together.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        With what was wrong, what is allowed, and the fix.
+    """
+    shape = Network(*network.sizes, activation=network.activation)
+    weights = _weights(init)
+    if len(weights) != shape.parameters:
+        raise ValueError(
+            f"init gives {len(weights)} weights; allowed: {shape.parameters}, one for each "
+            f"parameter of network.sizes={list(network.sizes)}; use init=weights "
+            "init.weights=[…]"
+        )
+    rows = _dataset(data)
+    for name, values, size in (
+        ("x", rows.x, shape.inputs),
+        ("y", rows.y, shape.outputs),
+    ):
+        if values.shape[1] != size:
+            raise ValueError(
+                f"data.{name} has {values.shape[1]} columns; allowed: {size}, one for each "
+                f"neuron of that layer in network.sizes={list(network.sizes)}; change either"
+            )
+    return Problem(shape, rows, weights)
+
+
+def _weights(init: InitConfig) -> list[float]:
+    if init.weights is not None:
+        return list(init.weights)
+    return [weight for weight in (init.w1, init.w2) if weight is not None]
+
+
+def _dataset(data: DataConfig) -> datasets.Dataset:
+    x_scale, y_scale = _plain(data.x_scale), _plain(data.y_scale)
+    if data.path is not None:
+        names = [_names("x", data.x), _names("y", data.y)]
+        return datasets.load(data.path, *names, x_scale=x_scale, y_scale=y_scale)
+    x, y = _values("x", data.x), _values("y", data.y)
+    return datasets.Dataset(
+        datasets.scaled("data.x_scale", x, x_scale),
+        datasets.scaled("data.y_scale", y, y_scale),
+    )
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def _names(name: str, value: Any) -> list[str]:
+    value = _plain(value)
+    names = value if isinstance(value, list) else [value]
+    if not names or not all(isinstance(column, str) for column in names):
+        raise ValueError(
+            f"data.{name} is {value!r}; allowed with data.path: names of columns; "
+            f"such as data.{name}=[living_area_sqft]"
+        )
+    return names
+
+
+def _values(name: str, value: Any) -> datasets.Floats:
+    value = _plain(value)
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if not array.size or array.ndim > 2:
+        raise ValueError(
+            f"data.{name} is {value!r}; allowed without data.path: a number, a list of rows, "
+            f"or a list of lists; such as data.{name}=[1,2,3]"
+        )
+    return array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)

@@ -1,0 +1,131 @@
+"""What the terminal shows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from backprop_svc import Check, Explanation, Result
+
+PATIENCE = 1.0
+"""Seconds that may pass before the terminal says what takes so long."""
+MOST_ROWS = 21
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say what is being done, if it takes longer than a second."""
+    console = Console(stderr=True)
+    status = console.status(what)
+    timer = Timer(PATIENCE, status.start if console.is_terminal else lambda: None)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        status.stop()
+
+
+class TrainingBar:
+    """A progress bar that appears when training takes longer than a second."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            TextColumn("{task.percentage:.0f} %"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("training", total=1)
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take the epochs done and their total."""
+        if time.monotonic() - self._begin > PATIENCE:
+            self._bar.start()
+        self._bar.update(self._task, completed=done, total=total)
+
+    def __enter__(self) -> TrainingBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+def print_training(result: Result, run: int, unit: str, factor: float) -> None:
+    """Print the guide's table (at most some twenty epochs, evenly) and its summary."""
+    console = Console(highlight=False)
+    loss, prediction, weights = result.loss, result.prediction, result.weight_history
+    if loss is None or prediction is None or weights is None:
+        raise ValueError("the table needs the histories of loss, prediction and weights")
+    names = result.network.parameter_names
+    shown = names if len(names) <= 6 else []
+    diverged = int(result.diverged_at[run])
+    epochs = loss.shape[1] if diverged < 0 else diverged + 1
+    table = Table(title=None, box=None, pad_edge=False)
+    heading = f"prediction [{unit}]" if unit else "prediction"
+    for column in ("epoch", "loss", heading, *shown):
+        table.add_column(column.replace("[", r"\["), justify="right")
+    if epochs:
+        for epoch in np.unique(np.linspace(0, epochs - 1, MOST_ROWS).round().astype(int)):
+            table.add_row(
+                str(epoch),
+                f"{loss[run, epoch]:.6g}",
+                f"{prediction[run, epoch] * factor:.2f}",
+                *(f"{weight:.6f}" for weight in weights[run, epoch, : len(shown)]),
+            )
+        console.print(table)
+    finals = [f"{n} = {w!r}" for n, w in zip(shown, result.weights[run].tolist(), strict=False)]
+    outcome = str(result.outcome[run])
+    if diverged >= 0:
+        outcome += f" at epoch {diverged}"
+    if result.period[run]:
+        outcome += f" with period {result.period[run]}"
+    parts = [outcome]
+    if epochs:
+        amount = f"{prediction[run, epochs - 1] * factor:.6g}"
+        parts.append(f"last prediction {amount}{f' {unit}' if unit else ''}")
+        parts.append(
+            f"last loss {loss[run, epochs - 1]!r}".replace("np.float64(", "").rstrip(")")
+        )
+    console.print(f"\n{', '.join(parts)}", soft_wrap=True)
+    if finals:
+        console.print(f"after {epochs} epochs: {', '.join(finals)}", soft_wrap=True)
+
+
+def print_explanation(walk: Explanation) -> None:
+    """Print every step with its formula, its numbers and its check."""
+    console = Console(highlight=False)
+    console.print(walk.title, style="bold", soft_wrap=True)
+    for title, steps in walk.sections.items():
+        checked = any(step.check for step in steps)
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for column in ("", "formula", "numbers", "value"):
+            table.add_column(
+                column, no_wrap=True, justify="right" if column == "value" else "left"
+            )
+        if checked:
+            table.add_column("finite diff.", justify="right", no_wrap=True)
+        for step in steps:
+            cells = [step.name, step.formula, step.numbers, f"{step.value:.10g}"]
+            table.add_row(*cells, *([_check(step.check)] if checked else []))
+        console.print()
+        console.print(table, soft_wrap=True)
+
+
+def _check(check: Check | None) -> str:
+    if check is None:
+        return "at the kink"
+    mark = "✓" if check.error < 1e-5 else "✗"
+    return f"{check.value:.6g} {mark}"

@@ -1,0 +1,55 @@
+"""The stock MLflow UI, on loopback."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from backprop_svc.cli.errors import stop
+
+HOST = "127.0.0.1"
+DEFAULT_URI = "sqlite:///mlflow.db"
+
+
+def ui(arguments: list[str]) -> int:
+    """Serve the runs until Ctrl-C; takes ``tracking.uri=…`` and ``port=…``."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+    port = 5000
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name == "tracking.uri" and value:
+            uri = value
+        elif name == "port" and value.isdecimal() and 0 < int(value) < 65536:
+            port = int(value)
+        else:
+            stop(
+                f"ui was told {argument!r}; allowed: tracking.uri=sqlite:///mlflow.db, "
+                "port=5000 (1 to 65535); correct it"
+            )
+    if uri.startswith(("http://", "https://")):
+        stop(f"tracking.uri is {uri!r}, a server with a UI of its own; open it in a browser")
+    file = uri.removeprefix("sqlite:///")
+    if file != uri and not Path(file).is_file():
+        stop(
+            f"{file} does not exist in {Path.cwd()}; allowed: a database with runs; "
+            "run backprop-svc train first, or give tracking.uri=sqlite:///<path>"
+        )
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            stop(f"port {port} is taken; allowed: a free one; try port={port + 1}")
+    print(f"MLflow on http://{HOST}:{port} (Ctrl-C to stop)", flush=True)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}
+    process = subprocess.Popen(command, env=quiet)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        return 0
