@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -197,9 +198,17 @@ def test_build_info() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["backprop_svc", "backprop_svc.training", "backprop_svc.explain"]
+    "module",
+    ["backprop_svc", "backprop_svc.training", "backprop_svc.explain", "backprop_svc.datasets"],
 )
 def test_documented_examples_run(module: str) -> None:
     results = doctest.testmod(importlib.import_module(module))
     assert results.attempted > 0
+    assert results.failed == 0
+
+
+def test_the_readme_s_examples_run() -> None:
+    readme = Path(__file__).parents[1] / "README.md"
+    results = doctest.testfile(str(readme), module_relative=False)
+    assert results.attempted > 5
     assert results.failed == 0

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from hydra.errors import HydraException
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 
 @contextmanager
@@ -31,35 +32,42 @@ def stop(message: str) -> NoReturn:
     raise SystemExit(f"backprop-svc: {message}")
 
 
+def require_values(config: DictConfig) -> None:
+    """Name the settings that have no default and were not given."""
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        stop(
+            f"{', '.join(missing)} not set; allowed: a value; "
+            f"add {' '.join(f'{name}=…' for name in missing)} to the command"
+        )
+
+
 def describe(error: BaseException) -> str:
     """Put an error into one line."""
-    chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(cause)
-    for link in reversed(chain):
-        if isinstance(link, OmegaConfBaseException):
-            return _configuration(link, error)
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        options = ", ".join(error.options)
+        return f"{group} has no option {name!r}; allowed: {options}; choose one of them"
+    cause = error.__cause__ or error.__context__
+    settings = error if isinstance(error, OmegaConfBaseException) else cause
+    if isinstance(settings, OmegaConfBaseException):
+        return _setting(settings, _line(error))
     return _line(error)
 
 
-def _configuration(link: OmegaConfBaseException, error: BaseException) -> str:
-    name = link.full_key or ""
-    if isinstance(link, MissingMandatoryValue):
-        return (
-            f"{name or _line(link)} is not set; allowed: a value; add {name}=… to the command"
-        )
-    kind = link.object_type
-    if kind is not None and dataclasses.is_dataclass(kind):
+def _setting(error: OmegaConfBaseException, line: str) -> str:
+    name = error.full_key or ""
+    kind = error.object_type
+    if name and kind is not None and dataclasses.is_dataclass(kind):
         allowed = [field.name for field in dataclasses.fields(kind)]
-        if str(link.key) not in allowed:
+        if str(error.key) not in allowed:
             return (
                 f"{name} is not a setting; allowed: {', '.join(allowed)}; "
                 "correct the name (--cfg job shows all settings)"
             )
-    first = (link.msg or str(link)).splitlines()[0]
-    if name:
-        return f"{name}: {first}; allowed: a value of that type; correct it"
-    return _line(error)
+    reason = str(error).splitlines()[0]
+    where = line.removeprefix("Error merging override ") if line != reason else name
+    return f"{where}: {reason}; allowed: a value of that type; correct it"
 
 
 def _line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 import backprop_svc as bp
 from backprop_svc.cli import show
-from backprop_svc.cli.errors import FORESEEN, foreseen
+from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.problem import problem
 from backprop_svc.cli.schema import ExplainConfig
 
@@ -16,6 +16,7 @@ from backprop_svc.cli.schema import ExplainConfig
 def explain(config: DictConfig) -> None:
     """Print the walk that the configuration asks for."""
     with foreseen(*FORESEEN):
+        require_values(config)
         show.print_explanation(_walk(cast(ExplainConfig, config)))
 
 

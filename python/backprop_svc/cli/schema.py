@@ -24,7 +24,7 @@ class NetworkConfig:
 class DataConfig:
     """Values of x and y, or with a path the names of their columns."""
 
-    path: Optional[str] = None
+    path: Optional[str] = MISSING
     x: Any = MISSING
     y: Any = MISSING
     x_scale: Any = 1

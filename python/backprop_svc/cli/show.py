@@ -52,7 +52,7 @@ class TrainingBar:
 
     def __call__(self, done: int, total: int) -> None:
         """Take the epochs done and their total."""
-        if time.monotonic() - self._begin > PATIENCE:
+        if time.monotonic() - self._begin > PATIENCE and self._bar.console.is_terminal:
             self._bar.start()
         self._bar.update(self._task, completed=done, total=total)
 
@@ -60,7 +60,8 @@ class TrainingBar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()
 
 
 def print_training(result: Result, run: int, unit: str, factor: float) -> None:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import backprop_svc as bp
 from backprop_svc.cli import show
-from backprop_svc.cli.errors import FORESEEN, foreseen
+from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.problem import Problem, problem
 from backprop_svc.cli.schema import Config
 from backprop_svc.tracking import RunRecord, Sweep, Writer, open_writer
@@ -21,6 +21,7 @@ from backprop_svc.tracking.record import metrics_of, tags_of
 def train(config: DictConfig) -> float:
     """Train, show and keep one run; return its last loss, the objective of a sweep."""
     with foreseen(*FORESEEN):
+        require_values(config)
         return _train(cast(Config, config), OmegaConf.to_yaml(config, resolve=True))
 
 
@@ -88,7 +89,7 @@ def _record(
         params |= {f"init.{n}": str(w) for n, w in zip(names, work.weights, strict=True)}
     for override in _swept():
         name, _, value = override.partition("=")
-        params.setdefault(name.lstrip("+"), value)
+        params.setdefault(name.lstrip("+~"), value)
     images = {}
     if config.train.epochs:
         target = float(work.data.y.mean())

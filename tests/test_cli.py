@@ -1,0 +1,258 @@
+"""The command as a user runs it: real processes, a real MLflow store."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from pyarrow import parquet
+
+COMMAND = [sys.executable, "-m", "backprop_svc.cli.main"]
+
+
+def call(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env={**clean, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def runs_in(folder: Path, order: str = "attributes.start_time") -> list[Run]:
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("backprop-svc")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], order_by=[order]))
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the guide's run and a small sweep were tracked."""
+    folder = tmp_path_factory.mktemp("tracked")
+    done = call(folder, "train")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert str(folder / "mlflow.db") in done.stdout
+    return folder
+
+
+def test_train_prints_the_guides_table(tracked: Path) -> None:
+    done = call(tracked, "train", "tracking=none")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[0] == ["epoch", "loss", "prediction", "[$k]", "w1", "w2"]
+    assert lines[1] == ["0", "2", "100.00", "0.500000", "1.000000"]
+    assert lines[2] == ["1", "0.3528", "216.00", "0.900000", "1.200000"]
+    assert len(lines) == 24
+    assert "w1 = 1.1067121375451405, w2 = 1.3553659972747827" in done.stdout
+    assert "last loss 2.2813955986604814e-26" in done.stdout
+
+
+def test_the_run_is_in_mlflow(tracked: Path) -> None:
+    (run,) = runs_in(tracked)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {
+        "network": "Network(1, 1, 1, activation='relu')",
+        "data": "guide",
+        "train.lr": "0.1",
+        "train.epochs": "20",
+        "init.w1": "0.5",
+        "init.w2": "1.0",
+    }
+    assert run.data.metrics["w1"] == 1.1067121375451405
+    assert run.data.metrics["w2"] == 1.3553659972747827
+    assert run.data.metrics["loss"] == 2.2813955986604814e-26
+    assert run.data.tags["outcome"] == "converged"
+    assert {"backprop.version", "mlflow.version", "python.version"} <= set(run.data.tags)
+    client = MlflowClient(f"sqlite:///{tracked}/mlflow.db")
+    history = {
+        name: [m.value for m in client.get_metric_history(run.info.run_id, name)]
+        for name in ("loss", "prediction", "grad_w1", "grad_w2")
+    }
+    assert {name: len(values) for name, values in history.items()} == dict.fromkeys(history, 20)
+    assert history["loss"][0] == 2.0
+    assert history["grad_w1"][0] == -4.0
+    assert history["grad_w2"][0] == -2.0
+    assert history["prediction"][:2] == [1.0, 2.16]
+    steps = [m.step for m in client.get_metric_history(run.info.run_id, "loss")]
+    assert steps == list(range(20))
+    names = [file.path for file in client.list_artifacts(run.info.run_id)]
+    assert names == ["config.yaml", "training.png"]
+    local = client.download_artifacts(run.info.run_id, "training.png", str(tracked))
+    assert Path(local).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sweep_has_one_parent(tmp_path: Path) -> None:
+    done = call(tmp_path, "train", "-m", "train.lr=0.01,0.1", "init.w1=range(-0.5,1,0.5)")
+    assert done.returncode == 0, done.stderr
+    runs = runs_in(tmp_path)
+    (parent,) = [r for r in runs if r.data.tags.get("backprop.kind") == "sweep"]
+    children = [r for r in runs if r is not parent]
+    assert {r.info.status for r in runs} == {"FINISHED"}
+    assert {r.data.tags["mlflow.parentRunId"] for r in children} == {parent.info.run_id}
+    points = {(r.data.params["train.lr"], r.data.params["init.w1"]) for r in children}
+    assert points == {(lr, w) for lr in ("0.01", "0.1") for w in ("-0.5", "0.0", "0.5")}
+    dead = [r for r in children if float(r.data.params["init.w1"]) <= 0]
+    assert {r.data.tags["outcome"] for r in dead} == {"dead"}
+
+
+def test_a_diverged_run_is_kept(tmp_path: Path) -> None:
+    done = call(tmp_path, "train", "network.activation=identity", "init.w1=50", "init.w2=50")
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_in(tmp_path)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["outcome"] == "diverged"
+    epoch = int(run.data.metrics["diverged_at"])
+    assert f"diverged at epoch {epoch}" in done.stdout
+
+
+def test_ames_reaches_least_squares(tmp_path: Path) -> None:
+    done = call(tmp_path, "train", "experiment=ames")
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_in(tmp_path)
+    metrics = run.data.metrics
+    assert metrics["w1"] * metrics["w2"] == pytest.approx(1.1965173736, abs=1e-9)
+    assert metrics["loss"] == pytest.approx(0.1605407547, abs=1e-9)
+    assert run.data.tags["outcome"] == "converged"
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_file_of_the_user(tmp_path: Path, kind: str) -> None:
+    if kind == "csv":
+        (tmp_path / "mine.csv").write_text("area,price\n2000,300\n1000,150\n")
+    else:
+        table = pa.table({"area": [2000, 1000], "price": [300, 150]})
+        parquet.write_table(table, tmp_path / "mine.parquet")
+    arguments = ["data=csv", f"data.path=mine.{kind}", "data.x=[area]", "data.y=price"]
+    scales = ["data.x_scale=1000", "data.y_scale=100", "tracking=none", "train.epochs=300"]
+    done = call(tmp_path, "train", *arguments, *scales)
+    assert done.returncode == 0, done.stderr
+    assert "converged" in done.stdout
+
+
+def test_explain_walks_and_checks(tmp_path: Path) -> None:
+    done = call(tmp_path, "explain")
+    for step in ("∂L/∂ŷ", "∂ŷ/∂w2", "∂L/∂w2", "∂ŷ/∂h", "∂h/∂z1", "∂z1/∂w1", "∂L/∂w1"):
+        assert any(line.startswith(f"{step} ") for line in done.stdout.splitlines())
+    assert "0.3528" in done.stdout
+    assert done.stdout.count("✓") == 7
+    other = call(tmp_path, "explain", "init.w1=0.7", "data.x=1.5", "train.lr=0.05")
+    assert "w1 = 0.7" in other.stdout
+    assert other.stdout.count("✓") == 7
+    chain = call(tmp_path, "explain", "example=chain_rule")
+    assert "dy/dx" in chain.stdout
+    assert "12" in chain.stdout
+
+
+BAD = {
+    "train.lrr=1": "train.lrr is not a setting; allowed: lr, epochs",
+    "train.lr=-1": "train.lr is -1.0; allowed: finite numbers above 0",
+    "train.lr=0": "train.lr is 0.0; allowed",
+    "train.lr=nan": "train.lr is nan; allowed",
+    "train.lr=fast": "train.lr=fast: Value 'fast'",
+    "train.epochs=-1": "epochs is -1; allowed: whole numbers from 0",
+    "data=houses": "data has no option 'houses'; allowed: ames, csv, guide",
+    "experiment=none_such": "experiment has no option 'none_such'; allowed: ames",
+    "data.x=[]": "data.x is []; allowed",
+    "data.x=[1,2]": "y has 1 values; allowed: 2 rows",
+    "network.sizes=[2,1,1]": "init gives 2 weights; allowed: 3",
+    "network.activation=tanh": 'activation is "tanh"; allowed: identity, relu',
+    "init.w1=inf": "weights[0, 0] is inf; allowed: finite",
+    "data=csv": "data.path, data.x, data.y not set",
+    "data=csv data.path=no.csv data.x=a data.y=b": "data.path is 'no.csv', which is no file",
+    "data=csv data.path=empty.csv data.x=a data.y=b": "empty.csv has no rows",
+    "data=csv data.path=gap.csv data.x=a data.y=b": "column 'a' of gap.csv is nan in row 2",
+    "data=ames data.x=rooms": "data.x names the column 'rooms', which pkg://ames.csv does not",
+    "data=ames data.x_scale=min": "x_scale is 'min'; allowed: max, standard",
+}
+
+
+@pytest.mark.parametrize("arguments", BAD)
+def test_bad_input_is_one_line_and_no_run(tmp_path: Path, arguments: str) -> None:
+    (tmp_path / "empty.csv").write_text("a,b\n")
+    (tmp_path / "gap.csv").write_text("a,b\n1,2\n,3\n")
+    done = call(tmp_path, "train", *arguments.split())
+    assert done.returncode != 0
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert BAD[arguments] in line
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_server_that_is_away_is_named(tmp_path: Path) -> None:
+    done = call(tmp_path, "train", "tracking.uri=http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "tracking.uri is 'http://127.0.0.1:9', which failed" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_help_and_configuration(tmp_path: Path) -> None:
+    assert "backprop-svc explain" in call(tmp_path, "--help").stdout
+    assert "experiment: ames, edge_of_stability" in call(tmp_path, "train", "--help").stdout
+    assert "lr: 0.1" in call(tmp_path, "train", "--cfg", "job").stdout
+    wrong = call(tmp_path, "tarin")
+    assert wrong.returncode == 1
+    assert "'tarin' is no command; allowed: train, sweep, explain, ui" in wrong.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shell_completion_knows_the_command(tmp_path: Path) -> None:
+    line = "backprop-svc train train.e"
+    done = call(
+        tmp_path, "train", "-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line))
+    )
+    assert "train.epochs=" in done.stdout, done.stderr
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def test_ui_serves_the_runs(tracked: Path, free_port: int) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "ui", f"port={free_port}"],
+        cwd=tracked,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/health") as reply:
+                    assert reply.read() == b"OK"
+                    break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.3)
+        client = MlflowClient(f"http://127.0.0.1:{free_port}")
+        experiment = client.get_experiment_by_name("backprop-svc")
+        assert experiment is not None
+        assert len(client.search_runs([experiment.experiment_id])) == 1
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def test_ui_without_runs_says_so(tmp_path: Path) -> None:
+    done = call(tmp_path, "ui")
+    assert done.returncode == 1
+    assert "run backprop-svc train first" in done.stderr
