@@ -98,6 +98,7 @@ def test_the_run_is_in_mlflow(tracked: Path) -> None:
 def test_a_sweep_has_one_parent(tmp_path: Path) -> None:
     done = call(tmp_path, "train", "-m", "train.lr=0.01,0.1", "init.w1=range(-0.5,1,0.5)")
     assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} <= {"mlflow.db", "mlruns"}
     runs = runs_in(tmp_path)
     (parent,) = [r for r in runs if r.data.tags.get("backprop.kind") == "sweep"]
     children = [r for r in runs if r is not parent]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import uuid
+from tempfile import TemporaryDirectory
 
 USAGE = """\
 backprop-svc: train very many small networks and keep every one of them in MLflow.
@@ -57,7 +58,11 @@ def _train(arguments: list[str]) -> None:
     named = any(argument.startswith("sweep.id=") for argument in arguments)
     if multirun and not named:
         arguments = [*arguments, f"sweep.id={uuid.uuid4().hex[:16]}"]
-    _hydra("train", arguments)
+    # Hydra's sweeper leaves a multirun.yaml behind; what it says is in MLflow.
+    with TemporaryDirectory(prefix="backprop-svc-") as folder:
+        if multirun and not any(a.startswith("hydra.sweep.dir=") for a in arguments):
+            arguments = [*arguments, f"hydra.sweep.dir={folder}"]
+        _hydra("train", arguments)
 
 
 def _hydra(command: str, arguments: list[str]) -> None:
