@@ -110,6 +110,16 @@ def test_a_sweep_has_one_parent(tmp_path: Path) -> None:
     assert {r.data.tags["outcome"] for r in dead} == {"dead"}
 
 
+def test_the_commit_of_the_working_directory_is_a_tag(tmp_path: Path) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "one"], check=True)
+    commit = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    assert call(tmp_path, "train").returncode == 0
+    (run,) = runs_in(tmp_path)
+    assert run.data.tags["mlflow.source.git.commit"] == commit
+
+
 def test_a_diverged_run_is_kept(tmp_path: Path) -> None:
     done = call(tmp_path, "train", "network.activation=identity", "init.w1=50", "init.w2=50")
     assert done.returncode == 0, done.stderr

@@ -25,7 +25,8 @@ from mlflow.entities import Metric, Param, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.git_utils import get_git_commit
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
 SWEEP_ID = "backprop.sweep_id"
@@ -48,12 +49,7 @@ class ClientWriter:
     def write(self, record: RunRecord, sweep: Sweep | None = None) -> str:
         """Keep one run; a failure on the way leaves it FAILED, an interrupt KILLED."""
         with self._store_errors():
-            tags = {
-                **resolve_tags(),
-                **record.tags,
-                "python.version": platform.python_version(),
-            }
-            tags["mlflow.version"] = mlflow.__version__
+            tags = {**source_tags(), **record.tags}
             if sweep is not None:
                 tags[MLFLOW_PARENT_RUN_ID] = self._parent(sweep)
                 tags[SWEEP_ID] = sweep.id
@@ -125,7 +121,7 @@ class ClientWriter:
         parent = self._find_parent(sweep)
         if parent is None:
             tags = {
-                **resolve_tags(),
+                **source_tags(),
                 SWEEP_ID: sweep.id,
                 "backprop.kind": "sweep",
                 "mlflow.note.content": sweep.description,
@@ -156,6 +152,20 @@ class ClientWriter:
                 "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow; "
                 "correct it, start the server, or use tracking=none"
             ) from error
+
+
+def source_tags() -> dict[str, str]:
+    """Who ran what: MLflow's own tags, and the commit of the working directory.
+
+    MLflow asks for the commit of the program's file, which an installed command lacks.
+    """
+    commit = get_git_commit(str(Path.cwd()))
+    return {
+        **({MLFLOW_GIT_COMMIT: commit} if commit else {}),
+        **resolve_tags(),
+        "mlflow.version": mlflow.__version__,
+        "python.version": platform.python_version(),
+    }
 
 
 def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
