@@ -155,14 +155,14 @@ class ClientWriter:
 
 
 def source_tags() -> dict[str, str]:
-    """Who ran what: MLflow's own tags, and the commit of the working directory.
+    """Who ran what: MLflow's own tags; the commit of the experiment, else of this package.
 
     MLflow asks for the commit of the program's file, which an installed command lacks.
     """
-    commit = get_git_commit(str(Path.cwd()))
+    commit = get_git_commit(str(Path.cwd())) or get_git_commit(__file__)
     return {
-        **({MLFLOW_GIT_COMMIT: commit} if commit else {}),
         **resolve_tags(),
+        **({MLFLOW_GIT_COMMIT: commit} if commit else {}),
         "mlflow.version": mlflow.__version__,
         "python.version": platform.python_version(),
     }
