@@ -10,6 +10,7 @@ array(['converged'], dtype='<U11')
 
 from backprop_svc._core import Network, build_info
 from backprop_svc.explain import Check, Explanation, Step, chain_rule, explain
+from backprop_svc.sweep import Interval, Sweep, sampled, spaced
 from backprop_svc.training import Gradients, Result, gradients, predict, train
 
 __version__ = build_info()["version"]
@@ -18,13 +19,17 @@ __all__ = [
     "Check",
     "Explanation",
     "Gradients",
+    "Interval",
     "Network",
     "Result",
     "Step",
+    "Sweep",
     "build_info",
     "chain_rule",
     "explain",
     "gradients",
     "predict",
+    "sampled",
+    "spaced",
     "train",
 ]

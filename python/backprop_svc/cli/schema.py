@@ -60,13 +60,25 @@ class TrackingConfig:
     enabled: bool = True
     uri: str = "${oc.env:MLFLOW_TRACKING_URI,sqlite:///mlflow.db}"
     experiment: str = "${oc.env:MLFLOW_EXPERIMENT_NAME,backprop-svc}"
+    history: str = "all"
 
 
 @dataclass
 class SweepConfig:
-    """The sweep that a run belongs to; found by the command line for -m."""
+    """The points of a sweep, and what becomes of it."""
 
+    sampler: str = "grid"
+    points: Any = 10
+    samples: int = 64
+    seed: int = 0
+    shards: int = 1
+    dry_run: bool = False
+    resume: Optional[str] = None
+    # From here on the sweeper tells its jobs what they are.
     id: Optional[str] = None
+    axes: list[str] = field(default_factory=list)
+    part: int = 0
+    shard: int = 0
 
 
 @dataclass

@@ -1,12 +1,24 @@
 """Where runs are kept."""
 
-from backprop_svc.tracking.record import RunRecord, Sweep, Writer
+from backprop_svc.tracking.record import RunBatch, RunRecord, Summary, Sweep, Writer
 
-__all__ = ["RunRecord", "Sweep", "Writer", "open_writer"]
+__all__ = ["RunBatch", "RunRecord", "Summary", "Sweep", "Writer", "open_writer"]
 
 
 def open_writer(uri: str, experiment: str) -> Writer:
-    """Return the writer for a tracking URI; MLflow is imported here and not before."""
+    """Return the writer for a tracking URI; MLflow is imported here and not before.
+
+    Raises
+    ------
+    ConnectionError
+        The store cannot be opened.
+    ValueError
+        The experiment was deleted.
+    """
     from backprop_svc.tracking.client import ClientWriter
 
-    return ClientWriter(uri, experiment)
+    if not uri.startswith(("sqlite:", "postgresql")):
+        return ClientWriter(uri, experiment)
+    from backprop_svc.tracking.database import DatabaseWriter
+
+    return DatabaseWriter.or_client(uri, experiment)

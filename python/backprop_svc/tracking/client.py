@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
-import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from backprop_svc.tracking.record import RunRecord, Sweep
+from backprop_svc.tracking.record import RunBatch, RunRecord, Summary, Sweep
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -21,17 +22,28 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 import mlflow
-from mlflow.entities import Metric, Param, Run, ViewType
+import numpy as np
+import PIL.Image
+from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.git_utils import get_git_commit
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+    MLFLOW_USER,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
-SWEEP_ID = "backprop.sweep_id"
+SWEEP_ID, KIND, INDEX = "backprop.sweep_id", "backprop.kind", "backprop.index"
 MOST_METRICS, MOST_PARAMS, MOST_TAGS = 1000, 100, 100
 """What MLflow's server takes in one ``log_batch``."""
+THREADS = 8
+"""Runs written at once: a server answers several as quickly as one."""
 
 
 class ClientWriter:
@@ -40,55 +52,140 @@ class ClientWriter:
     def __init__(self, uri: str, experiment: str) -> None:
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        self._uri = uri
-        with self._store_errors():
+        self.uri = uri
+        with self.store_errors():
             mlflow.set_tracking_uri(uri)
             self._client = MlflowClient(uri)
-            self._experiment = self._experiment_id(experiment)
+            self.experiment = self._experiment_id(experiment)
+            self.source_tags = source_tags()
 
-    def write(self, record: RunRecord, sweep: Sweep | None = None) -> str:
+    def write(self, record: RunRecord) -> str:
         """Keep one run; a failure on the way leaves it FAILED, an interrupt KILLED."""
-        with self._store_errors():
-            tags = {**source_tags(), **record.tags}
-            if sweep is not None:
-                tags[MLFLOW_PARENT_RUN_ID] = self._parent(sweep)
-                tags[SWEEP_ID] = sweep.id
-            run = self._client.create_run(
-                self._experiment, record.start_time, tags, record.name
-            )
-            run_id: str = run.info.run_id
-            try:
-                self._log(run_id, record)
-            except BaseException as error:
-                status = "FAILED" if isinstance(error, Exception) else "KILLED"
-                with contextlib.suppress(Exception):
-                    self._client.set_terminated(run_id, status)
-                raise
-            self._client.set_terminated(run_id, "FINISHED", record.end_time)
-            return self._place(run_id)
+        with self.store_errors():
+            run_id = self._write(record, {**self.source_tags, **record.tags})
+        return self._place(run_id)
 
-    def end_sweep(self, sweep: Sweep, status: str) -> None:
-        """Give the parent its status; one that FAILED or was KILLED keeps it."""
-        with self._store_errors():
-            parent = self._find_parent(sweep)
-            if parent is not None and parent.info.status not in {"FAILED", "KILLED"}:
-                self._client.set_terminated(parent.info.run_id, status)
+    def open_sweep(self, sweep: Sweep) -> str:
+        """Return the run id of the sweep's parent; it is made, or taken up again."""
+        with self.store_errors():
+            found = self._search(f"{_tag(SWEEP_ID)} = '{sweep.id}' and {_tag(KIND)} = 'sweep'")
+            if found:
+                run_id = str(found[0].info.run_id)
+                self._client.update_run(run_id, "RUNNING")
+                return run_id
+            tags = {
+                **self.source_tags,
+                SWEEP_ID: sweep.id,
+                KIND: "sweep",
+                MLFLOW_RUN_NOTE: sweep.description,
+            }
+            run = self._client.create_run(self.experiment, _now(), tags, f"sweep {sweep.id}")
+            if sweep.config:
+                self._client.log_text(run.info.run_id, sweep.config, "config.yaml")
+            return str(run.info.run_id)
+
+    def write_batch(self, batch: RunBatch, parent: str) -> int:
+        """Keep the runs that are not there yet, under their parent; return how many."""
+        with self.store_errors():
+            there = self._written(batch)
+            missing = [
+                (record, {**self.child_tags(batch, parent), **record.tags, INDEX: str(position)})
+                for record, position in zip(batch.records(), batch.index.tolist(), strict=True)
+                if position not in there
+            ]
+            with ThreadPoolExecutor(THREADS) as pool:
+                list(pool.map(lambda task: self._write(*task), missing))
+            return len(missing)
+
+    def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
+        """End the parent as FINISHED, FAILED or KILLED; return where to look at it."""
+        with self.store_errors():
+            if summary is not None:
+                points = [Metric(n, v, _now(), step) for n, v, step in summary.metrics]
+                for batch in _batches(points, MOST_METRICS):
+                    self._client.log_batch(parent, metrics=batch)
+                self._log_files(parent, summary.texts, summary.files)
+                for title, png in summary.figures.items():
+                    image = mlflow.Image(np.asarray(PIL.Image.open(io.BytesIO(png))))
+                    self._client.log_image(parent, image, key=title, step=0)
+            self._client.set_terminated(parent, status)
+        return self._place(parent)
+
+    def last_sweep(self) -> str | None:
+        """Return the identity of the sweep that was begun last."""
+        with self.store_errors():
+            found = self._search(f"{_tag(KIND)} = 'sweep'")
+        return str(found[0].data.tags[SWEEP_ID]) if found else None
+
+    def child_tags(self, batch: RunBatch, parent: str) -> dict[str, str]:
+        """Tags which the runs of a sweep share; the rest of the versions is the parent's."""
+        kept = (MLFLOW_USER, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_GIT_COMMIT)
+        tags = {name: self.source_tags[name] for name in kept if name in self.source_tags}
+        return {**tags, MLFLOW_PARENT_RUN_ID: parent, SWEEP_ID: batch.sweep}
+
+    def _write(self, record: RunRecord, tags: dict[str, str]) -> str:
+        run = self._client.create_run(self.experiment, record.start_time, tags, record.name)
+        run_id: str = run.info.run_id
+        try:
+            self._log(run_id, record)
+        except BaseException as error:
+            status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            with contextlib.suppress(Exception):
+                self._client.set_terminated(run_id, status)
+            raise
+        self._client.set_terminated(run_id, "FINISHED", record.end_time)
+        return run_id
 
     def _log(self, run_id: str, record: RunRecord) -> None:
-        client = self._client
         metrics = [Metric(n, v, record.end_time, step) for n, v, step in record.metrics]
         params = [Param(name, value) for name, value in record.params.items()]
         for batch in _batches(params, MOST_PARAMS):
-            client.log_batch(run_id, params=batch)
+            self._client.log_batch(run_id, params=batch)
         for batch in _batches(metrics, MOST_METRICS):
-            client.log_batch(run_id, metrics=batch)
+            self._client.log_batch(run_id, metrics=batch)
+        self._log_files(run_id, record.texts, record.images)
+
+    def _log_files(
+        self, run_id: str, texts: Mapping[str, str], files: Mapping[str, bytes]
+    ) -> None:
+        if not texts and not files:
+            return
         with TemporaryDirectory() as folder:
-            for name, text in record.texts.items():
+            for name, text in texts.items():
                 Path(folder, name).write_text(text, encoding="utf-8")
-            for name, image in record.images.items():
-                Path(folder, name).write_bytes(image)
-            if record.texts or record.images:
-                client.log_artifacts(run_id, folder)
+            for name, content in files.items():
+                Path(folder, name).write_bytes(content)
+            self._client.log_artifacts(run_id, folder)
+
+    def _written(self, batch: RunBatch) -> set[int]:
+        """Positions that are finished; what an interrupt left half-written is deleted."""
+        there: set[int] = set()
+        wanted = set(batch.index.tolist())
+        token: str | None = None
+        while True:
+            page = self._client.search_runs(
+                [self.experiment],
+                f"{_tag(SWEEP_ID)} = '{batch.sweep}' and {_tag(KIND)} != 'sweep'",
+                max_results=1000,
+                page_token=token,
+            )
+            for run in page:
+                position = int(run.data.tags[INDEX])
+                if position not in wanted:
+                    continue
+                if run.info.status == "FINISHED":
+                    there.add(position)
+                else:
+                    self._client.delete_run(run.info.run_id)
+            token = page.token
+            if not token:
+                return there
+
+    def _search(self, condition: str) -> list[Run]:
+        order = ["attributes.start_time DESC"]
+        return list(
+            self._client.search_runs([self.experiment], condition, max_results=1, order_by=order)
+        )
 
     def _experiment_id(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -108,39 +205,17 @@ class ClientWriter:
             )
         return str(found.experiment_id)
 
-    def _find_parent(self, sweep: Sweep) -> Run | None:
-        found = self._client.search_runs(
-            [self._experiment],
-            f"tags.`{SWEEP_ID}` = '{sweep.id}' and tags.`backprop.kind` = 'sweep'",
-            ViewType.ACTIVE_ONLY,
-            max_results=1,
-        )
-        return found[0] if found else None
-
-    def _parent(self, sweep: Sweep) -> str:
-        parent = self._find_parent(sweep)
-        if parent is None:
-            tags = {
-                **source_tags(),
-                SWEEP_ID: sweep.id,
-                "backprop.kind": "sweep",
-                "mlflow.note.content": sweep.description,
-            }
-            now = int(time.time() * 1000)
-            parent = self._client.create_run(self._experiment, now, tags, f"sweep {sweep.id}")
-            self._client.set_terminated(parent.info.run_id, "FINISHED")
-        return str(parent.info.run_id)
-
     def _place(self, run_id: str) -> str:
-        if self._uri.startswith(("http://", "https://")):
-            base = self._uri.rstrip("/")
-            return f"{base}/#/experiments/{self._experiment}/runs/{run_id}"
-        file = self._uri.removeprefix("sqlite:///")
-        store = self._uri if file == self._uri else str(Path(file).absolute())
+        if self.uri.startswith(("http://", "https://")):
+            base = self.uri.rstrip("/")
+            return f"{base}/#/experiments/{self.experiment}/runs/{run_id}"
+        file = self.uri.removeprefix("sqlite:///")
+        store = self.uri if file == self.uri else str(Path(file).absolute())
         return f"run {run_id} in {store}"
 
     @contextlib.contextmanager
-    def _store_errors(self) -> Iterator[None]:
+    def store_errors(self) -> Iterator[None]:
+        """What a store raises becomes one :class:`ConnectionError` that says what to do."""
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
@@ -148,7 +223,7 @@ class ClientWriter:
             if len(reason) > 300:
                 reason = reason[:300] + "…"
             raise ConnectionError(
-                f"tracking.uri is {self._uri!r}, which failed: {reason}; allowed: "
+                f"tracking.uri is {self.uri!r}, which failed: {reason}; allowed: "
                 "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow; "
                 "correct it, start the server, or use tracking=none"
             ) from error
@@ -164,10 +239,17 @@ def source_tags() -> dict[str, str]:
         **resolve_tags(),
         **({MLFLOW_GIT_COMMIT: commit} if commit else {}),
         "mlflow.version": mlflow.__version__,
-        "python.version": platform.python_version(),
     }
 
 
 def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def _tag(name: str) -> str:
+    return f"tags.`{name}`"
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import platform
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,7 +23,23 @@ class Sweep:
     """The parent of the runs of one sweep."""
 
     id: str
+    """16 hex digits."""
     description: str = ""
+    config: str = ""
+    """The resolved configuration, as YAML."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the parent of a sweep keeps."""
+
+    metrics: Points
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Artifacts: file name and content."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Artifacts: file name and content."""
+    figures: Mapping[str, bytes] = field(default_factory=dict)
+    """Shown on the parent's page: title and PNG."""
 
 
 @dataclass(frozen=True)
@@ -43,58 +60,178 @@ class RunRecord:
     """Artifacts: file name and PNG."""
 
 
+@dataclass(frozen=True)
+class Series:
+    """One metric of many runs; a value that is not ``kept`` was not recorded."""
+
+    values: np.ndarray
+    """Shape (runs, steps)."""
+    steps: np.ndarray
+    """Shape (steps,), ascending; or (runs, steps) where they differ from run to run."""
+    kept: np.ndarray
+    """Booleans of shape (runs, steps)."""
+
+    def select(self, runs: np.ndarray) -> Series:
+        """Only these runs."""
+        steps = self.steps if self.steps.ndim == 1 else self.steps[runs]
+        return Series(self.values[runs], steps, self.kept[runs])
+
+
+@dataclass(frozen=True)
+class RunBatch:
+    """Some finished runs of one sweep, column by column. :meth:`records` is its meaning."""
+
+    sweep: str
+    """Identity of the sweep, 16 hex digits."""
+    index: np.ndarray
+    """Position of each run in the sweep, shape (runs,)."""
+    names: list[str]
+    params: Mapping[str, list[str]]
+    series: Mapping[str, Series]
+    tags: Mapping[str, list[str]]
+    start_time: int
+    end_time: int
+
+    @property
+    def run_ids(self) -> list[str]:
+        """32 hex digits: those of the sweep, then those of the position."""
+        return [f"{self.sweep}{position:016x}" for position in self.index.tolist()]
+
+    def __len__(self) -> int:
+        """Count the runs."""
+        return len(self.names)
+
+    def select(self, runs: np.ndarray) -> RunBatch:
+        """Only these runs, by their rows in this batch."""
+        rows = runs.tolist()
+        return RunBatch(
+            self.sweep,
+            self.index[runs],
+            [self.names[row] for row in rows],
+            {name: [column[row] for row in rows] for name, column in self.params.items()},
+            {name: series.select(runs) for name, series in self.series.items()},
+            {name: [column[row] for row in rows] for name, column in self.tags.items()},
+            self.start_time,
+            self.end_time,
+        )
+
+    def records(self) -> Iterator[RunRecord]:
+        """Each run by itself: the naive twin of a bulk write."""
+        for row, name in enumerate(self.names):
+            metrics: Points = []
+            for key, series in self.series.items():
+                steps = series.steps if series.steps.ndim == 1 else series.steps[row]
+                metrics += [
+                    (key, float(value), int(step))
+                    for value, step, kept in zip(
+                        series.values[row], steps, series.kept[row], strict=True
+                    )
+                    if kept
+                ]
+            yield RunRecord(
+                name=name,
+                params={key: column[row] for key, column in self.params.items()},
+                metrics=metrics,
+                tags={key: column[row] for key, column in self.tags.items()},
+                start_time=self.start_time,
+                end_time=self.end_time,
+            )
+
+
 class Writer(Protocol):
     """Keeps runs; each call leaves the store consistent."""
 
-    def write(self, record: RunRecord, sweep: Sweep | None = None) -> str:
-        """Keep one run, under its sweep if it has one; return where to look at it."""
+    def write(self, record: RunRecord) -> str:
+        """Keep one run; return where to look at it."""
         ...
 
-    def end_sweep(self, sweep: Sweep, status: str) -> None:
-        """Give the parent of a sweep the status FINISHED, FAILED or KILLED."""
+    def open_sweep(self, sweep: Sweep) -> str:
+        """Return the run id of the sweep's parent; it is made, or taken up again."""
+        ...
+
+    def write_batch(self, batch: RunBatch, parent: str) -> int:
+        """Keep the runs that are not there yet, under their parent; return how many."""
+        ...
+
+    def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
+        """End the parent as FINISHED, FAILED or KILLED; return where to look at it."""
+        ...
+
+    def last_sweep(self) -> str | None:
+        """Return the identity of the sweep that was begun last."""
         ...
 
 
-def metrics_of(result: Result, run: int) -> Points:
+def history_interval(history: str) -> int | None:
+    """Read ``all``, ``every:K``, ``last`` or ``none``: K, 0 for the last only, else ``None``.
+
+    Raises
+    ------
+    ValueError
+        Anything else.
+    """
+    kind, _, number = history.partition(":")
+    if history in {"all", "last", "none"}:
+        return {"all": 1, "last": 0}.get(history)
+    if kind == "every" and number.isdecimal() and int(number) > 0:
+        return int(number)
+    raise ValueError(
+        f"tracking.history is {history!r}; allowed: all, every:K (each K-th epoch and the "
+        "last), last, none (the last loss and the weights only); choose one of them"
+    )
+
+
+def series_of(result: Result, history: str = "all") -> dict[str, Series]:
     """Histories of loss, prediction and gradients, up to a divergence; final weights."""
-    epochs = 0 if result.loss is None else result.loss.shape[1]
-    diverged = int(result.diverged_at[run])
-    last = epochs if diverged < 0 else diverged + 1
-    series: dict[str, np.ndarray] = {}
-    if result.loss is not None:
-        series["loss"] = result.loss[run]
-    if result.prediction is not None:
-        series["prediction"] = result.prediction[run]
-    names = result.network.parameter_names
+    every = history_interval(history)
+    runs, names = len(result), result.network.parameter_names
     named = len(names) <= MOST_NAMED_WEIGHTS
-    if result.gradients is not None:
-        gradients = result.gradients[run]
+    histories: dict[str, np.ndarray] = {}
+    if result.loss is not None:
+        histories["loss"] = result.loss
+    if result.prediction is not None and every is not None:
+        histories["prediction"] = result.prediction
+    if result.gradients is not None and every is not None:
         if named:
-            series |= {f"grad_{name}": gradients[:, i] for i, name in enumerate(names)}
+            columns = np.moveaxis(result.gradients, 2, 0)
+            histories |= {f"grad_{n}": column for n, column in zip(names, columns, strict=True)}
         else:
-            series["grad_norm"] = np.linalg.norm(gradients, axis=1)
-    points = [
-        (name, float(value), epoch)
-        for name, values in series.items()
-        for epoch, value in enumerate(values[:last])
-    ]
+            histories["grad_norm"] = np.linalg.norm(result.gradients, axis=2)
+    diverged = result.diverged_at >= 0
+    series: dict[str, Series] = {}
+    epochs = 0
+    for name, values in histories.items():
+        epochs = values.shape[1]
+        last = np.where(diverged, result.diverged_at, epochs - 1)[:, np.newaxis]
+        step = np.arange(epochs)
+        wanted = (step % every == 0) if every else np.zeros(epochs, dtype=bool)
+        kept = (step == last) | (wanted & (step < last))
+        some = kept.any(axis=0)
+        if some.any():
+            series[name] = Series(values[:, some], step[some], kept[:, some])
+
+    def final(values: np.ndarray, steps: np.ndarray, kept: np.ndarray) -> Series:
+        column = values.astype(np.float64)[:, np.newaxis]
+        return Series(column, steps[:, np.newaxis], kept[:, np.newaxis])
+
+    everywhere, end = np.ones(runs, dtype=bool), np.full(runs, epochs)
     if named:
-        finals = zip(names, result.weights[run], strict=True)
-        points += [(name, float(value), epochs) for name, value in finals]
-    if diverged >= 0:
-        points.append(("diverged_at", float(diverged), diverged))
-    if result.period[run]:
-        points.append(("period", float(result.period[run]), epochs))
-    return points
+        for index, name in enumerate(names):
+            series[name] = final(result.weights[:, index], end, everywhere)
+    if diverged.any():
+        series["diverged_at"] = final(result.diverged_at, result.diverged_at, diverged)
+    if result.period.any():
+        series["period"] = final(result.period, end, result.period > 0)
+    return series
 
 
-def tags_of(result: Result, run: int) -> dict[str, str]:
-    """Outcome of the run, and what it was computed with."""
+def build_tags() -> dict[str, str]:
+    """What runs are computed with."""
     info = build_info()
     return {
-        "outcome": str(result.outcome[run]),
         "backprop.version": info["version"],
         "backprop.profile": info["profile"],
         "backprop.simd": info["simd"],
         "numpy.version": np.__version__,
+        "python.version": platform.python_version(),
     }

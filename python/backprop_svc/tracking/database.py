@@ -1,0 +1,272 @@
+"""The bulk writer: a batch is one transaction into MLflow's own tables.
+
+What it writes is what :class:`mlflow.MlflowClient` would write of ``RunBatch.records()``.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
+from typing import Any, TypeVar
+
+import numpy as np
+import sqlalchemy as sa
+from mlflow.entities import LifecycleStage, RunStatus, SourceType
+from mlflow.store.db.utils import _get_schema_version
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.tracking._tracking_service.utils import _get_store
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_USER
+
+from backprop_svc.tracking.client import INDEX, ClientWriter
+from backprop_svc.tracking.record import RunBatch, Series, Summary
+
+REVISIONS = frozenset({"dc11669786a5"})
+"""Revisions of MLflow's schema whose tables are known to be those written here."""
+T = TypeVar("T")
+Rows = dict[str, Iterable[tuple[Any, ...]]]
+"""Of each table by its name, in the order of :data:`COLUMNS`."""
+COLUMNS = {
+    "runs": (
+        "run_uuid",
+        "name",
+        "source_type",
+        "source_name",
+        "entry_point_name",
+        "user_id",
+        "status",
+        "start_time",
+        "end_time",
+        "deleted_time",
+        "source_version",
+        "lifecycle_stage",
+        "artifact_uri",
+        "experiment_id",
+    ),
+    "tags": ("key", "value", "run_uuid"),
+    "params": ("key", "value", "run_uuid"),
+    "metrics": ("key", "value", "timestamp", "step", "is_nan", "run_uuid"),
+    "latest_metrics": ("key", "value", "timestamp", "step", "is_nan", "run_uuid"),
+}
+ATTEMPTS, PAUSE = 6, 0.5
+"""Tries at a database that is locked or away, and seconds before the second; they double."""
+
+
+class DatabaseWriter(ClientWriter):
+    """Keeps the runs of a sweep by writing rows; all else as :class:`ClientWriter`."""
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        super().__init__(uri, experiment)
+        with self.store_errors():
+            self._store: SqlAlchemyStore = _get_store(uri)
+            self._engine: sa.Engine = self._store.engine
+            self._artifacts = self._store.get_experiment(self.experiment).artifact_location
+            self._sqlite = self._engine.dialect.name == "sqlite"
+            if self._sqlite:
+                # Readers, such as the UI, are then never kept waiting by a sweep.
+                self._patiently(lambda: self._pragma("journal_mode = WAL"))
+
+    @classmethod
+    def or_client(cls, uri: str, experiment: str) -> ClientWriter:
+        """Return a bulk writer, or with a warning its slow twin for an unknown schema."""
+        client = ClientWriter(uri, experiment)
+        with client.store_errors():
+            revision = _get_schema_version(_get_store(uri).engine)
+        if revision in REVISIONS:
+            return cls(uri, experiment)
+        print(
+            f"backprop-svc: the schema of {uri} has the revision {revision}; written in bulk: "
+            f"{', '.join(sorted(REVISIONS))}; runs are written one by one, some 50 times slower",
+            file=sys.stderr,
+        )
+        return client
+
+    def write_batch(self, batch: RunBatch, parent: str) -> int:
+        """Keep the runs that are not there yet in one transaction; return how many."""
+        with self.store_errors():
+            return self._patiently(lambda: self._write_batch(batch, parent))
+
+    def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
+        """End the parent; gather the statistics without which the UI sorts slowly."""
+        with self.store_errors():
+            self._patiently(self._analyze)
+        return super().close_sweep(parent, status, summary)
+
+    def rows(self, batch: RunBatch, parent: str) -> Rows:
+        """Every row of a batch, as MLflow's own client would write it."""
+        ids = batch.run_ids
+        shared = self.child_tags(batch, parent)
+        user = shared.get(MLFLOW_USER, "unknown")
+        place = f"{self._artifacts}/%s/{SqlAlchemyStore.ARTIFACTS_FOLDER_NAME}"
+        tags = {
+            **{name: repeat(value) for name, value in shared.items()},
+            **batch.tags,
+            MLFLOW_RUN_NAME: batch.names,
+            INDEX: map(str, batch.index.tolist()),
+        }
+        return {
+            "runs": zip(
+                ids,
+                batch.names,
+                repeat(SourceType.to_string(SourceType.UNKNOWN)),
+                repeat(""),
+                repeat(""),
+                repeat(user),
+                repeat(RunStatus.to_string(RunStatus.FINISHED)),
+                repeat(batch.start_time),
+                repeat(batch.end_time),
+                repeat(None),
+                repeat(""),
+                repeat(LifecycleStage.ACTIVE),
+                (place % run_id for run_id in ids),
+                repeat(int(self.experiment)),
+            ),
+            "tags": _cells(tags, ids),
+            "params": _cells(batch.params, ids),
+            "metrics": _metrics(batch, _everything),
+            "latest_metrics": _metrics(batch, _latest),
+        }
+
+    def _write_batch(self, batch: RunBatch, parent: str) -> int:
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            if self._sqlite:
+                # Every row refers to a run of the same transaction.
+                cursor.execute("PRAGMA foreign_keys = OFF")
+                cursor.execute("PRAGMA synchronous = NORMAL")
+                cursor.execute("PRAGMA cache_size = -262144")
+                cursor.execute("BEGIN IMMEDIATE")
+            batch = self._missing(cursor, batch)
+            if len(batch):
+                insert = self._insert if self._sqlite else _copy
+                for table, rows in self.rows(batch, parent).items():
+                    insert(cursor, table, rows)
+            connection.commit()
+            return len(batch)
+        except BaseException:
+            connection.rollback()
+            raise
+        finally:
+            connection.close()
+
+    def _missing(self, cursor: Any, batch: RunBatch) -> RunBatch:
+        ids = batch.run_ids
+        mark = "?" if self._sqlite else "%s"
+        cursor.execute(
+            f"SELECT run_uuid FROM runs WHERE run_uuid BETWEEN {mark} AND {mark}",
+            (min(ids), max(ids)),
+        )
+        there = {run_id for (run_id,) in cursor.fetchall()}
+        if not there:
+            return batch
+        return batch.select(np.flatnonzero([run_id not in there for run_id in ids]))
+
+    @staticmethod
+    def _insert(cursor: Any, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        columns = COLUMNS[table]
+        marks = ", ".join("?" * len(columns))
+        cursor.executemany(
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})",
+            rows,
+        )
+
+    def _analyze(self) -> None:
+        if self._sqlite:
+            self._pragma("analysis_limit = 1000", "ANALYZE")
+            return
+        with self._engine.begin() as connection:
+            for table in COLUMNS:
+                connection.execute(sa.text(f"ANALYZE {table}"))
+
+    def _pragma(self, pragma: str, *statements: str) -> None:
+        connection = self._engine.raw_connection()
+        try:
+            for statement in (f"PRAGMA {pragma}", *statements):
+                connection.cursor().execute(statement)
+            connection.commit()
+        finally:
+            connection.close()
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Try again while the database is locked or away; a full disk stays full."""
+        for attempt in range(ATTEMPTS):
+            try:
+                return work()
+            except Exception as error:
+                if attempt + 1 == ATTEMPTS or not _passing(error):
+                    raise
+                time.sleep(PAUSE * 2**attempt)
+        raise AssertionError
+
+
+def _passing(error: Exception) -> bool:
+    operational = isinstance(error, sa.exc.OperationalError) or type(
+        error
+    ).__name__ in {"OperationalError", "AdminShutdown"}
+    return operational and "full" not in str(error) and "readonly" not in str(error)
+
+
+def _cells(columns: Any, ids: list[str]) -> Iterator[tuple[Any, ...]]:
+    for key, values in columns.items():
+        yield from zip(repeat(key), values, ids, strict=False)
+
+
+def _everything(series: Series) -> np.ndarray:
+    return series.kept
+
+
+def _latest(series: Series) -> np.ndarray:
+    """The kept value with the largest step of each run."""
+    from_the_end = np.argmax(series.kept[:, ::-1], axis=1)
+    last = series.kept.shape[1] - 1 - from_the_end
+    latest = np.zeros_like(series.kept)
+    latest[np.arange(len(last)), last] = series.kept.any(axis=1)
+    return latest
+
+
+def _metrics(
+    batch: RunBatch, choose: Callable[[Series], np.ndarray]
+) -> Iterator[tuple[Any, ...]]:
+    ids = np.array(batch.run_ids, dtype=object)
+    largest = np.finfo(np.float64).max
+    for key, series in batch.series.items():
+        run, column = np.nonzero(choose(series))
+        values = series.values[run, column]
+        nan = np.isnan(values)
+        # As MLflow's store: SQL has neither NaN nor infinities.
+        values = np.clip(np.where(nan, 0.0, values), -largest, largest)
+        steps = series.steps[column] if series.steps.ndim == 1 else series.steps[run, column]
+        yield from zip(
+            repeat(key),
+            values.tolist(),
+            repeat(batch.end_time),
+            steps.tolist(),
+            nan.tolist(),
+            ids[run].tolist(),
+            strict=False,
+        )
+
+
+def _copy(cursor: Any, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    """PostgreSQL's COPY, by psycopg 3 or psycopg2."""
+    statement = f"COPY {table} ({', '.join(COLUMNS[table])}) FROM STDIN"
+    if hasattr(cursor, "copy"):
+        with cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+    else:
+        lines = "".join("\t".join(map(_field, row)) + "\n" for row in rows)
+        cursor.copy_expert(statement, io.StringIO(lines))
+
+
+def _field(value: Any) -> str:
+    """A value in COPY's text format."""
+    if value is None:
+        return r"\N"
+    text = str(value)
+    for plain, escaped in (("\\", r"\\"), ("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r")):
+        text = text.replace(plain, escaped)
+    return text

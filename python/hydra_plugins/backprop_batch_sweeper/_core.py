@@ -1,0 +1,100 @@
+"""What the sweeper does, imported only when it sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from hydra_plugins.backprop_batch_sweeper.batch_sweeper import BatchSweeper
+
+Job = list[str]
+
+
+class Campaign(Protocol):
+    """What an application knows of a sweep: see ``backprop_svc.cli.campaign``."""
+
+    def __init__(self, config: DictConfig, axes: list[Override], jobs: list[Job]) -> None: ...
+
+    @staticmethod
+    def is_array(override: Override) -> bool:
+        """Tell whether an override becomes an array."""
+        ...
+
+    def begin(self) -> list[Job]:
+        """Return the overrides of the jobs to launch; none for a dry run."""
+        ...
+
+    def finish(self, returns: Sequence[JobReturn]) -> None:
+        """Take what all jobs returned."""
+        ...
+
+    def stop(self, error: BaseException) -> None:
+        """Clean up after an error, which is raised again."""
+        ...
+
+
+def sweep(sweeper: BatchSweeper, arguments: list[str]) -> Any:
+    """Split the overrides into arrays and jobs, and run the jobs."""
+    context, task, config = sweeper.hydra_context, sweeper.task_function, sweeper.config
+    if context is None or task is None or config is None:
+        raise HydraException("setup() must come before sweep()")
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=task, config=config
+    )
+    lines = [f"{key}={value}" for key, value in sweeper.params.items()] + arguments
+    parser = OverridesParser.create(config_loader=context.config_loader)
+    # The last value of a setting holds, as in Hydra's own sweeper.
+    overrides = {o.get_key_element(): o for o in parser.parse_overrides(lines)}
+    application: type[Campaign] | None = (
+        get_class(sweeper.campaign) if sweeper.campaign else None  # type: ignore[assignment]
+    )
+    axes = [o for o in overrides.values() if application and application.is_array(o)]
+    jobs = _compose([o for o in overrides.values() if o not in axes])
+    if application is None:
+        folder = Path(config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, folder / "multirun.yaml")
+        return [_launch(sweeper, launcher, jobs)]
+    campaign = application(config, axes, jobs)
+    try:
+        jobs = campaign.begin()
+        returns = _launch(sweeper, launcher, jobs) if jobs else []
+        if jobs:
+            campaign.finish(returns)
+    except BaseException as error:
+        campaign.stop(error)
+        raise
+    return [returns]
+
+
+def _compose(overrides: list[Override]) -> list[Job]:
+    """Return each combination of values, the last override varying fastest."""
+    for override in overrides:
+        if override.is_interval_sweep():
+            raise HydraException(
+                f"{override.input_line} is an interval of a setting that cannot become an "
+                "array; allowed: values one by one; write them as a list or a range"
+            )
+    return BasicSweeper.split_arguments(overrides, None)[0]
+
+
+def _launch(sweeper: BatchSweeper, launcher: Any, jobs: list[Job]) -> Sequence[JobReturn]:
+    sweeper.validate_batch_is_legal(jobs)
+    returns: Sequence[JobReturn] = launcher.launch(jobs, initial_job_idx=0)
+    for job in returns:
+        # Raises what a failed job raised.
+        _ = job.return_value
+    return returns
+
+
