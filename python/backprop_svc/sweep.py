@@ -108,7 +108,7 @@ def spaced(interval: Interval, count: int) -> Floats:
 def sampled(
     intervals: Mapping[str, Interval], count: int, method: Method, seed: int
 ) -> dict[str, Floats]:
-    """Samples of all intervals at once, each of shape (count,); the same for the same seed.
+    """Sample all intervals at once, each to shape (count,); the same for the same seed.
 
     ``random`` is independent and uniform, ``latin`` a Latin hypercube, ``sobol`` a
     scrambled Sobol sequence (:mod:`scipy.stats.qmc`).

@@ -71,8 +71,18 @@ def build(settings: SweepConfig) -> Sweep:
         method: Any = settings.sampler
         tables["sampler"] = dict(sampled(intervals, settings.samples, method, settings.seed))
     sweep = Sweep(*tables.values())
-    _check_learning_rates(sweep)
+    for table in sweep.tables:
+        if "train.lr" in table:
+            check_learning_rate(float(table["train.lr"].min()))
     return sweep
+
+
+def check_learning_rate(value: float) -> None:
+    """Refuse what is not finite and above 0, with the name of the setting."""
+    if not 0 < value < float("inf"):
+        raise ValueError(
+            f"train.lr is {value}; allowed: finite numbers above 0; try train.lr=0.1"
+        )
 
 
 def describe(sweep: Sweep) -> list[tuple[str, str]]:
@@ -126,13 +136,3 @@ def _counts(points: Any, intervals: int) -> list[int]:
             f"each of the {intervals} intervals; such as sweep.points=[100,50]"
         )
     return counts
-
-
-def _check_learning_rates(sweep: Sweep) -> None:
-    for table in sweep.tables:
-        rates = table.get("train.lr")
-        if rates is not None and rates.min() <= 0:
-            raise ValueError(
-                f"train.lr is {rates.min():g} at some points; allowed: finite numbers above 0; "
-                "such as train.lr=0.01,0.1"
-            )

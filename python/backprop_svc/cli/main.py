@@ -83,7 +83,7 @@ def _hydra(command: str, arguments: list[str]) -> None:
 
         name = "config"
     else:
-        from backprop_svc.cli.explain import explain as task  # type: ignore[assignment]
+        from backprop_svc.cli.explain import explain as task
 
         name = "explain"
     try:

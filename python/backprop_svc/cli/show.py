@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from threading import Timer
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from backprop_svc import Check, Explanation, Result
 
+Floats = NDArray[np.float64]
 PATIENCE = 1.0
 """Seconds that may pass before the terminal says what takes so long."""
 MOST_ROWS = 21
@@ -62,6 +65,71 @@ class TrainingBar:
     def __exit__(self, *_: object) -> None:
         if self._bar.live.is_started:
             self._bar.stop()
+
+
+class SweepBar:
+    """The live line of a sweep, on a terminal: runs, speed, best loss, share diverged."""
+
+    def __init__(self, total: int) -> None:
+        self._bar = Progress(
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} runs"),
+            BarColumn(),
+            TextColumn("{task.fields[rate]} runs/s  best {task.fields[best]}"),
+            TextColumn("{task.fields[diverged]} diverged"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=total, rate="…", best="…", diverged="0 %")
+        self._begin = time.monotonic()
+        self._done, self._diverged, self._best = 0, 0, np.inf
+
+    def advance(self, loss: Floats, diverged: int) -> None:
+        """Take the last losses of some more runs, and how many of them diverged."""
+        self._done += len(loss)
+        self._diverged += diverged
+        self._best = min(self._best, np.nanmin(loss, initial=np.inf))
+        seconds = time.monotonic() - self._begin
+        self._bar.update(
+            self._task,
+            completed=self._done,
+            rate=f"{self._done / max(seconds, 1e-9):,.0f}",
+            best=f"{self._best:.3g}",
+            diverged=f"{self._diverged / self._done:.0%}",
+        )
+
+    def __enter__(self) -> SweepBar:
+        if self._bar.console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar.live.is_started:
+            self._bar.stop()
+
+
+def print_sweep(
+    best: list[dict[str, str]], shares: dict[str, float], runs: int, seconds: float
+) -> None:
+    """Print the best runs, the share of each outcome, and the speed."""
+    console = Console(highlight=False)
+    table = Table(title="best runs", title_justify="left", box=None, pad_edge=False)
+    for column in best[0]:
+        table.add_column(escape(column), justify="right")
+    for row in best:
+        table.add_row(*map(escape, row.values()))
+    console.print(table)
+    outcomes = ", ".join(f"{share:.1%} {name}" for name, share in shares.items() if share)
+    console.print(f"\n{outcomes}", soft_wrap=True)
+    console.print(f"{runs:,} runs in {seconds:.2f} s", soft_wrap=True)
+
+
+def look(uri: str, place: str) -> str:
+    """Say how to see a place in MLflow."""
+    if place.startswith("http"):
+        return place
+    default = uri == "sqlite:///mlflow.db"
+    return "backprop-svc ui" if default else f"backprop-svc ui tracking.uri={uri}"
 
 
 def print_training(result: Result, run: int, unit: str, factor: float) -> None:

@@ -40,6 +40,7 @@ from mlflow.utils.mlflow_tags import (
 from sqlalchemy.exc import SQLAlchemyError
 
 SWEEP_ID, KIND, INDEX = "backprop.sweep_id", "backprop.kind", "backprop.index"
+DIGEST = "backprop.digest"
 MOST_METRICS, MOST_PARAMS, MOST_TAGS = 1000, 100, 100
 """What MLflow's server takes in one ``log_batch``."""
 THREADS = 8
@@ -71,12 +72,19 @@ class ClientWriter:
             found = self._search(f"{_tag(SWEEP_ID)} = '{sweep.id}' and {_tag(KIND)} = 'sweep'")
             if found:
                 run_id = str(found[0].info.run_id)
+                begun = found[0].data.tags.get(DIGEST, "")
+                if sweep.digest and begun != sweep.digest:
+                    raise ValueError(
+                        f"the sweep {sweep.id} was begun with other axes or settings; allowed: "
+                        "the same command; begin a new sweep without sweep.resume"
+                    )
                 self._client.update_run(run_id, "RUNNING")
                 return run_id
             tags = {
                 **self.source_tags,
                 SWEEP_ID: sweep.id,
                 KIND: "sweep",
+                DIGEST: sweep.digest,
                 MLFLOW_RUN_NOTE: sweep.description,
             }
             run = self._client.create_run(self.experiment, _now(), tags, f"sweep {sweep.id}")
@@ -89,7 +97,10 @@ class ClientWriter:
         with self.store_errors():
             there = self._written(batch)
             missing = [
-                (record, {**self.child_tags(batch, parent), **record.tags, INDEX: str(position)})
+                (
+                    record,
+                    {**self.child_tags(batch, parent), **record.tags, INDEX: str(position)},
+                )
                 for record, position in zip(batch.records(), batch.index.tolist(), strict=True)
                 if position not in there
             ]
@@ -184,7 +195,9 @@ class ClientWriter:
     def _search(self, condition: str) -> list[Run]:
         order = ["attributes.start_time DESC"]
         return list(
-            self._client.search_runs([self.experiment], condition, max_results=1, order_by=order)
+            self._client.search_runs(
+                [self.experiment], condition, max_results=1, order_by=order
+            )
         )
 
     def _experiment_id(self, name: str) -> str:
@@ -215,7 +228,7 @@ class ClientWriter:
 
     @contextlib.contextmanager
     def store_errors(self) -> Iterator[None]:
-        """What a store raises becomes one :class:`ConnectionError` that says what to do."""
+        """Turn what a store raises into one :class:`ConnectionError` that says what to do."""
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError) as error:

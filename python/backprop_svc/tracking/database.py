@@ -78,7 +78,7 @@ class DatabaseWriter(ClientWriter):
             return cls(uri, experiment)
         print(
             f"backprop-svc: the schema of {uri} has the revision {revision}; written in bulk: "
-            f"{', '.join(sorted(REVISIONS))}; runs are written one by one, some 50 times slower",
+            f"{', '.join(sorted(REVISIONS))}; each run is written by itself, more slowly",
             file=sys.stderr,
         )
         return client
@@ -203,9 +203,10 @@ class DatabaseWriter(ClientWriter):
 
 
 def _passing(error: Exception) -> bool:
-    operational = isinstance(error, sa.exc.OperationalError) or type(
-        error
-    ).__name__ in {"OperationalError", "AdminShutdown"}
+    operational = isinstance(error, sa.exc.OperationalError) or type(error).__name__ in {
+        "OperationalError",
+        "AdminShutdown",
+    }
     return operational and "full" not in str(error) and "readonly" not in str(error)
 
 
@@ -219,7 +220,7 @@ def _everything(series: Series) -> np.ndarray:
 
 
 def _latest(series: Series) -> np.ndarray:
-    """The kept value with the largest step of each run."""
+    """Choose the kept value with the largest step of each run."""
     from_the_end = np.argmax(series.kept[:, ::-1], axis=1)
     last = series.kept.shape[1] - 1 - from_the_end
     latest = np.zeros_like(series.kept)
@@ -263,7 +264,7 @@ def _copy(cursor: Any, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
 
 
 def _field(value: Any) -> str:
-    """A value in COPY's text format."""
+    """Write a value in COPY's text format."""
     if value is None:
         return r"\N"
     text = str(value)

@@ -27,6 +27,8 @@ class Sweep:
     description: str = ""
     config: str = ""
     """The resolved configuration, as YAML."""
+    digest: str = ""
+    """Of its axes and jobs; only a sweep with the same one can be resumed."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ def series_of(result: Result, history: str = "all") -> dict[str, Series]:
 
 
 def build_tags() -> dict[str, str]:
-    """What runs are computed with."""
+    """Tell what runs are computed with."""
     info = build_info()
     return {
         "backprop.version": info["version"],

@@ -57,7 +57,7 @@ def sweep(sweeper: BatchSweeper, arguments: list[str]) -> Any:
     # The last value of a setting holds, as in Hydra's own sweeper.
     overrides = {o.get_key_element(): o for o in parser.parse_overrides(lines)}
     application: type[Campaign] | None = (
-        get_class(sweeper.campaign) if sweeper.campaign else None  # type: ignore[assignment]
+        get_class(sweeper.campaign) if sweeper.campaign else None
     )
     axes = [o for o in overrides.values() if application and application.is_array(o)]
     jobs = _compose([o for o in overrides.values() if o not in axes])
@@ -96,5 +96,3 @@ def _launch(sweeper: BatchSweeper, launcher: Any, jobs: list[Job]) -> Sequence[J
         # Raises what a failed job raised.
         _ = job.return_value
     return returns
-
-

@@ -1,7 +1,5 @@
 """A Hydra sweeper whose numeric axes become arrays: one job for very many points."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -10,7 +8,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-# OmegaConf reads these annotations at run time, on Python 3.10 too.
+# Hydra runs this file before it is a module: annotations must not be strings.
 # ruff: noqa: UP045
 
 

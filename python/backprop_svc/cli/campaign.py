@@ -1,0 +1,279 @@
+"""A whole sweep: what is said before it, and what is kept of it at its end."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import shlex
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.utils import JobReturn
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+import backprop_svc as bp
+from backprop_svc.cli import axes, show
+from backprop_svc.cli.errors import FORESEEN, foreseen
+from backprop_svc.cli.part import Floats, Part, Setup
+from backprop_svc.cli.schema import Config
+from backprop_svc.tracking import Summary, Sweep, Writer, open_writer
+
+SAMPLE = 200
+"""Runs whose losses are drawn and whose quantiles are kept with the sweep."""
+SWEEP_WORDS = ("sweep.id=", "sweep.resume=", "sweep.dry_run=")
+
+
+class Campaign:
+    """What :class:`BatchSweeper` asks for: see :class:`hydra_plugins…_core.Campaign`."""
+
+    is_array = staticmethod(axes.is_array)
+
+    def __init__(
+        self, config: DictConfig, overrides: list[Override], jobs: list[list[str]]
+    ) -> None:
+        self._axes = [override.input_line or "" for override in overrides]
+        self._jobs = jobs
+        self._config = config.copy()
+        with read_write(self._config), open_dict(self._config):
+            del self._config["hydra"]
+        OmegaConf.update(self._config, "sweep.axes", self._axes)
+        self._settings = cast(Config, self._config)
+        self._writer: Writer | None = None
+        self._parent = ""
+        self._id = ""
+        self._began = time.monotonic()
+
+    def begin(self) -> list[list[str]]:
+        """Check and describe the sweep, open it in MLflow, and cut it into jobs."""
+        with foreseen(*FORESEEN):
+            sweep, tracking = self._settings.sweep, self._settings.tracking
+            if sweep.shards < 1:
+                raise ValueError(
+                    f"sweep.shards is {sweep.shards}; allowed: whole numbers from 1; try 1"
+                )
+            points = axes.build(sweep)
+            self._id = self._identity()
+            self._describe(points)
+            if sweep.dry_run:
+                return []
+            if tracking.enabled:
+                with show.waiting("opening MLflow"):
+                    self._open()
+        told = f"sweep.axes={_quoted(self._axes)}"
+        return [
+            [*job, told, f"sweep.id={self._id}", f"sweep.part={part}", f"sweep.shard={shard}"]
+            for part, job in enumerate(self._jobs)
+            for shard in range(min(sweep.shards, len(points)))
+        ]
+
+    def finish(self, returns: Sequence[JobReturn]) -> None:
+        """Show and keep the summary."""
+        parts = [cast(Part, job.return_value) for job in returns]
+        table = _Table(parts)
+        seconds = time.monotonic() - self._began
+        written = sum(part.written for part in parts)
+        show.print_sweep(table.best(10), table.shares(), len(table), seconds)
+        if self._writer is None:
+            return
+        with foreseen(*FORESEEN), show.waiting("writing the summary"):
+            place = self._writer.close_sweep(
+                self._parent, "FINISHED", self._summary(table, seconds, parts)
+            )
+        already = len(table) - written
+        where = show.look(self._settings.tracking.uri, place)
+        kept = f"{written:,} runs tracked" + (f", {already:,} were there" if already else "")
+        print(f"{kept}: {place}\nlook at them with: {where}")
+
+    def stop(self, error: BaseException) -> None:
+        """End the parent, and say how to go on."""
+        if self._writer is None or not self._parent:
+            return
+        status = "FAILED" if isinstance(error, Exception) else "KILLED"
+        if isinstance(error, SystemExit):
+            status = "FAILED"
+        try:
+            self._writer.close_sweep(self._parent, status)
+        except ConnectionError as also:
+            print(f"backprop-svc: {also}", file=sys.stderr)
+        words = [word for word in sys.argv[1:] if not word.startswith(SWEEP_WORDS)]
+        words = [word for word in words if word not in {"-m", "--multirun"}]
+        words = [word for word in words if not word.startswith("hydra.sweep.dir=")]
+        command = shlex.join(["backprop-svc", "sweep", *words, f"sweep.resume={self._id}"])
+        print(f"what was written stays; go on with: {command}", file=sys.stderr)
+
+    def _identity(self) -> str:
+        resume = self._settings.sweep.resume
+        if resume == "last":
+            tracking = self._settings.tracking
+            found = open_writer(tracking.uri, tracking.experiment).last_sweep()
+            if found is None:
+                raise ValueError(
+                    f"sweep.resume=last, but {tracking.uri} has no sweep; allowed: last or the "
+                    "identity of a sweep; leave it out to begin one"
+                )
+            return found
+        if resume is not None and not re.fullmatch(r"[0-9a-f]{16}", resume):
+            raise ValueError(
+                f"sweep.resume is {resume!r}; allowed: last or the 16 hexadecimal digits of a "
+                "sweep; see the tag backprop.sweep_id of its runs"
+            )
+        return resume or self._settings.sweep.id or uuid.uuid4().hex[:16]
+
+    def _describe(self, points: bp.Sweep) -> None:
+        parts, count = len(self._jobs), len(points)
+        print(f"sweep {self._id}: {parts * count:,} runs", end="")
+        print(f" = {parts} configurations × {count:,} points" if parts > 1 else "")
+        lines = axes.describe(points)
+        for name in {word.partition("=")[0]: None for job in self._jobs for word in job}:
+            values = {
+                word: None for job in self._jobs for word in job if word.startswith(f"{name}=")
+            }
+            if len(values) > 1:
+                shown = [value.partition("=")[2] for value in values]
+                lines.insert(0, (name, ", ".join(shown)))
+        for name, what in lines:
+            print(f"  {name:<12} {what}")
+        if not self._settings.tracking.enabled:
+            print("  not tracked (tracking=none)")
+
+    def _open(self) -> None:
+        tracking = self._settings.tracking
+        self._writer = open_writer(tracking.uri, tracking.experiment)
+        plan = "\n".join([*self._axes, *(" ".join(sorted(job)) for job in self._jobs)])
+        self._parent = self._writer.open_sweep(
+            Sweep(
+                self._id,
+                description=f"A sweep of {', '.join(self._axes) or 'configurations'}",
+                config=OmegaConf.to_yaml(self._config, resolve=True),
+                digest=hashlib.sha256(_stable(plan).encode()).hexdigest()[:16],
+            )
+        )
+
+    def _summary(self, table: _Table, seconds: float, parts: list[Part]) -> Summary:
+        from backprop_svc.plots import curves_png, map_png
+
+        metrics = [
+            ("runs", float(len(table)), 0),
+            ("runs_per_second", len(table) / seconds, 0),
+            ("best_loss", table.best_loss(), 0),
+            *((f"share_{name}", share, 0) for name, share in table.shares().items()),
+        ]
+        figures = {"last loss": map_png(table.axes, table.loss, table.outcome)}
+        if self._settings.train.epochs and len(self._jobs) == 1:
+            loss, rates = self._sample()
+            figures["loss curves"] = curves_png(loss, rates)
+            metrics += _quantiles(loss)
+        return Summary(
+            metrics, files={"results.parquet": table.parquet(self._id)}, figures=figures
+        )
+
+    def _sample(self) -> tuple[Floats, Floats]:
+        """Histories of loss of a sample, trained again: it takes microseconds."""
+        setup = Setup.of(self._config)
+        total = len(setup.points)
+        chosen = np.unique(np.linspace(0, total - 1, min(SAMPLE, total)).astype(np.int64))
+        picked = [setup.points.points(i, i + 1) for i in chosen.tolist()]
+        points = {n: np.concatenate([p[n] for p in picked]) for n in setup.points.names}
+        rates, weights = setup.starts(points, len(chosen))
+        result = setup.train(rates, weights, ("loss",))
+        return cast(Floats, result.loss), rates
+
+
+class _Table:
+    """The results of all parts, one row for each run."""
+
+    def __init__(self, parts: list[Part]) -> None:
+        self._parts = parts
+        self.loss: Floats = np.concatenate([part.loss for part in parts])
+        self.outcome: NDArray[np.str_] = np.concatenate([part.outcome for part in parts])
+        names = parts[0].points
+        self.axes: dict[str, Floats] = {
+            name: np.concatenate([part.points[name] for part in parts]) for name in names
+        }
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    def shares(self) -> dict[str, float]:
+        return {
+            str(name): float((self.outcome == name).mean()) for name in bp.training.OUTCOMES
+        }
+
+    def best_loss(self) -> float:
+        finite = self.loss[np.isfinite(self.loss)]
+        return float(finite.min()) if finite.size else float("nan")
+
+    def best(self, count: int) -> list[dict[str, str]]:
+        """Return the runs with the smallest losses."""
+        rows = np.argsort(self.loss, kind="stable")[:count]
+        sizes = [len(part.loss) for part in self._parts]
+        owner = np.repeat(np.arange(len(sizes)), sizes)
+        table = []
+        for row in rows.tolist():
+            words = dict(word.partition("=")[::2] for word in self._parts[owner[row]].overrides)
+            points = {name: f"{column[row]:.6g}" for name, column in self.axes.items()}
+            found = {"loss": f"{self.loss[row]:.6g}", "outcome": str(self.outcome[row])}
+            table.append({**words, **points, **found})
+        return table
+
+    def parquet(self, sweep: str) -> bytes:
+        """One row a run: its id, its point, last loss, outcome and final weights."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        buffer = io.BytesIO()
+        schema: pa.Schema | None = None
+        writer: parquet.ParquetWriter | None = None
+        for part in self._parts:
+            ids = [f"{sweep}{part.first + i:016x}" for i in range(len(part.loss))]
+            columns: dict[str, object] = {"run_id": ids}
+            for word in part.overrides:
+                name, _, value = word.partition("=")
+                columns[name.lstrip("+")] = pa.array([value] * len(ids)).dictionary_encode()
+            columns |= part.points
+            columns["loss"] = part.loss
+            columns["outcome"] = pa.array(part.outcome).dictionary_encode()
+            columns["diverged_at"] = part.diverged_at
+            if part.weights is not None:
+                columns["weights"] = pa.array(list(part.weights))
+            table = pa.table(columns)
+            if writer is None:
+                schema = table.schema
+                writer = parquet.ParquetWriter(buffer, schema)
+            writer.write_table(table.cast(schema))
+        if writer is not None:
+            writer.close()
+        return buffer.getvalue()
+
+
+def _quantiles(loss: Floats) -> list[tuple[str, float, int]]:
+    """Curves that MLflow's page of the sweep shows: quantiles of the loss over the epochs."""
+    finite = np.where(np.isnan(loss), np.inf, loss)
+    curves = np.quantile(finite, (0.0, 0.25, 0.5), axis=0, method="lower")
+    names = ("loss_best", "loss_quartile", "loss_median")
+    return [
+        (name, float(value), epoch)
+        for name, curve in zip(names, curves, strict=True)
+        for epoch, value in enumerate(curve)
+        if np.isfinite(value)
+    ]
+
+
+def _quoted(lines: list[str]) -> str:
+    texts = [QuotedString(text=line, quote=Quote.single).with_quotes() for line in lines]
+    return f"[{','.join(texts)}]"
+
+
+def _stable(plan: str) -> str:
+    """Return the plan without what may differ when a sweep is taken up again."""
+    words = plan.split(" ")
+    return " ".join(
+        w for w in words if not w.startswith((*SWEEP_WORDS, "sweep.shards=", "tracking"))
+    )

@@ -1,0 +1,276 @@
+"""One part of a sweep: a configuration, and arrays of points trained chunk by chunk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+import backprop_svc as bp
+from backprop_svc.cli import axes, show
+from backprop_svc.cli.problem import Problem, problem
+from backprop_svc.cli.schema import Config
+from backprop_svc.tracking import RunBatch, Sweep, open_writer
+from backprop_svc.tracking.record import (
+    MOST_NAMED_WEIGHTS,
+    build_tags,
+    history_interval,
+    series_of,
+)
+from backprop_svc.training import RECORDS, Record
+
+MOST_ROWS = 200_000
+"""Values of history that a chunk may bring to the store: some 40 MB on their way."""
+MOST_BYTES = 1 << 26
+"""Of histories trained at once."""
+MOST_RUNS = 1 << 18
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What became of some neighbouring points of a sweep."""
+
+    first: int
+    """Position in the sweep of the first point."""
+    overrides: list[str]
+    """The settings of this part that differ from those of other parts."""
+    points: dict[str, Floats]
+    """Of each axis, shape (runs,)."""
+    loss: Floats
+    """Last loss, infinite where it diverged; shape (runs,)."""
+    outcome_code: NDArray[np.uint8]
+    diverged_at: NDArray[np.int64]
+    weights: Floats | None
+    """Final weights of small networks, shape (runs, parameters)."""
+    written: int
+    """Runs that were not yet in the store."""
+
+    @property
+    def outcome(self) -> NDArray[np.str_]:
+        """Of every run, shape (runs,)."""
+        return bp.training.OUTCOMES[self.outcome_code]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A configuration turned into what its points share."""
+
+    config: Config
+    work: Problem
+    points: bp.Sweep
+
+    @classmethod
+    def of(cls, config: DictConfig) -> Setup:
+        """Check everything that can be checked before the first point is trained."""
+        sweep = axes.build(cast(Config, config).sweep)
+        first = config.copy()
+        for name, value in sweep.points(0, 1).items():
+            OmegaConf.update(first, name, float(value[0]))
+        settings = cast(Config, first)
+        history_interval(settings.tracking.history)
+        work = problem(settings.network, settings.data, settings.init)
+        axes.check_learning_rate(settings.train.lr)
+        return cls(settings, work, sweep)
+
+    def starts(self, points: dict[str, Floats], count: int) -> tuple[Floats, Floats]:
+        """Learning rates (runs,) and initial weights (runs, parameters) of some points."""
+        rates = points.get("train.lr", np.full(count, self.config.train.lr))
+        weights = np.tile(self.work.weights, (count, 1))
+        for column, name in enumerate(("init.w1", "init.w2")):
+            if name in points:
+                weights[:, column] = points[name]
+        return rates, weights
+
+    def train(
+        self,
+        rates: Floats,
+        weights: Floats,
+        record: tuple[Record, ...],
+        progress: show.TrainingBar | None = None,
+    ) -> bp.Result:
+        """Train some of its points."""
+        settings = self.config.train
+        return bp.train(
+            self.work.network,
+            weights,
+            self.work.data.x,
+            self.work.data.y,
+            learning_rate=rates,
+            epochs=settings.epochs,
+            tolerance=settings.tolerance,
+            divergence_bound=settings.divergence_bound,
+            threads=settings.threads,
+            record=record,
+            progress=progress,
+        )
+
+    def batch(
+        self,
+        result: bp.Result,
+        first: int,
+        data: str,
+        overrides: list[str],
+        start_time: int,
+        end_time: int,
+    ) -> RunBatch:
+        """Return runs as they are kept: their identity, what was swept, what came of it."""
+        count, names = len(result), self.work.network.parameter_names
+        rates, weights = result.learning_rate, result.initial_weights
+        params = {
+            "network": [str(self.work.network)] * count,
+            "data": [data] * count,
+            "train.lr": list(map(str, rates.tolist())),
+            "train.epochs": [str(self.config.train.epochs)] * count,
+        }
+        if len(names) <= MOST_NAMED_WEIGHTS:
+            for name, column in zip(names, weights.T, strict=True):
+                params[f"init.{name}"] = list(map(str, column.tolist()))
+        for override in overrides:
+            name, _, value = override.partition("=")
+            params.setdefault(name.lstrip("+~"), [value] * count)
+        version = build_tags()["backprop.version"]
+        return RunBatch(
+            sweep=self.config.sweep.id or "",
+            index=np.arange(first, first + count),
+            names=_names(rates, weights),
+            params=params,
+            series=series_of(result, self.config.tracking.history),
+            tags={"outcome": result.outcome.tolist(), "backprop.version": [version] * count},
+            start_time=start_time,
+            end_time=end_time,
+        )
+
+
+def run_part(
+    config: DictConfig, *, data: str, overrides: list[str], first: int | None = None
+) -> Part:
+    """Train the points of one part, and keep them while the next chunk is trained.
+
+    Parameters
+    ----------
+    config
+        With ``sweep.axes`` for the arrays, none for a single point.
+    data
+        Name of the data set.
+    overrides
+        What distinguishes this part from others.
+    first
+        Position in the sweep of its first point; derived from ``sweep.part`` by default.
+    """
+    setup = Setup.of(config)
+    settings, total = setup.config, len(setup.points)
+    shard, shards = settings.sweep.shard, settings.sweep.shards
+    start, stop = total * shard // shards, total * (shard + 1) // shards
+    offset = first if first is not None else (settings.sweep.part or 0) * total
+    record = _recorded(settings)
+    size = _chunk(setup, record)
+    writer, parent = None, ""
+    if settings.tracking.enabled:
+        writer = open_writer(settings.tracking.uri, settings.tracking.experiment)
+        parent = writer.open_sweep(Sweep(settings.sweep.id or ""))
+    chunks: list[bp.Result] = []
+    pending: list[Future[int]] = []
+    written = 0
+
+    def collect(most: int) -> None:
+        nonlocal written
+        while len(pending) > most:
+            written += pending.pop(0).result()
+
+    with show.SweepBar(stop - start) as bar, ThreadPoolExecutor(1) as pool:
+        for low, high in _ranges(start, stop, size):
+            points = setup.points.points(low, high)
+            rates, weights = setup.starts(points, high - low)
+            began = _now()
+            result = setup.train(rates, weights, record)
+            chunks.append(_without_history(result))
+            if writer is not None:
+                batch = setup.batch(result, offset + low, data, overrides, began, _now())
+                # One batch is written while the next is trained; never more wait.
+                collect(1)
+                pending.append(pool.submit(writer.write_batch, batch, parent))
+            losses = last_loss(result)
+            bar.advance(losses, int((result.diverged_at >= 0).sum()))
+            collect(1)
+        collect(0)
+    return _part(setup, chunks, overrides, offset + start, start, stop, written)
+
+
+def last_loss(result: bp.Result) -> Floats:
+    """Last recorded loss, infinite where it diverged, NaN without epochs; shape (runs,)."""
+    if result.loss is None or not result.loss.shape[1]:
+        return np.full(len(result), np.nan)
+    return np.where(result.diverged_at >= 0, np.inf, result.loss[:, -1])
+
+
+def _part(
+    setup: Setup,
+    chunks: list[bp.Result],
+    overrides: list[str],
+    first: int,
+    start: int,
+    stop: int,
+    written: int,
+) -> Part:
+    small = setup.work.network.parameters <= MOST_NAMED_WEIGHTS
+    return Part(
+        first=first,
+        overrides=overrides,
+        points=setup.points.points(start, stop),
+        loss=np.concatenate([last_loss(chunk) for chunk in chunks]),
+        outcome_code=np.concatenate([chunk.outcome_code for chunk in chunks]),
+        diverged_at=np.concatenate([chunk.diverged_at for chunk in chunks]),
+        weights=np.concatenate([chunk.weights for chunk in chunks]) if small else None,
+        written=written,
+    )
+
+
+def _without_history(result: bp.Result) -> bp.Result:
+    # A copy of the last column, so that the whole history is not kept by a view.
+    last = None if result.loss is None else result.loss[:, -1:].copy()
+    return replace(result, loss=last, prediction=None, gradients=None, weight_history=None)
+
+
+def _recorded(settings: Config) -> tuple[Record, ...]:
+    every = history_interval(settings.tracking.history)
+    if not settings.tracking.enabled or every is None:
+        return ("loss",)
+    return tuple(kind for kind in RECORDS if kind != "weights")
+
+
+def _chunk(setup: Setup, record: tuple[Record, ...]) -> int:
+    """Return how many runs to train at once: memory is bounded, whatever the sweep."""
+    settings, parameters = setup.config, setup.work.network.parameters
+    epochs = max(1, settings.train.epochs)
+    wide = 2 + parameters if "gradients" in record else 1
+    size = MOST_BYTES // (8 * (epochs * wide + 2 * parameters))
+    if settings.tracking.enabled:
+        every = history_interval(settings.tracking.history)
+        kept = 1 + (epochs // every if every else 0)
+        size = min(size, MOST_ROWS // (kept * min(wide, 2 + MOST_NAMED_WEIGHTS) + 30))
+    return max(1, min(size, MOST_RUNS))
+
+
+def _ranges(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    for low in range(start, stop, size):
+        yield low, min(low + size, stop)
+
+
+def _names(rates: Floats, weights: Floats) -> list[str]:
+    more = ",…" if weights.shape[1] > 4 else ""
+    return [
+        f"lr={rate:g} w={','.join(format(weight, 'g') for weight in row)}{more}"
+        for rate, row in zip(rates.tolist(), weights[:, :4].tolist(), strict=True)
+    ]
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
