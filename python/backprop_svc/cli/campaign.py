@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 import backprop_svc as bp
 from backprop_svc.cli import axes, show
-from backprop_svc.cli.errors import FORESEEN, foreseen
+from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.part import Floats, Part, Setup
 from backprop_svc.cli.schema import Config
 from backprop_svc.tracking import Summary, Sweep, Writer, open_writer
@@ -40,15 +40,21 @@ class Campaign:
     ) -> None:
         self._axes = [override.input_line or "" for override in overrides]
         self._jobs = jobs
-        self._config = config.copy()
-        with read_write(self._config), open_dict(self._config):
-            del self._config["hydra"]
+        self._config = _task_config(config)
         OmegaConf.update(self._config, "sweep.axes", self._axes)
         self._settings = cast(Config, self._config)
         self._writer: Writer | None = None
         self._parent = ""
         self._id = ""
         self._began = time.monotonic()
+
+    def check(self, config: DictConfig) -> None:
+        """Refuse what a job could not train, with the name of what is wrong."""
+        with foreseen(*FORESEEN):
+            config = _task_config(config)
+            require_values(config)
+            OmegaConf.update(config, "sweep.axes", self._axes)
+            Setup.of(config)
 
     def begin(self) -> list[list[str]]:
         """Check and describe the sweep, open it in MLflow, and cut it into jobs."""
@@ -146,13 +152,13 @@ class Campaign:
     def _open(self) -> None:
         tracking = self._settings.tracking
         self._writer = open_writer(tracking.uri, tracking.experiment)
-        plan = "\n".join([*self._axes, *(" ".join(sorted(job)) for job in self._jobs)])
+        plan = [self._axes, *([w for w in job if _is_plan(w)] for job in self._jobs)]
         self._parent = self._writer.open_sweep(
             Sweep(
                 self._id,
                 description=f"A sweep of {', '.join(self._axes) or 'configurations'}",
                 config=OmegaConf.to_yaml(self._config, resolve=True),
-                digest=hashlib.sha256(_stable(plan).encode()).hexdigest()[:16],
+                digest=hashlib.sha256(repr(plan).encode()).hexdigest()[:16],
             )
         )
 
@@ -212,12 +218,14 @@ class _Table:
 
     def best(self, count: int) -> list[dict[str, str]]:
         """Return the runs with the smallest losses."""
+        common = set.intersection(*(set(part.overrides) for part in self._parts))
         rows = np.argsort(self.loss, kind="stable")[:count]
         sizes = [len(part.loss) for part in self._parts]
         owner = np.repeat(np.arange(len(sizes)), sizes)
         table = []
         for row in rows.tolist():
-            words = dict(word.partition("=")[::2] for word in self._parts[owner[row]].overrides)
+            own = [word for word in self._parts[owner[row]].overrides if word not in common]
+            words = dict(word.partition("=")[::2] for word in own)
             points = {name: f"{column[row]:.6g}" for name, column in self.axes.items()}
             found = {"loss": f"{self.loss[row]:.6g}", "outcome": str(self.outcome[row])}
             table.append({**words, **points, **found})
@@ -271,9 +279,15 @@ def _quoted(lines: list[str]) -> str:
     return f"[{','.join(texts)}]"
 
 
-def _stable(plan: str) -> str:
-    """Return the plan without what may differ when a sweep is taken up again."""
-    words = plan.split(" ")
-    return " ".join(
-        w for w in words if not w.startswith((*SWEEP_WORDS, "sweep.shards=", "tracking"))
-    )
+def _is_plan(word: str) -> bool:
+    """Tell whether an override decides what is trained, not how or where."""
+    free = ("tracking", "hydra", "train.threads=", "sweep.shards=", *SWEEP_WORDS)
+    return not word.startswith(free)
+
+
+def _task_config(config: DictConfig) -> DictConfig:
+    """Return the configuration as a task gets it: a copy without Hydra's part."""
+    copy = config.copy()
+    with read_write(copy), open_dict(copy):
+        del copy["hydra"]
+    return copy

@@ -78,7 +78,10 @@ class Setup:
         history_interval(settings.tracking.history)
         work = problem(settings.network, settings.data, settings.init)
         axes.check_learning_rate(settings.train.lr)
-        return cls(settings, work, sweep)
+        setup = cls(settings, work, sweep)
+        # No epochs, or what is wrong with their number: all other checks are made there.
+        setup.train(*setup.starts({}, 1), (), epochs=min(settings.train.epochs, 0))
+        return setup
 
     def starts(self, points: dict[str, Floats], count: int) -> tuple[Floats, Floats]:
         """Learning rates (runs,) and initial weights (runs, parameters) of some points."""
@@ -95,6 +98,7 @@ class Setup:
         weights: Floats,
         record: tuple[Record, ...],
         progress: show.TrainingBar | None = None,
+        epochs: int | None = None,
     ) -> bp.Result:
         """Train some of its points."""
         settings = self.config.train
@@ -104,7 +108,7 @@ class Setup:
             self.work.data.x,
             self.work.data.y,
             learning_rate=rates,
-            epochs=settings.epochs,
+            epochs=settings.epochs if epochs is None else epochs,
             tolerance=settings.tolerance,
             divergence_bound=settings.divergence_bound,
             threads=settings.threads,

@@ -86,7 +86,7 @@ def _data() -> str:
 
 def _swept() -> list[str]:
     overrides = HydraConfig.get().overrides.task
-    return [override for override in overrides if not override.startswith("sweep.")]
+    return [word for word in overrides if not word.startswith(("sweep.", "tracking"))]
 
 
 def _now() -> int:

@@ -31,6 +31,10 @@ class Campaign(Protocol):
         """Tell whether an override becomes an array."""
         ...
 
+    def check(self, config: DictConfig) -> None:
+        """Raise what is wrong with the configuration of a job, before any is launched."""
+        ...
+
     def begin(self) -> list[Job]:
         """Return the overrides of the jobs to launch; none for a dry run."""
         ...
@@ -65,11 +69,14 @@ def sweep(sweeper: BatchSweeper, arguments: list[str]) -> Any:
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, folder / "multirun.yaml")
-        return [_launch(sweeper, launcher, jobs)]
+        sweeper.validate_batch_is_legal(jobs)
+        return [_launch(launcher, jobs)]
     campaign = application(config, axes, jobs)
+    for job in jobs:
+        campaign.check(context.config_loader.load_sweep_config(config, list(job)))
     try:
         jobs = campaign.begin()
-        returns = _launch(sweeper, launcher, jobs) if jobs else []
+        returns = _launch(launcher, jobs) if jobs else []
         if jobs:
             campaign.finish(returns)
     except BaseException as error:
@@ -89,8 +96,7 @@ def _compose(overrides: list[Override]) -> list[Job]:
     return BasicSweeper.split_arguments(overrides, None)[0]
 
 
-def _launch(sweeper: BatchSweeper, launcher: Any, jobs: list[Job]) -> Sequence[JobReturn]:
-    sweeper.validate_batch_is_legal(jobs)
+def _launch(launcher: Any, jobs: list[Job]) -> Sequence[JobReturn]:
     returns: Sequence[JobReturn] = launcher.launch(jobs, initial_job_idx=0)
     for job in returns:
         # Raises what a failed job raised.

@@ -1,0 +1,96 @@
+"""Real stores for the tests: SQLite, PostgreSQL, a tracking server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _program(name: str) -> str | None:
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return str(found[-1]) if found else shutil.which(name)
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """A PostgreSQL of one's own on a free loopback port; yields its URI."""
+    programs = {name: _program(name) for name in ("initdb", "postgres", "psql")}
+    if None in programs.values():
+        pytest.skip("no PostgreSQL here; install it with: apt-get install postgresql")
+    # PostgreSQL refuses to run as root.
+    root = os.geteuid() == 0
+    folder.mkdir(parents=True, exist_ok=True)
+    user: dict[str, str] = {"user": "postgres"} if root else {}
+    if root:
+        for parent in (folder, *folder.parents[:3]):
+            parent.chmod(parent.stat().st_mode | 0o011)
+        shutil.chown(folder, "postgres")
+    data, port = folder / "data", free_port()
+    initdb = [str(programs["initdb"]), "-D", str(data), "-A", "trust", "-U", "postgres"]
+    subprocess.run([*initdb, "-E", "UTF8"], check=True, stdout=subprocess.DEVNULL, **user)  # type: ignore[call-overload]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(  # type: ignore[call-overload]
+            [
+                *(str(programs["postgres"]), "-D", str(data), "-p", str(port)),
+                *("-c", "listen_addresses=127.0.0.1", "-k", str(folder)),
+            ],
+            stdout=log,
+            stderr=log,
+            **user,
+        )
+    try:
+        wait_for(lambda: socket.create_connection(("127.0.0.1", port), 1).close())
+        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@contextmanager
+def mlflow_server(uri: str, folder: Path) -> Iterator[str]:
+    """A stock tracking server; yields its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--default-artifact-root", str(folder / "artifacts")]
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            command, cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(lambda: urllib.request.urlopen(f"{address}/health", timeout=2).close())
+        yield address
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
+
+
+def wait_for(probe: object, seconds: float = 60) -> None:
+    assert callable(probe)
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            probe()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+        else:
+            return

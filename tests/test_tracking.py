@@ -1,0 +1,218 @@
+"""What the bulk writer keeps is what MLflow's own client would have kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import stores
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
+
+import backprop_svc as bp
+from backprop_svc.tracking.client import ClientWriter
+from backprop_svc.tracking.database import DatabaseWriter
+from backprop_svc.tracking.record import RunBatch, Summary, Sweep, history_interval, series_of
+
+SWEEP = "0123456789abcdef"
+
+
+def batch(first: int = 0, history: str = "all") -> RunBatch:
+    """Converged, dead, oscillating and diverged runs; NaN and infinities among the values."""
+    network = bp.Network(1, 1, 1, activation="identity")
+    rates = np.array([0.1, 0.1, 0.2, 0.9, 5.0, 0.01])
+    starts = np.array([[0.5, 1], [-1, 0.5], [1.2, 1.2], [3, 3], [1e60, 1e60], [0.0, 0.0]])
+    result = bp.train(network, starts, 2.0, 3.0, learning_rate=rates)
+    assert "diverged" in result.outcome
+    assert np.isinf(result.loss[:, 0]).any() if result.loss is not None else False
+    series = series_of(result, history)
+    odd = np.array([np.nan, np.inf, -np.inf, 1e308, 5e-324, -0.0])[:, np.newaxis]
+    series["odd"] = type(series["w1"])(odd, np.array([3]), np.ones((6, 1), dtype=bool))
+    count = len(result)
+    return RunBatch(
+        sweep=SWEEP,
+        index=np.arange(first, first + count),
+        names=[f"run {first + i}" for i in range(count)],
+        params={
+            "lr": [str(rate) for rate in rates],
+            "text": ["tab\tnew\nline \\N 'quoted' “ü”"] * count,
+            "empty": [""] * count,
+        },
+        series=series,
+        tags={"outcome": result.outcome.tolist()},
+        start_time=1_700_000_000_000,
+        end_time=1_700_000_000_123,
+    )
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def uri(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("store")
+    if request.param == "sqlite":
+        yield f"sqlite:///{folder}/mlflow.db"
+    else:
+        with stores.postgres(folder / "postgres") as address:
+            yield address
+
+
+@pytest.fixture(scope="module")
+def both(uri: str) -> tuple[MlflowClient, dict[str, str]]:
+    """The same runs written by both writers, each into an experiment of its own."""
+    experiments = {}
+    for name, writer in (
+        ("client", ClientWriter(uri, "client")),
+        ("bulk", DatabaseWriter(uri, "bulk")),
+    ):
+        parent = writer.open_sweep(Sweep(SWEEP, "what for", digest="d"))
+        for history, first in (("all", 0), ("every:7", 6), ("last", 12), ("none", 18)):
+            assert writer.write_batch(batch(first, history), parent) == 6
+            assert writer.write_batch(batch(first, history), parent) == 0
+        writer.close_sweep(parent, "FINISHED", Summary([("runs", 24.0, 0)]))
+        experiments[name] = writer.experiment
+    return MlflowClient(uri), experiments
+
+
+def plain(client: MlflowClient, run: Run, parent: str) -> dict[str, Any]:
+    """All that a client returns of a run, but for what must differ between two runs."""
+    tags = {k: "parent" if v == parent else v for k, v in run.data.tags.items()}
+    histories = {
+        key: sorted(
+            (m.step, m.timestamp, repr(m.value))
+            for m in client.get_metric_history(run.info.run_id, key)
+        )
+        for key in run.data.metrics
+    }
+    info = {
+        k: v
+        for k, v in dict(run.info).items()
+        if k not in {"run_id", "run_uuid", "artifact_uri", "experiment_id"}
+    }
+    assert run.info.artifact_uri.endswith(f"/{run.info.run_id}/artifacts")
+    metrics = {k: repr(v) for k, v in run.data.metrics.items()}
+    return {
+        "info": info,
+        "tags": tags,
+        "params": run.data.params,
+        "metrics": metrics,
+        "histories": histories,
+        "inputs": run.inputs.dataset_inputs if run.inputs else [],
+    }
+
+
+def children(client: MlflowClient, experiment: str, **search: Any) -> list[Run]:
+    clause = search.pop("filter_string", "")
+    only = f"tags.`backprop.index` != '' {'and ' + clause if clause else ''}"
+    return list(client.search_runs([experiment], only, **search))
+
+
+def test_the_client_reads_the_same(both: tuple[MlflowClient, dict[str, str]]) -> None:
+    client, experiments = both
+    found = {}
+    for name, experiment in experiments.items():
+        runs = children(client, experiment)
+        parent = runs[0].data.tags["mlflow.parentRunId"]
+        by_index = {int(run.data.tags["backprop.index"]): run for run in runs}
+        assert sorted(by_index) == list(range(24))
+        found[name] = {i: plain(client, run, parent) for i, run in by_index.items()}
+    assert found["bulk"] == found["client"]
+    assert found["bulk"][0]["metrics"]["odd"] == "nan"
+
+
+@pytest.mark.parametrize(
+    ("clause", "order"),
+    [
+        ("", ["metrics.loss ASC", "attributes.run_name ASC"]),
+        ("", ["metrics.odd DESC", "attributes.run_name ASC"]),
+        ("", ["params.lr DESC", "attributes.run_name ASC"]),
+        ("metrics.loss < 1", ["attributes.run_name ASC"]),
+        ("params.lr = '0.1'", ["metrics.w1 DESC", "attributes.run_name ASC"]),
+        ("tags.outcome = 'diverged'", ["attributes.run_name DESC"]),
+        ("attributes.run_name LIKE 'run 1%'", ["attributes.run_name ASC"]),
+        ("attributes.status = 'FINISHED'", ["attributes.run_name ASC"]),
+    ],
+)
+def test_searches_agree(
+    both: tuple[MlflowClient, dict[str, str]], clause: str, order: list[str]
+) -> None:
+    client, experiments = both
+    names = {
+        name: [
+            r.info.run_name for r in children(client, e, filter_string=clause, order_by=order)
+        ]
+        for name, e in experiments.items()
+    }
+    assert names["bulk"] == names["client"]
+    assert names["bulk"]
+
+
+def test_the_client_can_change_what_was_written(uri: str) -> None:
+    writer = DatabaseWriter(uri, "changed")
+    parent = writer.open_sweep(Sweep("feedfeedfeedfeed"))
+    runs = batch()
+    runs = RunBatch(**{**vars(runs), "sweep": "feedfeedfeedfeed"})
+    writer.write_batch(runs, parent)
+    client, run_id = MlflowClient(uri), runs.run_ids[0]
+    client.log_metric(run_id, "loss", 0.25, step=99)
+    client.set_tag(run_id, "outcome", "seen")
+    client.log_param(run_id, "more", "1")
+    client.update_run(run_id, name="renamed")
+    changed = client.get_run(run_id)
+    assert (changed.data.metrics["loss"], changed.data.tags["outcome"]) == (0.25, "seen")
+    assert (changed.data.params["more"], changed.info.run_name) == ("1", "renamed")
+    client.delete_run(run_id)
+    experiment = writer.experiment
+    left = client.search_runs([experiment], "", ViewType.ACTIVE_ONLY)
+    assert run_id not in {run.info.run_id for run in left}
+    # A deleted run is there: it is not written again.
+    assert writer.write_batch(runs, parent) == 0
+    client.restore_run(run_id)
+    assert client.get_run(run_id).info.lifecycle_stage == "active"
+
+
+def test_through_a_stock_server(uri: str, tmp_path: Path, both: object) -> None:
+    with stores.mlflow_server(uri, tmp_path) as address:
+        client = MlflowClient(address)
+        experiment = client.get_experiment_by_name("bulk")
+        assert experiment is not None
+        assert len(children(client, experiment.experiment_id)) == 24
+        # The client writer resumes by tags, without bulk rows.
+        writer = ClientWriter(address, "over http")
+        parent = writer.open_sweep(Sweep(SWEEP, digest="d"))
+        some = batch().select(np.array([0, 3]))
+        assert writer.write_batch(some, parent) == 2
+        assert writer.write_batch(batch(), parent) == 4
+        assert writer.write_batch(batch(), parent) == 0
+        assert writer.last_sweep() == SWEEP
+        place = writer.close_sweep(parent, "FINISHED")
+        assert place.startswith(address)
+        assert client.get_run(parent).info.status == "FINISHED"
+
+
+def test_a_sweep_is_resumed_only_by_its_own_command(uri: str) -> None:
+    writer = DatabaseWriter(uri, "digest")
+    writer.open_sweep(Sweep("a" * 16, digest="one"))
+    assert writer.open_sweep(Sweep("a" * 16)) == writer.open_sweep(
+        Sweep("a" * 16, digest="one")
+    )
+    with pytest.raises(ValueError, match="other axes or settings"):
+        writer.open_sweep(Sweep("a" * 16, digest="two"))
+
+
+def test_an_unknown_schema_is_written_by_the_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("backprop_svc.tracking.database.REVISIONS", frozenset({"another"}))
+    writer = DatabaseWriter.or_client(f"sqlite:///{tmp_path}/mlflow.db", "some")
+    assert type(writer) is ClientWriter
+    assert "another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("history", ["", "some", "every:0", "every:-1", "every:x"])
+def test_unknown_histories_are_refused(history: str) -> None:
+    with pytest.raises(ValueError, match="tracking.history is"):
+        history_interval(history)
