@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -58,7 +59,8 @@ def postgres(folder: Path) -> Iterator[str]:
         wait_for(lambda: socket.create_connection(("127.0.0.1", port), 1).close())
         yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
     finally:
-        server.terminate()
+        # PostgreSQL's "fast" shutdown: it does not wait for its clients.
+        server.send_signal(signal.SIGINT)
         server.wait(30)
 
 
@@ -78,7 +80,7 @@ def mlflow_server(uri: str, folder: Path) -> Iterator[str]:
         wait_for(lambda: urllib.request.urlopen(f"{address}/health", timeout=2).close())
         yield address
     finally:
-        os.killpg(server.pid, 15)
+        os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
 
 

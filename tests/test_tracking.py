@@ -24,7 +24,7 @@ def batch(first: int = 0, history: str = "all") -> RunBatch:
     """Converged, dead, oscillating and diverged runs; NaN and infinities among the values."""
     network = bp.Network(1, 1, 1, activation="identity")
     rates = np.array([0.1, 0.1, 0.2, 0.9, 5.0, 0.01])
-    starts = np.array([[0.5, 1], [-1, 0.5], [1.2, 1.2], [3, 3], [1e60, 1e60], [0.0, 0.0]])
+    starts = np.array([[0.5, 1], [-1, 0.5], [1.2, 1.2], [3, 3], [1e80, 1e80], [0.0, 0.0]])
     result = bp.train(network, starts, 2.0, 3.0, learning_rate=rates)
     assert "diverged" in result.outcome
     assert np.isinf(result.loss[:, 0]).any() if result.loss is not None else False

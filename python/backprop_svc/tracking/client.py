@@ -59,6 +59,7 @@ class ClientWriter:
             self._client = MlflowClient(uri)
             self.experiment = self._experiment_id(experiment)
             self.source_tags = source_tags()
+        self._written: dict[str, set[int]] = {}
 
     def write(self, record: RunRecord) -> str:
         """Keep one run; a failure on the way leaves it FAILED, an interrupt KILLED."""
@@ -95,7 +96,9 @@ class ClientWriter:
     def write_batch(self, batch: RunBatch, parent: str) -> int:
         """Keep the runs that are not there yet, under their parent; return how many."""
         with self.store_errors():
-            there = self._written(batch)
+            if batch.sweep not in self._written:
+                self._written[batch.sweep] = self._finished(batch.sweep)
+            there = self._written[batch.sweep]
             missing = [
                 (
                     record,
@@ -106,6 +109,7 @@ class ClientWriter:
             ]
             with ThreadPoolExecutor(THREADS) as pool:
                 list(pool.map(lambda task: self._write(*task), missing))
+            there.update(batch.index.tolist())
             return len(missing)
 
     def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
@@ -168,24 +172,20 @@ class ClientWriter:
                 Path(folder, name).write_bytes(content)
             self._client.log_artifacts(run_id, folder)
 
-    def _written(self, batch: RunBatch) -> set[int]:
+    def _finished(self, sweep: str) -> set[int]:
         """Positions that are finished; what an interrupt left half-written is deleted."""
         there: set[int] = set()
-        wanted = set(batch.index.tolist())
         token: str | None = None
         while True:
             page = self._client.search_runs(
                 [self.experiment],
-                f"{_tag(SWEEP_ID)} = '{batch.sweep}' and {_tag(KIND)} != 'sweep'",
+                f"{_tag(SWEEP_ID)} = '{sweep}' and {_tag(INDEX)} != ''",
                 max_results=1000,
                 page_token=token,
             )
             for run in page:
-                position = int(run.data.tags[INDEX])
-                if position not in wanted:
-                    continue
                 if run.info.status == "FINISHED":
-                    there.add(position)
+                    there.add(int(run.data.tags[INDEX]))
                 else:
                     self._client.delete_run(run.info.run_id)
             token = page.token
