@@ -1,0 +1,151 @@
+"""Sweeps that are killed, stopped and doubled, in real processes."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+COMMAND = [sys.executable, "-m", "backprop_svc.cli.main", "sweep"]
+AXES = [
+    "train.lr=tag(log,interval(0.001,1))",
+    "init.w1=interval(-2,2)",
+    "sweep.points=[50,120]",
+]
+RUNS = 6000
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
+
+
+def start(folder: Path, *more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *AXES, *more],
+        cwd=folder,
+        env=CLEAN,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out
+
+
+def content(folder: Path) -> dict[str, list[tuple[object, ...]]]:
+    """All rows of all runs by position, without what differs from sweep to sweep."""
+    with sqlite3.connect(folder / "mlflow.db") as db:
+        queries = {
+            "runs": "select substr(run_uuid, 17), name, status from runs where name like 'lr=%'",
+            "metrics": "select substr(run_uuid, 17), key, step, value, is_nan from metrics"
+            " where run_uuid in (select run_uuid from runs where name like 'lr=%')",
+            "params": "select substr(run_uuid, 17), key, value from params",
+            "tags": "select substr(run_uuid, 17), key, value from tags"
+            " where key in ('outcome', 'backprop.index')",
+        }
+        found = {name: sorted(db.execute(query)) for name, query in queries.items()}
+    db.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, list[tuple[object, ...]]]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finish(start(folder))
+    found = content(folder)
+    assert len(found["runs"]) == RUNS
+    return found
+
+
+def test_a_sweep_killed_at_any_moment_ends_as_if_undisturbed(
+    tmp_path: Path, undisturbed: dict[str, list[tuple[object, ...]]]
+) -> None:
+    moments = random.Random(20261124)
+    begun = "0123456789abcdef"
+    kills = 0
+    for _ in range(6):
+        more = [f"sweep.resume={begun}"] if kills else [f"sweep.id={begun}"]
+        process = start(tmp_path, *more)
+        try:
+            process.wait(moments.uniform(1.5, 6.5))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+    assert kills
+    out = finish(start(tmp_path, f"sweep.resume={begun}"))
+    assert re.search(r"runs tracked", out)
+    assert content(tmp_path) == undisturbed
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.get_experiment_by_name("backprop-svc")
+    assert experiment is not None
+    parents = client.search_runs([experiment.experiment_id], "tags.`backprop.kind` = 'sweep'")
+    assert [parent.info.status for parent in parents] == ["FINISHED"]
+
+
+def test_two_sweeps_into_one_database(tmp_path: Path) -> None:
+    finish(start(tmp_path, "sweep.points=2"))
+    both = [start(tmp_path), start(tmp_path)]
+    for process in both:
+        finish(process)
+    assert len(content(tmp_path)["runs"]) == 2 * RUNS + 4
+
+
+def test_ctrl_c_keeps_what_was_written(
+    tmp_path: Path, undisturbed: dict[str, list[tuple[object, ...]]]
+) -> None:
+    finish(start(tmp_path, "sweep.points=2", "init.w2=7"))
+    process = start(tmp_path)
+    database = tmp_path / "mlflow.db"
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with sqlite3.connect(database, timeout=30) as db:
+            (count,) = db.execute("select count(*) from runs").fetchone()
+        db.close()
+        if count > 100:
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    resume = re.search(r"sweep\.resume=([0-9a-f]{16})", err)
+    assert resume, err
+    assert "Traceback" not in err
+    client = MlflowClient(f"sqlite:///{database}")
+    experiment = client.get_experiment_by_name("backprop-svc")
+    assert experiment is not None
+    (parent,) = client.search_runs(
+        [experiment.experiment_id],
+        f"tags.`backprop.sweep_id` = '{resume[1]}' and tags.`backprop.kind` = 'sweep'",
+    )
+    assert parent.info.status == "KILLED"
+    finish(start(tmp_path, "sweep.resume=last"))
+    kept = content(tmp_path)["runs"]
+    assert set(undisturbed["runs"]) <= set(kept)
+    assert len(kept) == RUNS + 4
+    assert client.get_run(parent.info.run_id).info.status == "FINISHED"
+
+
+def test_a_locked_database_is_waited_for(tmp_path: Path) -> None:
+    finish(start(tmp_path, "sweep.points=2"))
+    holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
+    process = start(tmp_path, "sweep.points=3")
+    time.sleep(2)
+    holder.execute("BEGIN IMMEDIATE")
+    time.sleep(8)
+    holder.execute("ROLLBACK")
+    holder.close()
+    finish(process)
+    assert len(content(tmp_path)["runs"]) == 13
