@@ -46,7 +46,8 @@ def content(folder: Path) -> dict[str, list[tuple[object, ...]]]:
     """All rows of all runs by position, without what differs from sweep to sweep."""
     with sqlite3.connect(folder / "mlflow.db") as db:
         queries = {
-            "runs": "select substr(run_uuid, 17), name, status from runs where name like 'lr=%'",
+            "runs": "select substr(run_uuid, 17), name, status from runs"
+            " where name like 'lr=%'",
             "metrics": "select substr(run_uuid, 17), key, step, value, is_nan from metrics"
             " where run_uuid in (select run_uuid from runs where name like 'lr=%')",
             "params": "select substr(run_uuid, 17), key, value from params",

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import stores
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 import backprop_svc as bp
+import stores
 from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.database import DatabaseWriter
 from backprop_svc.tracking.record import RunBatch, Summary, Sweep, history_interval, series_of
@@ -214,5 +214,5 @@ def test_an_unknown_schema_is_written_by_the_client(
 
 @pytest.mark.parametrize("history", ["", "some", "every:0", "every:-1", "every:x"])
 def test_unknown_histories_are_refused(history: str) -> None:
-    with pytest.raises(ValueError, match="tracking.history is"):
+    with pytest.raises(ValueError, match=r"tracking\.history is"):
         history_interval(history)

@@ -165,10 +165,11 @@ class Campaign:
     def _summary(self, table: _Table, seconds: float, parts: list[Part]) -> Summary:
         from backprop_svc.plots import curves_png, map_png
 
+        # MLflow sorts by name on its page: the pictures, "last loss" and "loss …", come first.
         metrics = [
             ("runs", float(len(table)), 0),
             ("runs_per_second", len(table) / seconds, 0),
-            ("best_loss", table.best_loss(), 0),
+            ("min_loss", table.best_loss(), 0),
             *((f"share_{name}", share, 0) for name, share in table.shares().items()),
         ]
         figures = {"last loss": map_png(table.axes, table.loss, table.outcome)}

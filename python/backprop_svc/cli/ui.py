@@ -6,6 +6,9 @@ import os
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
+import webbrowser
 from pathlib import Path
 
 from backprop_svc.cli.errors import stop
@@ -43,13 +46,37 @@ def ui(arguments: list[str]) -> int:
             probe.bind((HOST, port))
         except OSError:
             stop(f"port {port} is taken; allowed: a free one; try port={port + 1}")
-    print(f"MLflow on http://{HOST}:{port} (Ctrl-C to stop)", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}
     process = subprocess.Popen(command, env=quiet)
     try:
+        address = f"http://{HOST}:{port}"
+        page = address + (_latest(uri) or "")
+        print(f"MLflow on {page} (Ctrl-C to stop)", flush=True)
+        if sys.stdout.isatty() and _is_up(address, process):
+            webbrowser.open(page)
         return process.wait()
     except KeyboardInterrupt:
+        # On a terminal the server has had the Ctrl-C too.
+        process.terminate()
         process.wait()
         return 0
+
+
+def _latest(uri: str) -> str | None:
+    # MLflow is slow to import: it comes when the server is on its way.
+    from backprop_svc.tracking.client import latest_page
+
+    return latest_page(uri)
+
+
+def _is_up(address: str, process: subprocess.Popen[bytes]) -> bool:
+    while process.poll() is None:
+        try:
+            urllib.request.urlopen(f"{address}/health", timeout=2).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return True
+    return False

@@ -41,7 +41,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 SWEEP_ID, KIND, INDEX = "backprop.sweep_id", "backprop.kind", "backprop.index"
 DIGEST = "backprop.digest"
-MOST_METRICS, MOST_PARAMS, MOST_TAGS = 1000, 100, 100
+KIND_OF_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
+"""The UI then shows what belongs to training, and not to language models."""
+MOST_METRICS, MOST_PARAMS = 1000, 100
 """What MLflow's server takes in one ``log_batch``."""
 THREADS = 8
 """Runs written at once: a server answers several as quickly as one."""
@@ -124,7 +126,7 @@ class ClientWriter:
                     image = mlflow.Image(np.asarray(PIL.Image.open(io.BytesIO(png))))
                     self._client.log_image(parent, image, key=title, step=0)
             self._client.set_terminated(parent, status)
-        return self._place(parent)
+        return self._place(parent, "/model-metrics")
 
     def last_sweep(self) -> str | None:
         """Return the identity of the sweep that was begun last."""
@@ -204,7 +206,7 @@ class ClientWriter:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             try:
-                return str(self._client.create_experiment(name))
+                return str(self._client.create_experiment(name, tags=KIND_OF_EXPERIMENT))
             except MlflowException:
                 # Another process was quicker.
                 found = self._client.get_experiment_by_name(name)
@@ -218,10 +220,9 @@ class ClientWriter:
             )
         return str(found.experiment_id)
 
-    def _place(self, run_id: str) -> str:
+    def _place(self, run_id: str, tab: str = "") -> str:
         if self.uri.startswith(("http://", "https://")):
-            base = self.uri.rstrip("/")
-            return f"{base}/#/experiments/{self.experiment}/runs/{run_id}"
+            return self.uri.rstrip("/") + _page(self.experiment, run_id, tab)
         file = self.uri.removeprefix("sqlite:///")
         store = self.uri if file == self.uri else str(Path(file).absolute())
         return f"run {run_id} in {store}"
@@ -242,6 +243,20 @@ class ClientWriter:
             ) from error
 
 
+def latest_page(uri: str) -> str | None:
+    """Return the path of the UI's page on the newest run, or on the sweep that it is of."""
+    client = MlflowClient(uri)
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    order = ["attributes.start_time DESC"]
+    newest = client.search_runs(experiments, max_results=1, order_by=order)
+    if not newest:
+        return None
+    info, tags = newest[0].info, newest[0].data.tags
+    sweep = SWEEP_ID in tags
+    run_id = tags.get(MLFLOW_PARENT_RUN_ID, info.run_id)
+    return _page(info.experiment_id, run_id, "/model-metrics" if sweep else "")
+
+
 def source_tags() -> dict[str, str]:
     """Who ran what: MLflow's own tags; the commit of the experiment, else of this package.
 
@@ -258,6 +273,10 @@ def source_tags() -> dict[str, str]:
 def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def _page(experiment: str, run_id: str, tab: str) -> str:
+    return f"/#/experiments/{experiment}/runs/{run_id}{tab}"
 
 
 def _tag(name: str) -> str:
