@@ -165,17 +165,17 @@ class Campaign:
     def _summary(self, table: _Table, seconds: float, parts: list[Part]) -> Summary:
         from backprop_svc.plots import curves_png, map_png
 
-        # MLflow sorts by name on its page: the pictures, "last loss" and "loss …", come first.
+        # MLflow's page begins with what has a slash in its name: curves and pictures.
         metrics = [
             ("runs", float(len(table)), 0),
             ("runs_per_second", len(table) / seconds, 0),
             ("min_loss", table.best_loss(), 0),
             *((f"share_{name}", share, 0) for name, share in table.shares().items()),
         ]
-        figures = {"last loss": map_png(table.axes, table.loss, table.outcome)}
+        figures = {"sweep/last loss": map_png(table.axes, table.loss, table.outcome)}
         if self._settings.train.epochs and len(self._jobs) == 1:
             loss, rates = self._sample()
-            figures["loss curves"] = curves_png(loss, rates)
+            figures["sweep/loss curves"] = curves_png(loss, rates)
             metrics += _quantiles(loss)
         return Summary(
             metrics, files={"results.parquet": table.parquet(self._id)}, figures=figures
@@ -266,7 +266,7 @@ def _quantiles(loss: Floats) -> list[tuple[str, float, int]]:
     """Curves that MLflow's page of the sweep shows: quantiles of the loss over the epochs."""
     finite = np.where(np.isnan(loss), np.inf, loss)
     curves = np.quantile(finite, (0.0, 0.25, 0.5), axis=0, method="lower")
-    names = ("loss_best", "loss_quartile", "loss_median")
+    names = ("sweep/loss_best", "sweep/loss_quartile", "sweep/loss_median")
     return [
         (name, float(value), epoch)
         for name, curve in zip(names, curves, strict=True)
