@@ -15,6 +15,8 @@ def test_hydra_finds_the_plugin() -> None:
     assert BatchSweeper.__name__ in names
 
 
+# The suite runs with the defaults of Hydra 1.1, which warn.
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("basic", ["hydra/sweeper=batch"])])
 class TestBatchSweeper(LauncherTestSuite):
     """Each combination is one job: what Hydra's users know."""
