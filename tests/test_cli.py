@@ -210,6 +210,11 @@ def test_a_server_that_is_away_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_every_network_of_the_configuration_trains(tmp_path: Path) -> None:
+    done = call(tmp_path, "train", "network=linear", "init=linear", "tracking=none")
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_and_configuration(tmp_path: Path) -> None:
     assert "backprop-svc explain" in call(tmp_path, "--help").stdout
     assert "experiment: ames, edge_of_stability" in call(tmp_path, "train", "--help").stdout
@@ -222,10 +227,11 @@ def test_help_and_configuration(tmp_path: Path) -> None:
 
 def test_shell_completion_knows_the_command(tmp_path: Path) -> None:
     line = "backprop-svc train train.e"
-    done = call(
-        tmp_path, "train", "-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line))
-    )
+    # As the installed script calls it: with the name of the program alone.
+    done = call(tmp_path, "-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))
     assert "train.epochs=" in done.stdout, done.stderr
+    done = call(tmp_path, "-sc", "query=bash", COMP_LINE="backprop-svc ex", COMP_POINT="15")
+    assert done.stdout.split() == ["explain"]
 
 
 @pytest.fixture

@@ -112,6 +112,11 @@ def _columns(table: pa.Table, name: str, names: Sequence[str], path: str) -> Flo
 
     columns = []
     for column in names:
+        if table.column_names.count(column) > 1:
+            raise ValueError(
+                f"{path} has the column {column!r} more than once; allowed: names that occur "
+                "once; rename one of them"
+            )
         if column not in table.column_names:
             raise ValueError(
                 f"data.{name} names the column {column!r}, which {path} does not have; "

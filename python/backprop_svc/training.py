@@ -26,7 +26,7 @@ class Gradients(NamedTuple):
     """∂L/∂w, shape (runs, parameters)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """What :func:`train` returns. The first axis of every array is the run.
 
@@ -147,8 +147,8 @@ def train(
             f"learning_rate has {len(rates)} values and weights {len(starts)} runs; "
             "allowed: as many of both, or one of either; make them fit"
         ) from None
-    rates = np.ascontiguousarray(np.broadcast_to(rates, (runs,)))
-    starts = np.ascontiguousarray(np.broadcast_to(starts, (runs, network.parameters)))
+    rates = np.array(np.broadcast_to(rates, (runs,)))
+    starts = np.array(np.broadcast_to(starts, (runs, network.parameters)))
     unknown = sorted(set(record) - set(RECORDS))
     if unknown:
         raise ValueError(
@@ -250,8 +250,9 @@ def _rows(name: str, values: ArrayLike, columns: int) -> Floats:
 
 
 def _count(name: str, value: int, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not least <= value < 2**63:
         raise ValueError(
-            f"{name} is {value!r}; allowed: whole numbers from {least}; correct it"
+            f"{name} is {value!r}; allowed: whole numbers from {least} to 2^63 − 1; correct it"
         )
     return int(value)

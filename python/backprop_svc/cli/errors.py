@@ -76,4 +76,4 @@ def _line(error: BaseException) -> str:
 
 
 CONFIGURATION = (HydraException, OmegaConfBaseException)
-FORESEEN = (ValueError, TypeError, OSError, MemoryError, *CONFIGURATION)
+FORESEEN = (ValueError, TypeError, OSError, MemoryError, OverflowError, *CONFIGURATION)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import uuid
 from tempfile import TemporaryDirectory
+from typing import NoReturn
 
+COMMANDS = ("train", "sweep", "explain", "ui")
 USAGE = """\
 backprop-svc: train very many small networks and keep every one of them in MLflow.
 
@@ -31,6 +34,18 @@ examples
 def main() -> None:
     """Run ``backprop-svc``."""
     command, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
+    if command == "-sc":
+        # What a shell calls for completion: the command is in the line that it completes.
+        typed = os.environ.get("COMP_LINE", "").split()[1:2]
+        if typed not in (["train"], ["sweep"], ["explain"]):
+            print("\n".join(c for c in COMMANDS if c.startswith("".join(typed))))
+            return
+        command, arguments = typed[0], sys.argv[1:]
+        if command == "sweep":
+            _hydra("sweep", arguments)
+            return
+    # The end that a scheduler asks for leaves no run behind that seems to go on.
+    signal.signal(signal.SIGTERM, _terminate)
     if command in {"", "-h", "--help", "help"}:
         print(USAGE, end="")
         raise SystemExit(0 if command else 2)
@@ -51,6 +66,10 @@ def main() -> None:
             f"backprop-svc: {command!r} is no command; allowed: train, sweep, explain, ui; "
             "see backprop-svc --help"
         )
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def _train(arguments: list[str]) -> None:
@@ -78,7 +97,7 @@ def _hydra(command: str, arguments: list[str]) -> None:
     _complete_words(command)
     sys.argv = [sys.argv[0], *arguments]
     register()
-    if command == "train":
+    if command in {"train", "sweep"}:
         from backprop_svc.cli.train import train as task
 
         name = "config"

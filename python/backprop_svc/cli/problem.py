@@ -50,6 +50,11 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
 
 def _weights(init: InitConfig) -> list[float]:
     if init.weights is not None:
+        if init.w1 is not None or init.w2 is not None:
+            raise ValueError(
+                "init gives both weights and w1 or w2; allowed: one of them; set all weights "
+                "in init.weights=[…]"
+            )
         return list(init.weights)
     return [weight for weight in (init.w1, init.w2) if weight is not None]
 

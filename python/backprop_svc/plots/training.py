@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -42,8 +43,8 @@ def training_png(
     loss, prediction = result.loss[run], result.prediction[run] * factor
     marker = "o" if len(loss) <= 50 else ""
     left.plot(loss, marker=marker, markersize=4, color="tab:red")
-    positive = loss[loss > 0]
-    if positive.size and positive.max() / positive.min() > 100:
+    positive = loss[np.isfinite(loss) & (loss > 0)]
+    if positive.size and positive.max() > 100 * positive.min():
         left.set_yscale("log")
     left.set(title="Loss", xlabel="epoch", ylabel="L = ½(y − ŷ)²")
     right.plot(prediction, marker=marker, markersize=4, label="prediction ŷ")

@@ -145,12 +145,12 @@ class ClientWriter:
         run_id: str = run.info.run_id
         try:
             self._log(run_id, record)
+            self._client.set_terminated(run_id, "FINISHED", record.end_time)
         except BaseException as error:
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             with contextlib.suppress(Exception):
                 self._client.set_terminated(run_id, status)
             raise
-        self._client.set_terminated(run_id, "FINISHED", record.end_time)
         return run_id
 
     def _log(self, run_id: str, record: RunRecord) -> None:

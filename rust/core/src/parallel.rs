@@ -21,13 +21,16 @@ pub fn instruction_set() -> String {
 /// Threads that a call uses when not told how many.
 #[must_use]
 pub fn threads() -> usize {
-    rayon::current_num_threads()
+    // Asking rayon would start its threads, which a forked process does not have.
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// How many runs to give to a thread at a time; whole blocks, save at the end.
 pub(crate) fn share(runs: usize, threads: Option<usize>) -> usize {
     let threads = threads.unwrap_or_else(self::threads);
-    let fair = runs.div_ceil(4 * threads).next_multiple_of(LANES);
+    let fair = runs
+        .div_ceil(4 * threads.min(runs.max(1)))
+        .next_multiple_of(LANES);
     fair.clamp(LANES, LARGEST_SHARE)
 }
 
@@ -39,6 +42,7 @@ pub(crate) fn for_each<T: Send>(
     work: impl Fn(T) + Sync,
 ) -> Result<()> {
     let arch = pulp::Arch::new();
+    let useful = threads.map(|threads| threads.min(tasks.len().max(1)));
     let run = || {
         tasks.into_par_iter().for_each(|task| {
             arch.dispatch(
@@ -47,7 +51,7 @@ pub(crate) fn for_each<T: Send>(
             );
         });
     };
-    let Some(threads) = threads else {
+    let Some(threads) = useful else {
         run();
         return Ok(());
     };
