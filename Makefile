@@ -22,7 +22,7 @@ demo: install  ## The guide's example and a small sweep on real data, tracked in
 	$(BIN)/backprop-svc train
 	$(BIN)/backprop-svc sweep data=ames train.lr=0.05,0.1,0.2 init.w1=-0.5,0.5,1
 	@echo
-	@echo "Ten runs are in mlflow.db: look at them with 'make ui'."
+	@echo "The runs are in mlflow.db: look at them with 'make ui'."
 
 ui: install  ## MLflow's UI on mlflow.db
 	$(BIN)/backprop-svc ui

@@ -48,6 +48,15 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
     return Problem(shape, rows, weights)
 
 
+def shown_unit(data: DataConfig) -> tuple[str, float]:
+    """Return the unit to show predictions in, and what to multiply them by."""
+    scale = _plain(data.y_scale)
+    if isinstance(scale, (int, float)):
+        return data.unit, data.unit_factor * scale
+    # Scaled by what the data hold, a prediction is a plain number.
+    return "", 1.0
+
+
 def _weights(init: InitConfig) -> list[float]:
     if init.weights is not None:
         if init.w1 is not None or init.w2 is not None:

@@ -29,6 +29,7 @@ class DataConfig:
     y: Any = MISSING
     x_scale: Any = 1
     y_scale: Any = 1
+    # Of y before scaling: the terminal and the picture show y × unit_factor in this unit.
     unit: str = ""
     unit_factor: float = 1.0
 

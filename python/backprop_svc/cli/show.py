@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from backprop_svc import Check, Explanation, Result
+from backprop_svc.cli.ui import DEFAULT_URI
 
 Floats = NDArray[np.float64]
 PATIENCE = 1.0
@@ -128,7 +129,7 @@ def look(uri: str, place: str) -> str:
     """Say how to see a place in MLflow."""
     if place.startswith("http"):
         return place
-    default = uri == "sqlite:///mlflow.db"
+    default = uri == DEFAULT_URI
     return "backprop-svc ui" if default else f"backprop-svc ui tracking.uri={uri}"
 
 
@@ -151,8 +152,8 @@ def print_training(result: Result, run: int, unit: str, factor: float) -> None:
             table.add_row(
                 str(epoch),
                 f"{loss[run, epoch]:.6g}",
-                f"{prediction[run, epoch] * factor:.2f}",
-                *(f"{weight:.6f}" for weight in weights[run, epoch, : len(shown)]),
+                _cell(prediction[run, epoch] * factor, 2),
+                *(_cell(weight, 6) for weight in weights[run, epoch, : len(shown)]),
             )
         console.print(table)
     finals = [f"{n} = {w!r}" for n, w in zip(shown, result.weights[run].tolist(), strict=False)]
@@ -170,7 +171,14 @@ def print_training(result: Result, run: int, unit: str, factor: float) -> None:
         )
     console.print(f"\n{', '.join(parts)}", soft_wrap=True)
     if finals:
-        console.print(f"after {epochs} epochs: {', '.join(finals)}", soft_wrap=True)
+        plural = "s" if epochs != 1 else ""
+        console.print(f"after {epochs} epoch{plural}: {', '.join(finals)}", soft_wrap=True)
+
+
+def _cell(value: float, digits: int) -> str:
+    """Write a number with fixed decimals, where these can hold it."""
+    fixed = value == 0 or 10.0**-digits <= abs(value) < 1e7
+    return f"{value:.{digits}f}" if fixed else f"{value:.{digits}g}"
 
 
 def print_explanation(walk: Explanation) -> None:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from backprop_svc.cli import show
 from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.part import Setup, last_loss, run_part
+from backprop_svc.cli.problem import shown_unit
 from backprop_svc.cli.schema import Config
 from backprop_svc.tracking import Sweep, open_writer
 from backprop_svc.tracking.record import build_tags
@@ -42,7 +43,7 @@ def _single(config: DictConfig) -> float:
     with show.TrainingBar() as bar:
         result = setup.train(rates, weights, RECORDS, progress=bar)
     ended = _now()
-    unit, factor = settings.data.unit, settings.data.unit_factor
+    unit, factor = shown_unit(settings.data)
     show.print_training(result, 0, unit, factor)
     tracking = settings.tracking
     if tracking.enabled:
@@ -81,7 +82,7 @@ def _point(config: DictConfig) -> float:
 
 
 def _data() -> str:
-    return str(HydraConfig.get().runtime.choices["data"])
+    return str(HydraConfig.get().runtime.choices.get("data"))
 
 
 def _swept() -> list[str]:

@@ -15,10 +15,14 @@ from backprop_svc.cli.errors import stop
 
 HOST = "127.0.0.1"
 DEFAULT_URI = "sqlite:///mlflow.db"
+USAGE = "Serves MLflow's UI on the tracked runs until Ctrl-C; opens at the newest run or sweep."
 
 
 def ui(arguments: list[str]) -> int:
     """Serve the runs until Ctrl-C; takes ``tracking.uri=…`` and ``port=…``."""
+    if {"-h", "--help"} & set(arguments):
+        print("backprop-svc ui [tracking.uri=sqlite:///mlflow.db] [port=5000]\n" + USAGE)
+        return 0
     uri = os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
     port = 5000
     for argument in arguments:
@@ -29,7 +33,7 @@ def ui(arguments: list[str]) -> int:
             port = int(value)
         else:
             stop(
-                f"ui was told {argument!r}; allowed: tracking.uri=sqlite:///mlflow.db, "
+                f"ui was told {argument!r}; allowed: tracking.uri={DEFAULT_URI}, "
                 "port=5000 (1 to 65535); correct it"
             )
     if uri.startswith(("http://", "https://")):
@@ -58,10 +62,11 @@ def ui(arguments: list[str]) -> int:
             webbrowser.open(page)
         return process.wait()
     except KeyboardInterrupt:
-        # On a terminal the server has had the Ctrl-C too.
+        return 0
+    finally:
+        # Its end is the server's end, also when it was a signal.
         process.terminate()
         process.wait()
-        return 0
 
 
 def _latest(uri: str) -> str | None:

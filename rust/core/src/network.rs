@@ -2,6 +2,9 @@ use std::ops::Range;
 
 use crate::{Activation, Error, Result};
 
+/// Small networks, many of them: what lies beyond is a mistake more often than a wish.
+const MOST_PARAMETERS: usize = 1 << 24;
+
 /// The shape of a network: fully connected layers without bias.
 ///
 /// Parameters of one run are one flat vector: layer after layer, each layer's matrix
@@ -26,7 +29,7 @@ impl Network {
     /// A network with the given numbers of neurons, from the inputs to the outputs.
     ///
     /// # Errors
-    /// Fewer than two sizes, a size of zero, or more parameters than can be counted.
+    /// Fewer than two sizes, a size of zero, or more than 2^24 parameters.
     pub fn new(sizes: &[usize], activation: Activation) -> Result<Self> {
         let bad = |allowed, fix| {
             Err(Error::Value {
@@ -46,8 +49,9 @@ impl Network {
         let (mut neurons, mut parameters) = (0_usize, 0_usize);
         for (index, pair) in sizes.windows(2).enumerate() {
             let count = pair[0].checked_mul(pair[1]);
-            let Some(end) = count.and_then(|count| parameters.checked_add(count)) else {
-                return bad("fewer than 2^64 parameters", "make the layers smaller");
+            let end = count.and_then(|count| parameters.checked_add(count));
+            let Some(end) = end.filter(|end| *end <= MOST_PARAMETERS) else {
+                return bad("at most 2^24 parameters", "make the layers smaller");
             };
             let outputs = neurons + pair[0];
             layers.push(Layer {
