@@ -46,6 +46,7 @@ format: install  ## Let rustfmt and ruff have their way
 
 bench: install  ## Our figures beside those of others, as ratios
 	$(BIN)/python benchmarks/kernel.py
+	$(BIN)/python benchmarks/tracking.py
 
 wheel: install  ## One abi3 wheel in dist/
 	$(BIN)/maturin build --release --locked --out dist
