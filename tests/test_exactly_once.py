@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,30 @@ def test_a_locked_database_is_waited_for(tmp_path: Path) -> None:
     holder.close()
     finish(process)
     assert len(content(tmp_path)["runs"]) == 13
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("a full disk needs the right to mount one: run the tests as root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_stops_a_sweep_that_can_be_resumed(
+    small_disk: Path, undisturbed: dict[str, list[tuple[object, ...]]]
+) -> None:
+    process = start(small_disk)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "disk is full" in err
+    assert "sweep.resume=" in err
+    assert "Traceback" not in err
+    subprocess.run(["mount", "-o", "remount,size=1g", str(small_disk)], check=True)
+    finish(start(small_disk, "sweep.resume=last"))
+    assert content(small_disk) == undisturbed

@@ -239,7 +239,7 @@ class ClientWriter:
             raise ConnectionError(
                 f"tracking.uri is {self.uri!r}, which failed: {reason}; allowed: "
                 "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow; "
-                "correct it, start the server, or use tracking=none"
+                "correct it, start the server, make room, or use tracking=none"
             ) from error
 
 

@@ -90,9 +90,10 @@ class DatabaseWriter(ClientWriter):
 
     def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
         """End the parent; gather the statistics without which the UI sorts slowly."""
+        place = super().close_sweep(parent, status, summary)
         with self.store_errors():
             self._patiently(self._analyze)
-        return super().close_sweep(parent, status, summary)
+        return place
 
     def rows(self, batch: RunBatch, parent: str) -> Rows:
         """Every row of a batch, as MLflow's own client would write it."""
@@ -197,6 +198,9 @@ class DatabaseWriter(ClientWriter):
                 return work()
             except Exception as error:
                 if attempt + 1 == ATTEMPTS or not _passing(error):
+                    # What came past SQLAlchemy is not yet one of its errors.
+                    if isinstance(error, self._engine.dialect.loaded_dbapi.Error):
+                        raise OSError(str(error)) from error
                     raise
                 time.sleep(PAUSE * 2**attempt)
         raise AssertionError
