@@ -22,7 +22,6 @@ from backprop_svc.cli.schema import register
 from backprop_svc.tracking import open_writer
 from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.record import RunRecord
-from backprop_svc.training import RECORDS
 
 RUNS, FEW = 10_000, 30
 TRANSACTIONS = 6
@@ -47,7 +46,7 @@ def records(config: DictConfig) -> list[RunRecord]:
     setup = Setup.of(config)
     rates, weights = setup.starts(setup.points.points(0, FEW), FEW)
     now = int(time.time() * 1000)
-    result = setup.train(rates, weights, RECORDS)
+    result = setup.train(rates, weights, ("loss", "gradients"))
     return list(setup.batch(result, 0, "guide", [], now, now).records())
 
 

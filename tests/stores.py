@@ -65,9 +65,9 @@ def postgres(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def mlflow_server(uri: str, folder: Path) -> Iterator[str]:
+def mlflow_server(uri: str, folder: Path, port: int | None = None) -> Iterator[str]:
     """A stock tracking server; yields its address."""
-    port = free_port()
+    port = port or free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--default-artifact-root", str(folder / "artifacts")]

@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from mlflow import MlflowClient
+
+import stores
 
 COMMAND = [sys.executable, "-m", "backprop_svc.cli.main", "sweep"]
 AXES = [
@@ -172,9 +175,79 @@ def test_a_full_disk_stops_a_sweep_that_can_be_resumed(
     process = start(small_disk)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
+    client = MlflowClient(f"sqlite:///{small_disk}/mlflow.db")
+    (parent,) = client.search_runs(["1"], "tags.`backprop.kind` = 'sweep'")
+    assert parent.info.status == "FAILED"
     assert "disk is full" in err
     assert "sweep.resume=" in err
     assert "Traceback" not in err
     subprocess.run(["mount", "-o", "remount,size=1g", str(small_disk)], check=True)
     finish(start(small_disk, "sweep.resume=last"))
     assert content(small_disk) == undisturbed
+
+
+def finished(uri: str) -> list[int]:
+    """Positions of the runs that are there, each as often as it is there."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("backprop-svc")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    tags = [run.data.tags for run in runs]
+    return sorted(int(t["backprop.index"]) for t in tags if "backprop.index" in t)
+
+
+def wait_for_runs(uri: str, count: int) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name("backprop-svc")
+        if experiment and len(client.search_runs([experiment.experiment_id])) > count:
+            return
+        time.sleep(0.1)
+    raise AssertionError("no runs came")
+
+
+def test_a_server_that_is_away_is_waited_for(tmp_path: Path) -> None:
+    store, port = f"sqlite:///{tmp_path}/mlflow.db", stores.free_port()
+    uri = f"tracking.uri=http://127.0.0.1:{port}"
+    few = ["sweep.points=[10,10]", uri]
+    with stores.mlflow_server(store, tmp_path, port) as address:
+        process = start(tmp_path, *few)
+        wait_for_runs(address, 10)
+    time.sleep(3)
+    with stores.mlflow_server(store, tmp_path, port) as address:
+        finish(process)
+        assert finished(address) == list(range(100))
+        process = start(tmp_path, *few, "sweep.id=00000000deadbeef")
+        wait_for_runs(address, 115)
+    # It stays away: the sweep stops in bounded time, and can be taken up again.
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "sweep.resume=00000000deadbeef" in err
+    assert "Traceback" not in err
+    with stores.mlflow_server(store, tmp_path, port) as address:
+        finish(start(tmp_path, *few, "sweep.resume=last"))
+        assert finished(address) == sorted([*range(100), *range(100)])
+
+
+def test_a_postgresql_that_drops_its_connections(tmp_path: Path) -> None:
+    with stores.postgres(tmp_path / "postgres") as uri:
+        finish(start(tmp_path, f"tracking.uri={uri}", "sweep.points=2"))
+        process = start(tmp_path, f"tracking.uri={uri}")
+        engine = sa.create_engine(uri, isolation_level="AUTOCOMMIT")
+        dropped = 0
+        with engine.connect() as connection:
+            while process.poll() is None:
+                drop = (
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE query LIKE 'COPY metrics%' AND pid <> pg_backend_pid()"
+                )
+                if dropped < 3:
+                    dropped += len(connection.execute(sa.text(drop)).fetchall())
+                time.sleep(0.02)
+            assert dropped
+            finish(process)
+            count = "SELECT count(*), count(DISTINCT run_uuid) FROM runs WHERE name LIKE 'lr=%'"
+            assert tuple(connection.execute(sa.text(count)).one()) == (RUNS + 4, RUNS + 4)
+        engine.dispose()

@@ -34,6 +34,12 @@ def imports(file: Path) -> set[str]:
     return names
 
 
+def test_the_core_knows_nothing_of_python() -> None:
+    core = PACKAGE.parents[1] / "rust" / "core"
+    for file in (core / "Cargo.toml", *core.rglob("*.rs")):
+        assert "pyo3" not in file.read_text(), file
+
+
 @pytest.mark.parametrize("layer", FORBIDDEN)
 def test_layer_rule(layer: str) -> None:
     files = sorted((PACKAGE / layer).glob("*.py"))

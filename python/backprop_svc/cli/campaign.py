@@ -23,7 +23,7 @@ from backprop_svc.cli import axes, show
 from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.part import Floats, Part, Setup
 from backprop_svc.cli.schema import Config
-from backprop_svc.tracking import Summary, Sweep, Writer, open_writer
+from backprop_svc.tracking import Summary, Sweep, Writer, open_writer, without_password
 
 SAMPLE = 200
 """Runs whose losses are drawn and whose quantiles are kept with the sweep."""
@@ -112,7 +112,9 @@ class Campaign:
         words = [word for word in words if word not in {"-m", "--multirun"}]
         words = [word for word in words if not word.startswith("hydra.sweep.dir=")]
         command = shlex.join(["backprop-svc", "sweep", *words, f"sweep.resume={self._id}"])
-        print(f"what was written stays; go on with: {command}", file=sys.stderr)
+        print(
+            f"what was written stays; go on with: {without_password(command)}", file=sys.stderr
+        )
 
     def _identity(self) -> str:
         resume = self._settings.sweep.resume
@@ -121,8 +123,8 @@ class Campaign:
             found = open_writer(tracking.uri, tracking.experiment).last_sweep()
             if found is None:
                 raise ValueError(
-                    f"sweep.resume=last, but {tracking.uri} has no sweep; allowed: last or the "
-                    "identity of a sweep; leave it out to begin one"
+                    f"sweep.resume=last, but {without_password(tracking.uri)} has no sweep; "
+                    "allowed: last or the identity of a sweep; leave it out to begin one"
                 )
             return found
         if resume is not None and not re.fullmatch(r"[0-9a-f]{16}", resume):
@@ -157,7 +159,7 @@ class Campaign:
             Sweep(
                 self._id,
                 description=f"A sweep of {', '.join(self._axes) or 'configurations'}",
-                config=OmegaConf.to_yaml(self._config, resolve=True),
+                config=without_password(OmegaConf.to_yaml(self._config, resolve=True)),
                 digest=hashlib.sha256(repr(plan).encode()).hexdigest()[:16],
             )
         )

@@ -23,7 +23,7 @@ from backprop_svc.tracking.record import (
     history_interval,
     series_of,
 )
-from backprop_svc.training import RECORDS, Record
+from backprop_svc.training import Record
 
 MOST_ROWS = 200_000
 """Values of history that a chunk may bring to the store: some 40 MB on their way."""
@@ -247,19 +247,19 @@ def _recorded(settings: Config) -> tuple[Record, ...]:
     every = history_interval(settings.tracking.history)
     if not settings.tracking.enabled or every is None:
         return ("loss",)
-    return tuple(kind for kind in RECORDS if kind != "weights")
+    return ("loss", "gradients")
 
 
 def _chunk(setup: Setup, record: tuple[Record, ...]) -> int:
     """Return how many runs to train at once: memory is bounded, whatever the sweep."""
     settings, parameters = setup.config, setup.work.network.parameters
     epochs = max(1, settings.train.epochs)
-    wide = 2 + parameters if "gradients" in record else 1
+    wide = 1 + parameters if "gradients" in record else 1
     size = MOST_BYTES // (8 * (epochs * wide + 2 * parameters))
     if settings.tracking.enabled:
         every = history_interval(settings.tracking.history)
         kept = 1 + (epochs // every if every else 0)
-        size = min(size, MOST_ROWS // (kept * min(wide, 2 + MOST_NAMED_WEIGHTS) + 30))
+        size = min(size, MOST_ROWS // (kept * min(wide, 1 + MOST_NAMED_WEIGHTS) + 30))
     return max(1, min(size, MOST_RUNS))
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from backprop_svc import Check, Explanation, Result
 from backprop_svc.cli.ui import DEFAULT_URI
+from backprop_svc.tracking import without_password
 
 Floats = NDArray[np.float64]
 PATIENCE = 1.0
@@ -130,7 +131,8 @@ def look(uri: str, place: str) -> str:
     if place.startswith("http"):
         return place
     default = uri == DEFAULT_URI
-    return "backprop-svc ui" if default else f"backprop-svc ui tracking.uri={uri}"
+    told = "" if default else f" tracking.uri={without_password(uri)}"
+    return f"backprop-svc ui{told}"
 
 
 def print_training(result: Result, run: int, unit: str, factor: float) -> None:

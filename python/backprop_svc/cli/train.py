@@ -15,7 +15,7 @@ from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.part import Setup, last_loss, run_part
 from backprop_svc.cli.problem import shown_unit
 from backprop_svc.cli.schema import Config
-from backprop_svc.tracking import Sweep, open_writer
+from backprop_svc.tracking import Sweep, open_writer, without_password
 from backprop_svc.tracking.record import build_tags
 from backprop_svc.training import RECORDS
 
@@ -60,7 +60,9 @@ def _single(config: DictConfig) -> float:
             run = replace(
                 record,
                 tags={**record.tags, **build_tags()},
-                texts={"config.yaml": OmegaConf.to_yaml(config, resolve=True)},
+                texts={
+                    "config.yaml": without_password(OmegaConf.to_yaml(config, resolve=True))
+                },
                 images=images,
             )
             place = open_writer(tracking.uri, tracking.experiment).write(run)

@@ -1,8 +1,23 @@
 """Where runs are kept."""
 
-from backprop_svc.tracking.record import RunBatch, RunRecord, Summary, Sweep, Writer
+from backprop_svc.tracking.record import (
+    RunBatch,
+    RunRecord,
+    Summary,
+    Sweep,
+    Writer,
+    without_password,
+)
 
-__all__ = ["RunBatch", "RunRecord", "Summary", "Sweep", "Writer", "open_writer"]
+__all__ = [
+    "RunBatch",
+    "RunRecord",
+    "Summary",
+    "Sweep",
+    "Writer",
+    "open_writer",
+    "without_password",
+]
 
 
 def open_writer(uri: str, experiment: str) -> Writer:

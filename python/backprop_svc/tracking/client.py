@@ -9,16 +9,18 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from backprop_svc.tracking.record import RunBatch, RunRecord, Summary, Sweep
+from backprop_svc.tracking.patience import patiently
+from backprop_svc.tracking.record import RunBatch, RunRecord, Summary, Sweep, without_password
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# A server that is away is noticed in seconds, not in minutes.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+# A request whose answer was lost must not be sent again blindly: see `_write_batch`.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 import mlflow
@@ -45,8 +47,19 @@ KIND_OF_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
 """The UI then shows what belongs to training, and not to language models."""
 MOST_METRICS, MOST_PARAMS = 1000, 100
 """What MLflow's server takes in one ``log_batch``."""
+PASSING = {"INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "TEMPORARILY_UNAVAILABLE"}
+"""MLflow's codes for what may be gone in some seconds; the first is also a lost answer."""
 THREADS = 8
 """Runs written at once: a server answers several as quickly as one."""
+
+
+@dataclass
+class _There:
+    """What a store has of a sweep, by position."""
+
+    finished: set[int] = field(default_factory=set)
+    halves: dict[int, list[str]] = field(default_factory=dict)
+    """Runs that an interrupt or a lost answer left half-written."""
 
 
 class ClientWriter:
@@ -56,12 +69,13 @@ class ClientWriter:
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         self.uri = uri
+        self.failures: tuple[type[Exception], ...] = (MlflowException, SQLAlchemyError, OSError)
         with self.store_errors():
             mlflow.set_tracking_uri(uri)
             self._client = MlflowClient(uri)
             self.experiment = self._experiment_id(experiment)
             self.source_tags = source_tags()
-        self._written: dict[str, set[int]] = {}
+        self._there: dict[str, _There] = {}
 
     def write(self, record: RunRecord) -> str:
         """Keep one run; a failure on the way leaves it FAILED, an interrupt KILLED."""
@@ -72,60 +86,17 @@ class ClientWriter:
     def open_sweep(self, sweep: Sweep) -> str:
         """Return the run id of the sweep's parent; it is made, or taken up again."""
         with self.store_errors():
-            found = self._search(f"{_tag(SWEEP_ID)} = '{sweep.id}' and {_tag(KIND)} = 'sweep'")
-            if found:
-                run_id = str(found[0].info.run_id)
-                begun = found[0].data.tags.get(DIGEST, "")
-                if sweep.digest and begun != sweep.digest:
-                    raise ValueError(
-                        f"the sweep {sweep.id} was begun with other axes or settings; allowed: "
-                        "the same command; begin a new sweep without sweep.resume"
-                    )
-                self._client.update_run(run_id, "RUNNING")
-                return run_id
-            tags = {
-                **self.source_tags,
-                SWEEP_ID: sweep.id,
-                KIND: "sweep",
-                DIGEST: sweep.digest,
-                MLFLOW_RUN_NOTE: sweep.description,
-            }
-            run = self._client.create_run(self.experiment, _now(), tags, f"sweep {sweep.id}")
-            if sweep.config:
-                self._client.log_text(run.info.run_id, sweep.config, "config.yaml")
-            return str(run.info.run_id)
+            return patiently(lambda: self._open_sweep(sweep), self.passes)
 
     def write_batch(self, batch: RunBatch, parent: str) -> int:
         """Keep the runs that are not there yet, under their parent; return how many."""
         with self.store_errors():
-            if batch.sweep not in self._written:
-                self._written[batch.sweep] = self._finished(batch.sweep)
-            there = self._written[batch.sweep]
-            missing = [
-                (
-                    record,
-                    {**self.child_tags(batch, parent), **record.tags, INDEX: str(position)},
-                )
-                for record, position in zip(batch.records(), batch.index.tolist(), strict=True)
-                if position not in there
-            ]
-            with ThreadPoolExecutor(THREADS) as pool:
-                list(pool.map(lambda task: self._write(*task), missing))
-            there.update(batch.index.tolist())
-            return len(missing)
+            return patiently(lambda: self._write_batch(batch, parent), self.passes)
 
     def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
         """End the parent as FINISHED, FAILED or KILLED; return where to look at it."""
         with self.store_errors():
-            if summary is not None:
-                points = [Metric(n, v, _now(), step) for n, v, step in summary.metrics]
-                for batch in _batches(points, MOST_METRICS):
-                    self._client.log_batch(parent, metrics=batch)
-                self._log_files(parent, summary.texts, summary.files)
-                for title, png in summary.figures.items():
-                    image = mlflow.Image(np.asarray(PIL.Image.open(io.BytesIO(png))))
-                    self._client.log_image(parent, image, key=title, step=0)
-            self._client.set_terminated(parent, status)
+            patiently(lambda: self._close_sweep(parent, status, summary), self.passes)
         return self._place(parent, "/model-metrics")
 
     def last_sweep(self) -> str | None:
@@ -134,11 +105,77 @@ class ClientWriter:
             found = self._search(f"{_tag(KIND)} = 'sweep'")
         return str(found[0].data.tags[SWEEP_ID]) if found else None
 
+    def passes(self, error: Exception) -> bool:
+        """Tell whether an error may be gone in some seconds, such as a server's restart."""
+        return (
+            isinstance(error, MlflowException)
+            and error.error_code in PASSING
+            and not is_lasting(error)
+        )
+
     def child_tags(self, batch: RunBatch, parent: str) -> dict[str, str]:
         """Tags which the runs of a sweep share; the rest of the versions is the parent's."""
         kept = (MLFLOW_USER, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_GIT_COMMIT)
         tags = {name: self.source_tags[name] for name in kept if name in self.source_tags}
         return {**tags, MLFLOW_PARENT_RUN_ID: parent, SWEEP_ID: batch.sweep}
+
+    def _open_sweep(self, sweep: Sweep) -> str:
+        found = self._search(f"{_tag(SWEEP_ID)} = '{sweep.id}' and {_tag(KIND)} = 'sweep'")
+        if found:
+            run_id = str(found[0].info.run_id)
+            begun = found[0].data.tags.get(DIGEST, "")
+            if sweep.digest and begun != sweep.digest:
+                raise ValueError(
+                    f"the sweep {sweep.id} was begun with other axes or settings; allowed: "
+                    "the same command; begin a new sweep without sweep.resume"
+                )
+            self._client.update_run(run_id, "RUNNING")
+            return run_id
+        tags = {
+            **self.source_tags,
+            SWEEP_ID: sweep.id,
+            KIND: "sweep",
+            DIGEST: sweep.digest,
+            MLFLOW_RUN_NOTE: sweep.description,
+        }
+        run = self._client.create_run(self.experiment, _now(), tags, f"sweep {sweep.id}")
+        if sweep.config:
+            self._client.log_text(run.info.run_id, sweep.config, "config.yaml")
+        return str(run.info.run_id)
+
+    def _write_batch(self, batch: RunBatch, parent: str) -> int:
+        if batch.sweep not in self._there:
+            self._there[batch.sweep] = self._find(batch.sweep)
+        there, shared = self._there[batch.sweep], self.child_tags(batch, parent)
+        positions = batch.index.tolist()
+        missing = [
+            (record, {**shared, **record.tags, INDEX: str(position)})
+            for record, position in zip(batch.records(), positions, strict=True)
+            if position not in there.finished
+        ]
+        try:
+            for position in positions:
+                for run_id in there.halves.pop(position, []):
+                    self._client.delete_run(run_id)
+            with ThreadPoolExecutor(THREADS) as pool:
+                list(pool.map(lambda task: self._write(*task), missing))
+        except BaseException:
+            # What of it has arrived is asked for before it is tried again.
+            del self._there[batch.sweep]
+            raise
+        there.finished.update(positions)
+        return len(missing)
+
+    def _close_sweep(self, parent: str, status: str, summary: Summary | None) -> None:
+        if summary is not None:
+            points = [Metric(n, v, _now(), step) for n, v, step in summary.metrics]
+            for batch in _batches(points, MOST_METRICS):
+                self._client.log_batch(parent, metrics=batch)
+            self._log_files(parent, summary.texts, summary.files)
+            for title, png in summary.figures.items():
+                image = mlflow.Image(np.asarray(PIL.Image.open(io.BytesIO(png))))
+                self._client.log_image(parent, image, key=title, step=0)
+        self._client.set_terminated(parent, status)
 
     def _write(self, record: RunRecord, tags: dict[str, str]) -> str:
         run = self._client.create_run(self.experiment, record.start_time, tags, record.name)
@@ -174,9 +211,8 @@ class ClientWriter:
                 Path(folder, name).write_bytes(content)
             self._client.log_artifacts(run_id, folder)
 
-    def _finished(self, sweep: str) -> set[int]:
-        """Positions that are finished; what an interrupt left half-written is deleted."""
-        there: set[int] = set()
+    def _find(self, sweep: str) -> _There:
+        there = _There()
         token: str | None = None
         while True:
             page = self._client.search_runs(
@@ -186,10 +222,11 @@ class ClientWriter:
                 page_token=token,
             )
             for run in page:
+                position = int(run.data.tags[INDEX])
                 if run.info.status == "FINISHED":
-                    there.add(int(run.data.tags[INDEX]))
+                    there.finished.add(position)
                 else:
-                    self._client.delete_run(run.info.run_id)
+                    there.halves.setdefault(position, []).append(run.info.run_id)
             token = page.token
             if not token:
                 return there
@@ -221,10 +258,11 @@ class ClientWriter:
         return str(found.experiment_id)
 
     def _place(self, run_id: str, tab: str = "") -> str:
-        if self.uri.startswith(("http://", "https://")):
-            return self.uri.rstrip("/") + _page(self.experiment, run_id, tab)
-        file = self.uri.removeprefix("sqlite:///")
-        store = self.uri if file == self.uri else str(Path(file).absolute())
+        uri = without_password(self.uri)
+        if uri.startswith(("http://", "https://")):
+            return uri.rstrip("/") + _page(self.experiment, run_id, tab)
+        file = uri.removeprefix("sqlite:///")
+        store = uri if file == uri else str(Path(file).absolute())
         return f"run {run_id} in {store}"
 
     @contextlib.contextmanager
@@ -232,15 +270,21 @@ class ClientWriter:
         """Turn what a store raises into one :class:`ConnectionError` that says what to do."""
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except self.failures as error:
             reason = " ".join(str(error).split())
             if len(reason) > 300:
                 reason = reason[:300] + "…"
             raise ConnectionError(
-                f"tracking.uri is {self.uri!r}, which failed: {reason}; allowed: "
+                f"tracking.uri is {without_password(self.uri)!r}, which failed: "
+                f"{without_password(reason)}; allowed: "
                 "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow; "
                 "correct it, start the server, make room, or use tracking=none"
             ) from error
+
+
+def is_lasting(error: Exception) -> bool:
+    """Tell whether SQLite has no room or no right to write."""
+    return "is full" in str(error) or "readonly" in str(error)
 
 
 def latest_page(uri: str) -> str | None:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import io
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -20,12 +19,12 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking._tracking_service.utils import _get_store
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_USER
 
-from backprop_svc.tracking.client import INDEX, ClientWriter
-from backprop_svc.tracking.record import RunBatch, Series, Summary
+from backprop_svc.tracking.client import INDEX, ClientWriter, is_lasting
+from backprop_svc.tracking.patience import patiently
+from backprop_svc.tracking.record import RunBatch, Series, Summary, without_password
 
 REVISIONS = frozenset({"dc11669786a5"})
 """Revisions of MLflow's schema whose tables are known to be those written here."""
-T = TypeVar("T")
 Rows = dict[str, Iterable[tuple[Any, ...]]]
 """Of each table by its name, in the order of :data:`COLUMNS`."""
 COLUMNS = {
@@ -50,8 +49,6 @@ COLUMNS = {
     "metrics": ("key", "value", "timestamp", "step", "is_nan", "run_uuid"),
     "latest_metrics": ("key", "value", "timestamp", "step", "is_nan", "run_uuid"),
 }
-ATTEMPTS, PAUSE = 6, 0.5
-"""Tries at a database that is locked or away, and seconds before the second; they double."""
 
 
 class DatabaseWriter(ClientWriter):
@@ -62,11 +59,14 @@ class DatabaseWriter(ClientWriter):
         with self.store_errors():
             self._store: SqlAlchemyStore = _get_store(uri)
             self._engine: sa.Engine = self._store.engine
+            # Errors of the bulk write come past SQLAlchemy.
+            self._dbapi: Any = self._engine.dialect.loaded_dbapi
+            self.failures = (*self.failures, self._dbapi.Error)
             self._artifacts = self._store.get_experiment(self.experiment).artifact_location
             self._sqlite = self._engine.dialect.name == "sqlite"
             if self._sqlite:
                 # Readers, such as the UI, are then never kept waiting by a sweep.
-                self._patiently(lambda: self._pragma("journal_mode = WAL"))
+                patiently(lambda: self._pragma("journal_mode = WAL"), self.passes)
 
     @classmethod
     def or_client(cls, uri: str, experiment: str) -> ClientWriter:
@@ -77,23 +77,26 @@ class DatabaseWriter(ClientWriter):
         if revision in REVISIONS:
             return cls(uri, experiment)
         print(
-            f"backprop-svc: the schema of {uri} has the revision {revision}; written in bulk: "
-            f"{', '.join(sorted(REVISIONS))}; each run is written by itself, more slowly",
+            f"backprop-svc: the schema of {without_password(uri)} has the revision {revision}; "
+            f"written in bulk: {', '.join(sorted(REVISIONS))}; each run is written by itself, "
+            "more slowly",
             file=sys.stderr,
         )
         return client
-
-    def write_batch(self, batch: RunBatch, parent: str) -> int:
-        """Keep the runs that are not there yet in one transaction; return how many."""
-        with self.store_errors():
-            return self._patiently(lambda: self._write_batch(batch, parent))
 
     def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
         """End the parent; gather the statistics without which the UI sorts slowly."""
         place = super().close_sweep(parent, status, summary)
         with self.store_errors():
-            self._patiently(self._analyze)
+            patiently(self._analyze, self.passes)
         return place
+
+    def passes(self, error: Exception) -> bool:
+        """Tell it also of a database that is locked or away."""
+        operational = (sa.exc.OperationalError, self._dbapi.OperationalError)
+        return super().passes(error) or (
+            isinstance(error, operational) and not is_lasting(error)
+        )
 
     def rows(self, batch: RunBatch, parent: str) -> Rows:
         """Every row of a batch, as MLflow's own client would write it."""
@@ -190,28 +193,6 @@ class DatabaseWriter(ClientWriter):
             connection.commit()
         finally:
             connection.close()
-
-    def _patiently(self, work: Callable[[], T]) -> T:
-        """Try again while the database is locked or away; a full disk stays full."""
-        for attempt in range(ATTEMPTS):
-            try:
-                return work()
-            except Exception as error:
-                if attempt + 1 == ATTEMPTS or not _passing(error):
-                    # What came past SQLAlchemy is not yet one of its errors.
-                    if isinstance(error, self._engine.dialect.loaded_dbapi.Error):
-                        raise OSError(str(error)) from error
-                    raise
-                time.sleep(PAUSE * 2**attempt)
-        raise AssertionError
-
-
-def _passing(error: Exception) -> bool:
-    operational = isinstance(error, sa.exc.OperationalError) or type(error).__name__ in {
-        "OperationalError",
-        "AdminShutdown",
-    }
-    return operational and "full" not in str(error) and "readonly" not in str(error)
 
 
 def _cells(columns: Any, ids: list[str]) -> Iterator[tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -225,6 +226,11 @@ def series_of(result: Result, history: str = "all") -> dict[str, Series]:
     if result.period.any():
         series["period"] = final(result.period, end, result.period > 0)
     return series
+
+
+def without_password(text: str) -> str:
+    """Hide the password of every URI in a text that is shown or kept."""
+    return re.sub(r"(?<=://)([^\s/@:]*):[^\s/@]+@", r"\1:***@", text)
 
 
 def build_tags() -> dict[str, str]:
