@@ -23,6 +23,11 @@ def explain(config: DictConfig) -> None:
 def _walk(config: ExplainConfig) -> bp.Explanation:
     if config.example.name == "chain_rule":
         return bp.chain_rule(config.example.x)
+    if config.example.name != "network":
+        raise ValueError(
+            f"example.name is {config.example.name!r}; allowed: network, chain_rule; "
+            "write example=chain_rule or leave it out"
+        )
     work = problem(config.network, config.data, config.init)
     return bp.explain(
         work.network, work.weights, work.data.x, work.data.y, learning_rate=config.train.lr

@@ -73,7 +73,7 @@ def _terminate(*_: object) -> NoReturn:
 
 
 def _train(arguments: list[str]) -> None:
-    multirun = {"-m", "--multirun"} & set(arguments)
+    multirun = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments)
     named = any(argument.startswith("sweep.id=") for argument in arguments)
     if multirun and not named:
         arguments = [*arguments, f"sweep.id={uuid.uuid4().hex[:16]}"]
