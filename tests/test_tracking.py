@@ -38,6 +38,7 @@ def batch(first: int = 0, history: str = "all") -> RunBatch:
         names=[f"run {first + i}" for i in range(count)],
         params={
             "lr": [str(rate) for rate in rates],
+            "long": ["long " * 1400] * count,
             "text": ["tab\tnew\nline \\N 'quoted' “ü”"] * count,
             "empty": [""] * count,
         },

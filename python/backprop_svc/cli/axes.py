@@ -62,6 +62,12 @@ def build(settings: SweepConfig) -> Sweep:
             tables.setdefault(together, {})[name] = values
             continue
         interval = _interval(override, log="log" in tags)
+        if "zip" in tags and settings.sampler != "grid":
+            raise ValueError(
+                f"{override.input_line} is zipped, but sweep.sampler={settings.sampler} draws "
+                "its intervals together anyway; allowed: zip with sweep.sampler=grid; leave "
+                "the tag out"
+            )
         if settings.sampler == "grid":
             tables.setdefault(together, {})[name] = spaced(interval, counts.pop(0))
         else:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 import shlex
 import sys
 import time
-import uuid
 from collections.abc import Sequence
 from typing import cast
 
@@ -21,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 import backprop_svc as bp
 from backprop_svc.cli import axes, show
 from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
+from backprop_svc.cli.identity import check_sweep_id, new_sweep_id
 from backprop_svc.cli.part import Floats, Part, Setup
 from backprop_svc.cli.schema import Config
 from backprop_svc.tracking import Summary, Sweep, Writer, open_writer, without_password
@@ -43,6 +42,7 @@ class Campaign:
         self._config = _task_config(config)
         OmegaConf.update(self._config, "sweep.axes", self._axes)
         self._settings = cast(Config, self._config)
+        self._first: Setup | None = None
         self._writer: Writer | None = None
         self._parent = ""
         self._id = ""
@@ -54,7 +54,16 @@ class Campaign:
             config = _task_config(config)
             require_values(config)
             OmegaConf.update(config, "sweep.axes", self._axes)
-            Setup.of(config)
+            setup = Setup.of(config)
+            first = self._first
+            if first is None:
+                self._first = setup
+            elif len(first.points) != len(setup.points):
+                raise ValueError(
+                    f"one configuration has {len(first.points):,} points, another "
+                    f"{len(setup.points):,}; allowed: as many in each; sweep sampler, samples "
+                    "and points in commands of their own"
+                )
 
     def begin(self) -> list[list[str]]:
         """Check and describe the sweep, open it in MLflow, and cut it into jobs."""
@@ -127,12 +136,10 @@ class Campaign:
                     "allowed: last or the identity of a sweep; leave it out to begin one"
                 )
             return found
-        if resume is not None and not re.fullmatch(r"[0-9a-f]{16}", resume):
-            raise ValueError(
-                f"sweep.resume is {resume!r}; allowed: last or the 16 hexadecimal digits of a "
-                "sweep; see the tag backprop.sweep_id of its runs"
-            )
-        return resume or self._settings.sweep.id or uuid.uuid4().hex[:16]
+        if resume is not None:
+            return check_sweep_id("sweep.resume", resume)
+        told = self._settings.sweep.id
+        return new_sweep_id() if told is None else check_sweep_id("sweep.id", told)
 
     def _describe(self, points: bp.Sweep) -> None:
         parts, count = len(self._jobs), len(points)
@@ -175,24 +182,14 @@ class Campaign:
             *((f"share_{name}", share, 0) for name, share in table.shares().items()),
         ]
         figures = {"sweep/last loss": map_png(table.axes, table.loss, table.outcome)}
-        if self._settings.train.epochs and len(self._jobs) == 1:
-            loss, rates = self._sample()
+        setup = self._first
+        if setup is not None and setup.config.train.epochs and len(self._jobs) == 1:
+            loss, rates = _sample(setup)
             figures["sweep/loss curves"] = curves_png(loss, rates)
             metrics += _quantiles(loss)
         return Summary(
             metrics, files={"results.parquet": table.parquet(self._id)}, figures=figures
         )
-
-    def _sample(self) -> tuple[Floats, Floats]:
-        """Histories of loss of a sample, trained again: it takes microseconds."""
-        setup = Setup.of(self._config)
-        total = len(setup.points)
-        chosen = np.unique(np.linspace(0, total - 1, min(SAMPLE, total)).astype(np.int64))
-        picked = [setup.points.points(i, i + 1) for i in chosen.tolist()]
-        points = {n: np.concatenate([p[n] for p in picked]) for n in setup.points.names}
-        rates, weights = setup.starts(points, len(chosen))
-        result = setup.train(rates, weights, ("loss",))
-        return cast(Floats, result.loss), rates
 
 
 class _Table:
@@ -247,7 +244,7 @@ class _Table:
             columns: dict[str, object] = {"run_id": ids}
             for word in part.overrides:
                 name, _, value = word.partition("=")
-                columns[name.lstrip("+")] = pa.array([value] * len(ids)).dictionary_encode()
+                columns[name.lstrip("+~")] = pa.array([value] * len(ids)).dictionary_encode()
             columns |= part.points
             columns["loss"] = part.loss
             columns["outcome"] = pa.array(part.outcome).dictionary_encode()
@@ -262,6 +259,17 @@ class _Table:
         if writer is not None:
             writer.close()
         return buffer.getvalue()
+
+
+def _sample(setup: Setup) -> tuple[Floats, Floats]:
+    """Histories of loss of a sample, trained again: it takes microseconds."""
+    total = len(setup.points)
+    chosen = np.unique(np.linspace(0, total - 1, min(SAMPLE, total)).astype(np.int64))
+    picked = [setup.points.points(i, i + 1) for i in chosen.tolist()]
+    points = {n: np.concatenate([p[n] for p in picked]) for n in setup.points.names}
+    rates, weights = setup.starts(points, len(chosen))
+    result = setup.train(rates, weights, ("loss",))
+    return cast(Floats, result.loss), rates
 
 
 def _quantiles(loss: Floats) -> list[tuple[str, float, int]]:

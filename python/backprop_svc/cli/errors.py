@@ -12,6 +12,8 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from backprop_svc.tracking import without_password
+
 
 @contextmanager
 def foreseen(*kinds: type[Exception]) -> Iterator[None]:
@@ -29,7 +31,7 @@ def foreseen(*kinds: type[Exception]) -> Iterator[None]:
 
 def stop(message: str) -> NoReturn:
     """Exit with code 1 and the message on standard error."""
-    raise SystemExit(f"backprop-svc: {message}")
+    raise SystemExit(f"backprop-svc: {without_password(message)}")
 
 
 def require_values(config: DictConfig) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import uuid
 from tempfile import TemporaryDirectory
 from typing import NoReturn
+
+from backprop_svc.cli.identity import new_sweep_id
 
 COMMANDS = ("train", "sweep", "explain", "ui")
 USAGE = """\
@@ -76,7 +77,7 @@ def _train(arguments: list[str]) -> None:
     multirun = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments)
     named = any(argument.startswith("sweep.id=") for argument in arguments)
     if multirun and not named:
-        arguments = [*arguments, f"sweep.id={uuid.uuid4().hex[:16]}"]
+        arguments = [*arguments, f"sweep.id={new_sweep_id()}"]
     # Hydra's sweeper leaves a multirun.yaml behind; what it says is in MLflow.
     with TemporaryDirectory(prefix="backprop-svc-") as folder:
         if multirun and not any(a.startswith("hydra.sweep.dir=") for a in arguments):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ from backprop_svc.cli import axes, show
 from backprop_svc.cli.problem import Problem, problem
 from backprop_svc.cli.schema import Config
 from backprop_svc.tracking import RunBatch, Sweep, open_writer
+from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import (
     MOST_NAMED_WEIGHTS,
     build_tags,
@@ -139,7 +141,7 @@ class Setup:
                 params[f"init.{name}"] = list(map(str, column.tolist()))
         for override in overrides:
             name, _, value = override.partition("=")
-            params.setdefault(name.lstrip("+~"), [value] * count)
+            params.setdefault(_param_name(name), [value] * count)
         version = build_tags()["backprop.version"]
         return RunBatch(
             sweep=self.config.sweep.id or "",
@@ -171,14 +173,18 @@ def run_part(
     """
     setup = Setup.of(config)
     settings, total = setup.config, len(setup.points)
-    shard, shards = settings.sweep.shard, settings.sweep.shards
+    shard, shards = settings.sweep.shard, min(settings.sweep.shards, total)
     start, stop = total * shard // shards, total * (shard + 1) // shards
     offset = first if first is not None else (settings.sweep.part or 0) * total
     record = _recorded(settings)
     size = _chunk(setup, record)
     writer, parent = None, ""
     if settings.tracking.enabled:
-        writer = open_writer(settings.tracking.uri, settings.tracking.experiment)
+        # It was there when the sweep began: that it is away may pass.
+        writer = patiently(
+            lambda: open_writer(settings.tracking.uri, settings.tracking.experiment),
+            lambda error: isinstance(error, ConnectionError),
+        )
         parent = writer.open_sweep(Sweep(settings.sweep.id or ""))
     chunks: list[bp.Result] = []
     pending: list[Future[int]] = []
@@ -195,7 +201,7 @@ def run_part(
             rates, weights = setup.starts(points, high - low)
             began = _now()
             result = setup.train(rates, weights, record)
-            chunks.append(_without_history(result))
+            chunks.append(_essence(result))
             if writer is not None:
                 batch = setup.batch(result, offset + low, data, overrides, began, _now())
                 # One batch is written while the next is trained; never more wait.
@@ -237,10 +243,20 @@ def _part(
     )
 
 
-def _without_history(result: bp.Result) -> bp.Result:
+def _essence(result: bp.Result) -> bp.Result:
+    """Return what :func:`_part` needs: it stays in memory to the end of the sweep."""
     # A copy of the last column, so that the whole history is not kept by a view.
     last = None if result.loss is None else result.loss[:, -1:].copy()
-    return replace(result, loss=last, prediction=None, gradients=None, weight_history=None)
+    small = result.network.parameters <= MOST_NAMED_WEIGHTS
+    return replace(
+        result,
+        loss=last,
+        prediction=None,
+        gradients=None,
+        weight_history=None,
+        initial_weights=np.empty((len(result), 0)),
+        weights=result.weights if small else np.empty((len(result), 0)),
+    )
 
 
 def _recorded(settings: Config) -> tuple[Record, ...]:
@@ -266,6 +282,11 @@ def _chunk(setup: Setup, record: tuple[Record, ...]) -> int:
 def _ranges(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
     for low in range(start, stop, size):
         yield low, min(low + size, stop)
+
+
+def _param_name(name: str) -> str:
+    """Name a setting as MLflow allows it: data@train becomes data.train."""
+    return re.sub(r"[^\w./ -]", ".", name.lstrip("+~"))
 
 
 def _names(rates: Floats, weights: Floats) -> list[str]:

@@ -73,14 +73,27 @@ def _single(config: DictConfig) -> float:
 def _point(config: DictConfig) -> float:
     """One job of a sweeper that knows nothing of arrays, such as Hydra's basic one."""
     number = int(HydraConfig.get().job.num)
-    part = run_part(config, data=_data(), overrides=_swept(), first=number)
+    settings = cast(Config, config)
+    if settings.sweep.resume is not None:
+        raise ValueError(
+            f"sweep.resume is {settings.sweep.resume!r}; allowed with hydra/sweeper=arrays, "
+            "which knows what is missing; leave hydra/sweeper out"
+        )
+    try:
+        part = run_part(config, data=_data(), overrides=_swept(), first=number)
+    except BaseException as error:
+        _close(settings, "FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    _close(settings, "FINISHED")
     loss = float(part.loss[0])
     print(f"{number}: {', '.join(_swept()) or 'defaults'} → {part.outcome[0]}, {loss:.6g}")
-    settings = cast(Config, config)
+    return loss
+
+
+def _close(settings: Config, status: str) -> None:
     if settings.tracking.enabled and settings.sweep.id:
         writer = open_writer(settings.tracking.uri, settings.tracking.experiment)
-        writer.close_sweep(writer.open_sweep(Sweep(settings.sweep.id)), "FINISHED")
-    return loss
+        writer.close_sweep(writer.open_sweep(Sweep(settings.sweep.id)), status)
 
 
 def _data() -> str:
@@ -89,7 +102,8 @@ def _data() -> str:
 
 def _swept() -> list[str]:
     overrides = HydraConfig.get().overrides.task
-    return [word for word in overrides if not word.startswith(("sweep.", "tracking"))]
+    elsewhere = ("sweep.", "tracking")
+    return [word for word in overrides if not word.lstrip("+~").startswith(elsewhere)]
 
 
 def _now() -> int:

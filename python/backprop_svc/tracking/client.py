@@ -42,7 +42,7 @@ from mlflow.utils.mlflow_tags import (
 from sqlalchemy.exc import SQLAlchemyError
 
 SWEEP_ID, KIND, INDEX = "backprop.sweep_id", "backprop.kind", "backprop.index"
-DIGEST = "backprop.digest"
+DIGEST, WRITER = "backprop.digest", "backprop.writer"
 KIND_OF_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
 """The UI then shows what belongs to training, and not to language models."""
 MOST_METRICS, MOST_PARAMS = 1000, 100
@@ -129,19 +129,31 @@ class ClientWriter:
                     f"the sweep {sweep.id} was begun with other axes or settings; allowed: "
                     "the same command; begin a new sweep without sweep.resume"
                 )
+            writer = found[0].data.tags.get(WRITER)
+            if writer != type(self).__name__:
+                raise ValueError(
+                    f"the sweep {sweep.id} was written by a {writer}, and tracking.uri="
+                    f"{without_password(self.uri)} has a {type(self).__name__}, whose run ids "
+                    "differ; allowed: the same way to the store; give the first tracking.uri"
+                )
             self._client.update_run(run_id, "RUNNING")
-            return run_id
-        tags = {
-            **self.source_tags,
-            SWEEP_ID: sweep.id,
-            KIND: "sweep",
-            DIGEST: sweep.digest,
-            MLFLOW_RUN_NOTE: sweep.description,
-        }
-        run = self._client.create_run(self.experiment, _now(), tags, f"sweep {sweep.id}")
-        if sweep.config:
-            self._client.log_text(run.info.run_id, sweep.config, "config.yaml")
-        return str(run.info.run_id)
+        else:
+            tags = {
+                **self.source_tags,
+                SWEEP_ID: sweep.id,
+                KIND: "sweep",
+                DIGEST: sweep.digest,
+                WRITER: type(self).__name__,
+                MLFLOW_RUN_NOTE: sweep.description,
+            }
+            name = f"sweep {sweep.id}"
+            run_id = str(
+                self._client.create_run(self.experiment, _now(), tags, name).info.run_id
+            )
+        with self._ended(run_id):
+            if sweep.config:
+                self._client.log_text(run_id, sweep.config, "config.yaml")
+        return run_id
 
     def _write_batch(self, batch: RunBatch, parent: str) -> int:
         if batch.sweep not in self._there:
@@ -167,8 +179,12 @@ class ClientWriter:
         return len(missing)
 
     def _close_sweep(self, parent: str, status: str, summary: Summary | None) -> None:
+        if status == "FINISHED":
+            self._tidy(parent)
         if summary is not None:
-            points = [Metric(n, v, _now(), step) for n, v, step in summary.metrics]
+            # A point that is there already is not kept twice: it has the same time.
+            when = self._client.get_run(parent).info.start_time
+            points = [Metric(n, v, when, step) for n, v, step in summary.metrics]
             for batch in _batches(points, MOST_METRICS):
                 self._client.log_batch(parent, metrics=batch)
             self._log_files(parent, summary.texts, summary.files)
@@ -180,15 +196,21 @@ class ClientWriter:
     def _write(self, record: RunRecord, tags: dict[str, str]) -> str:
         run = self._client.create_run(self.experiment, record.start_time, tags, record.name)
         run_id: str = run.info.run_id
-        try:
+        with self._ended(run_id):
             self._log(run_id, record)
             self._client.set_terminated(run_id, "FINISHED", record.end_time)
+        return run_id
+
+    @contextlib.contextmanager
+    def _ended(self, run_id: str) -> Iterator[None]:
+        """Leave no run that seems to go on after an error or an interrupt."""
+        try:
+            yield
         except BaseException as error:
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             with contextlib.suppress(Exception):
                 self._client.set_terminated(run_id, status)
             raise
-        return run_id
 
     def _log(self, run_id: str, record: RunRecord) -> None:
         metrics = [Metric(n, v, record.end_time, step) for n, v, step in record.metrics]
@@ -210,6 +232,13 @@ class ClientWriter:
             for name, content in files.items():
                 Path(folder, name).write_bytes(content)
             self._client.log_artifacts(run_id, folder)
+
+    def _tidy(self, parent: str) -> None:
+        """Delete the halves of a sweep whose answers were lost."""
+        sweep = self._client.get_run(parent).data.tags[SWEEP_ID]
+        for halves in self._find(sweep).halves.values():
+            for run_id in halves:
+                self._client.delete_run(run_id)
 
     def _find(self, sweep: str) -> _There:
         there = _There()
@@ -271,12 +300,12 @@ class ClientWriter:
         try:
             yield
         except self.failures as error:
-            reason = " ".join(str(error).split())
+            reason = without_password(" ".join(str(error).split()))
             if len(reason) > 300:
                 reason = reason[:300] + "…"
             raise ConnectionError(
-                f"tracking.uri is {without_password(self.uri)!r}, which failed: "
-                f"{without_password(reason)}; allowed: "
+                f"tracking.uri is {without_password(self.uri)!r}, which failed: {reason}; "
+                "allowed: "
                 "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow; "
                 "correct it, start the server, make room, or use tracking=none"
             ) from error

@@ -5,10 +5,15 @@ What it writes is what :class:`mlflow.MlflowClient` would write of ``RunBatch.re
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +22,9 @@ from mlflow.entities import LifecycleStage, RunStatus, SourceType
 from mlflow.store.db.utils import _get_schema_version
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking._tracking_service.utils import _get_store
+from mlflow.utils.file_utils import ExclusiveFileLock
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_USER
+from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
 from backprop_svc.tracking.client import INDEX, ClientWriter, is_lasting
 from backprop_svc.tracking.patience import patiently
@@ -71,11 +78,12 @@ class DatabaseWriter(ClientWriter):
     @classmethod
     def or_client(cls, uri: str, experiment: str) -> ClientWriter:
         """Return a bulk writer, or with a warning its slow twin for an unknown schema."""
-        client = ClientWriter(uri, experiment)
-        with client.store_errors():
-            revision = _get_schema_version(_get_store(uri).engine)
-        if revision in REVISIONS:
-            return cls(uri, experiment)
+        with _alone(uri):
+            client = ClientWriter(uri, experiment)
+            with client.store_errors():
+                revision = _get_schema_version(_get_store(uri).engine)
+            if revision in REVISIONS:
+                return cls(uri, experiment)
         print(
             f"backprop-svc: the schema of {without_password(uri)} has the revision {revision}; "
             f"written in bulk: {', '.join(sorted(REVISIONS))}; each run is written by itself, "
@@ -98,17 +106,25 @@ class DatabaseWriter(ClientWriter):
             isinstance(error, operational) and not is_lasting(error)
         )
 
+    def _tidy(self, parent: str) -> None:
+        """Do nothing: a transaction leaves no halves."""
+
     def rows(self, batch: RunBatch, parent: str) -> Rows:
         """Every row of a batch, as MLflow's own client would write it."""
         ids = batch.run_ids
         shared = self.child_tags(batch, parent)
         user = shared.get(MLFLOW_USER, "unknown")
-        place = f"{self._artifacts}/%s/{SqlAlchemyStore.ARTIFACTS_FOLDER_NAME}"
+        folder = SqlAlchemyStore.ARTIFACTS_FOLDER_NAME
         tags = {
             **{name: repeat(value) for name, value in shared.items()},
             **batch.tags,
             MLFLOW_RUN_NAME: batch.names,
             INDEX: map(str, batch.index.tolist()),
+        }
+        # MLflow's client cuts them too.
+        params = {
+            name: [value[:MAX_PARAM_VAL_LENGTH] for value in column]
+            for name, column in batch.params.items()
         }
         return {
             "runs": zip(
@@ -124,11 +140,11 @@ class DatabaseWriter(ClientWriter):
                 repeat(None),
                 repeat(""),
                 repeat(LifecycleStage.ACTIVE),
-                (place % run_id for run_id in ids),
+                (f"{self._artifacts}/{run_id}/{folder}" for run_id in ids),
                 repeat(int(self.experiment)),
             ),
             "tags": _cells(tags, ids),
-            "params": _cells(batch.params, ids),
+            "params": _cells(params, ids),
             "metrics": _metrics(batch, _everything),
             "latest_metrics": _metrics(batch, _latest),
         }
@@ -193,6 +209,18 @@ class DatabaseWriter(ClientWriter):
             connection.commit()
         finally:
             connection.close()
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Keep other processes from making the tables of the same SQLite file meanwhile."""
+    file = uri.removeprefix("sqlite:///")
+    if file == uri or os.name == "nt":
+        yield
+        return
+    name = hashlib.sha256(str(Path(file).resolve()).encode()).hexdigest()[:16]
+    with ExclusiveFileLock(str(Path(tempfile.gettempdir(), f"backprop-svc-{name}.lock"))):
+        yield
 
 
 def _cells(columns: Any, ids: list[str]) -> Iterator[tuple[Any, ...]]:

@@ -229,8 +229,9 @@ def series_of(result: Result, history: str = "all") -> dict[str, Series]:
 
 
 def without_password(text: str) -> str:
-    """Hide the password of every URI in a text that is shown or kept."""
-    return re.sub(r"(?<=://)([^\s/@:]*):[^\s/@]+@", r"\1:***@", text)
+    """Hide who and by which password of every URI in a text that is shown or kept."""
+    text = re.sub(r"(?<=://)[^\s@]*@", "***@", text)
+    return re.sub(r"(?<=[?&]password=)[^&\s'\"]+", "***", text)
 
 
 def build_tags() -> dict[str, str]:

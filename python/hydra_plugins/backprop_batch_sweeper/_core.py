@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -64,6 +65,8 @@ def sweep(sweeper: BatchSweeper, arguments: list[str]) -> Any:
         get_class(sweeper.campaign) if sweeper.campaign else None
     )
     axes = [o for o in overrides.values() if application and application.is_array(o)]
+    if sweeper.seed is not None:
+        random.seed(sweeper.seed)
     jobs = _compose([o for o in overrides.values() if o not in axes])
     if application is None:
         folder = Path(config.hydra.sweep.dir)
@@ -88,6 +91,12 @@ def sweep(sweeper: BatchSweeper, arguments: list[str]) -> Any:
 def _compose(overrides: list[Override]) -> list[Job]:
     """Return each combination of values, the last override varying fastest."""
     for override in overrides:
+        tags = override.is_sweep_override() and getattr(override.value(), "tags", None)
+        if tags:
+            raise HydraException(
+                f"{override.input_line} has a tag, but cannot become an array; allowed: tags "
+                "of numeric axes; leave it out"
+            )
         if override.is_interval_sweep():
             raise HydraException(
                 f"{override.input_line} is an interval of a setting that cannot become an "

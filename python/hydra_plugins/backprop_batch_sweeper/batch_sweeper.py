@@ -18,6 +18,8 @@ class BatchSweeperConf:
 
     _target_: str = "hydra_plugins.backprop_batch_sweeper.batch_sweeper.BatchSweeper"
     params: Optional[dict[str, str]] = None
+    seed: Optional[int] = None
+    """Of Hydra's shuffle(), so that the same command gives the same order."""
     campaign: Optional[str] = None
     """Path of the class that knows the application; without it each point is a job."""
 
@@ -31,9 +33,13 @@ class BatchSweeper(Sweeper):
     """Composes one job for each combination of what is not numeric; see :mod:`._core`."""
 
     def __init__(
-        self, params: dict[str, str] | None = None, campaign: str | None = None
+        self,
+        params: dict[str, str] | None = None,
+        seed: int | None = None,
+        campaign: str | None = None,
     ) -> None:
         self.params = params or {}
+        self.seed = seed
         self.campaign = campaign
         self.hydra_context: HydraContext | None = None
         self.task_function: TaskFunction | None = None

@@ -1,0 +1,94 @@
+"""Sweeps from the command line: what is refused, and what is the same again."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backprop_svc.cli.identity import check_sweep_id, new_sweep_id
+from backprop_svc.tracking import without_password
+
+COMMAND = [sys.executable, "-m", "backprop_svc.cli.main", "sweep"]
+
+
+def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+BAD = {
+    "train.lr=interval(0.1,0.2) sweep.sampler=random sweep.samples=8,4": (
+        "one configuration has 8 points, another 4; allowed: as many in each"
+    ),
+    "train.lr=tag(zip,interval(0.1,0.2)) sweep.sampler=sobol": "draws its intervals together",
+    "train.epochs=tag(zip,choice(10,20))": "has a tag, but cannot become an array",
+    "train.lr=tag(lgo,interval(0.1,0.2))": "has the tag 'lgo'; allowed: log, zip",
+    "train.epochs=interval(1,2)": "is an interval of a setting that cannot become an array",
+    "train.lr=tag(zip,0.1,0.2) init.w1=tag(zip,1,2,3)": "zip",
+    "train.lr=0.1,0.2 sweep.shards=0": "sweep.shards is 0; allowed: whole numbers from 1",
+    "train.lr=0.1,0.2 sweep.sampler=grit": "sweep.sampler is 'grit'; allowed: grid, random",
+    "train.lr=0.1,0.2 sweep.resume=abc": "sweep.resume is 'abc'; allowed: last or the 16",
+    "train.lr=0.1,0.2 sweep.id=xyz": "sweep.id is 'xyz'; allowed: the 16 hexadecimal",
+    "train.lr=0.1,-0.2": "train.lr is -0.2; allowed: finite numbers above 0",
+}
+
+
+@pytest.mark.parametrize("arguments", BAD)
+def test_a_bad_sweep_is_one_line_and_no_run(tmp_path: Path, arguments: str) -> None:
+    done = call(tmp_path, *arguments.split())
+    assert done.returncode != 0
+    assert BAD[arguments] in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("shards", [2, 8])
+def test_shards_are_the_whole_sweep(tmp_path: Path, shards: int) -> None:
+    # A percent sign in the path was once taken for a format.
+    folder = tmp_path / "50%done"
+    folder.mkdir()
+    done = call(folder, "train.lr=0.05,0.1", "init.w1=0.5,1", f"sweep.shards={shards}")
+    assert done.returncode == 0, done.stderr
+    assert "4 runs tracked" in done.stdout
+    with sqlite3.connect(folder / "mlflow.db") as db:
+        found = db.execute("select artifact_uri from runs where name like 'lr=%'").fetchall()
+    db.close()
+    assert len(found) == 4
+    assert all("/50%done/mlruns/" in uri for (uri,) in found)
+
+
+def test_a_shuffled_sweep_is_the_same_again(tmp_path: Path) -> None:
+    words = ["train.epochs=shuffle(range(1,9))", "tracking=none", "sweep.dry_run=true"]
+    first, second = (call(tmp_path, *words).stdout.splitlines()[1:] for _ in range(2))
+    assert first == second
+    assert sorted(re.findall(r"\d", first[0])) == list("12345678")
+
+
+def test_an_identity_is_no_number_to_hydra() -> None:
+    for _ in range(1000):
+        identity = new_sweep_id()
+        assert check_sweep_id("sweep.id", identity) == identity
+        assert identity[0] in "abcdef"
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("postgresql://me:se/cret@host/db", "postgresql://***@host/db"),
+        ("http://token@host:5000", "http://***@host:5000"),
+        (
+            "postgresql://host/db?user=me&password=secret",
+            "postgresql://host/db?user=me&password=***",
+        ),
+        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+        ("a: http://a:b@c\nb: http://d:e@f", "a: http://***@c\nb: http://***@f"),
+    ],
+)
+def test_no_password_is_shown(uri: str, shown: str) -> None:
+    assert without_password(uri) == shown
