@@ -1,5 +1,3 @@
-use crate::kernel::{Lanes, LANES};
-
 /// What a hidden neuron does to its weighted sum z. The output layer is the identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Activation {
@@ -24,11 +22,11 @@ impl Activation {
 
     /// Replace each z by φ(z).
     #[inline(always)]
-    pub(crate) fn apply(self, neurons: &mut [Lanes]) {
+    pub(crate) fn apply(self, neurons: &mut [f64]) {
         match self {
             Self::Identity => {}
             Self::Relu => {
-                for z in neurons.iter_mut().flatten() {
+                for z in neurons {
                     *z = if *z > 0.0 { *z } else { 0.0 };
                 }
             }
@@ -37,15 +35,13 @@ impl Activation {
 
     /// Multiply each ∂L/∂h by φ'(z), read off h = φ(z).
     #[inline(always)]
-    pub(crate) fn backward(self, deltas: &mut [Lanes], neurons: &[Lanes]) {
+    pub(crate) fn backward(self, deltas: &mut [f64], neurons: &[f64]) {
         match self {
             Self::Identity => {}
             Self::Relu => {
                 for (delta, h) in deltas.iter_mut().zip(neurons) {
-                    for lane in 0..LANES {
-                        // A product, not a selection: the sign of a zero is the guide's.
-                        delta[lane] *= if h[lane] > 0.0 { 1.0 } else { 0.0 };
-                    }
+                    // A product, not a selection: the sign of a zero is the guide's.
+                    *delta *= if *h > 0.0 { 1.0 } else { 0.0 };
                 }
             }
         }

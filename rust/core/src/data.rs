@@ -44,6 +44,16 @@ impl<'a> Data<'a> {
         self.rows
     }
 
+    /// Row by row.
+    pub(crate) const fn x(&self) -> &'a [f64] {
+        self.x
+    }
+
+    /// Row by row.
+    pub(crate) const fn y(&self) -> &'a [f64] {
+        self.y
+    }
+
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&'a [f64], &'a [f64])> {
         self.x
             .chunks_exact(self.inputs)

@@ -12,13 +12,17 @@
 #![forbid(unsafe_code)]
 
 mod activation;
+mod block;
+mod chain;
 mod data;
+mod descent;
 mod error;
 mod kernel;
 mod network;
 mod outcome;
 mod parallel;
 mod pass;
+mod runs;
 mod train;
 
 pub use activation::Activation;

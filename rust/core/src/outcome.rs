@@ -1,3 +1,5 @@
+use crate::{Data, Network};
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(u8)]
@@ -57,6 +59,26 @@ pub(crate) fn period(losses: &[f64]) -> Option<usize> {
         return None;
     }
     (2..=LONGEST_PERIOD).find(|period| repeats(*period))
+}
+
+/// Whether for every row some hidden layer is off: all its neurons at zero.
+pub(crate) fn is_dead(network: &Network, data: &Data, weights: &[f64]) -> bool {
+    data.iter().all(|(x, _)| {
+        let mut inputs = x.to_vec();
+        network
+            .layers()
+            .iter()
+            .filter(|layer| layer.hidden)
+            .any(|layer| {
+                let rows = weights[layer.weights.clone()].chunks_exact(inputs.len());
+                let mut outputs: Vec<f64> = rows
+                    .map(|row| row.iter().zip(&inputs).map(|(w, h)| w * h).sum())
+                    .collect();
+                network.activation().apply(&mut outputs);
+                inputs = outputs;
+                inputs.iter().all(|h| *h <= 0.0)
+            })
+    })
 }
 
 #[cfg(test)]

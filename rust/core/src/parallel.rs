@@ -1,12 +1,14 @@
 //! Where a call meets the machine: instruction set, threads, memory.
 
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::kernel::LANES;
 use crate::{Error, Result};
 
 /// Runs handed to a thread at a time: enough to hide the cost of handing over.
 const LARGEST_SHARE: usize = 256;
+/// Runs in the widest block of any kernel.
+const WIDEST: usize = 32;
 
 /// The widest instruction set of this machine, which every call uses.
 #[must_use]
@@ -30,33 +32,51 @@ pub(crate) fn share(runs: usize, threads: Option<usize>) -> usize {
     let threads = threads.unwrap_or_else(self::threads);
     let fair = runs
         .div_ceil(4 * threads.min(runs.max(1)))
-        .next_multiple_of(LANES);
-    fair.clamp(LANES, LARGEST_SHARE)
+        .next_multiple_of(WIDEST);
+    fair.clamp(WIDEST, LARGEST_SHARE)
+}
+
+/// What is done with each task, compiled for every instruction set.
+pub(crate) trait Work: Sync {
+    type Task: Send;
+
+    /// Inlines into a caller that is compiled for the instruction set of `simd`.
+    fn run<S: Simd>(&self, simd: S, task: Self::Task);
+}
+
+struct Call<'a, W: Work>(&'a W, W::Task);
+
+impl<W: Work> WithSimd for Call<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        self.0.run(simd, self.1);
+    }
 }
 
 /// Do `work` on every task with the given number of threads. The instruction set is
 /// chosen once per task, outside its loops.
-pub(crate) fn for_each<T: Send>(
-    tasks: Vec<T>,
+pub(crate) fn for_each<W: Work>(
+    tasks: Vec<W::Task>,
     threads: Option<usize>,
-    work: impl Fn(T) + Sync,
+    work: &W,
 ) -> Result<()> {
     let arch = pulp::Arch::new();
-    let useful = threads.map(|threads| threads.min(tasks.len().max(1)));
-    let run = || {
-        tasks.into_par_iter().for_each(|task| {
-            arch.dispatch(
-                #[inline(always)]
-                || work(task),
-            );
-        });
-    };
-    let Some(threads) = useful else {
-        run();
+    let threads = threads.unwrap_or_else(self::threads).min(tasks.len());
+    if threads <= 1 {
+        for task in tasks {
+            arch.dispatch(Call(work, task));
+        }
         return Ok(());
-    };
+    }
+    // A pool for each call: one that outlives it is missing in a forked process.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map_err(|_| bad_threads(threads))?.install(run);
+    pool.map_err(|_| bad_threads(threads))?.install(|| {
+        tasks
+            .into_par_iter()
+            .for_each(|task| arch.dispatch(Call(work, task)));
+    });
     Ok(())
 }
 

@@ -1,7 +1,10 @@
+use pulp::Simd;
+
+use crate::block::Block;
 use crate::data::rows_of;
 use crate::error::all_finite;
-use crate::kernel::{Block, LANES};
-use crate::parallel::{for_each, share, zeros};
+use crate::kernel::{load, unload, Kernel};
+use crate::parallel::{for_each, share, zeros, Work};
 use crate::{Data, Error, Network, Result};
 
 /// Loss and gradients of one pass.
@@ -27,29 +30,13 @@ pub fn gradients(network: &Network, data: &Data, weights: &[f64]) -> Result<Grad
         .chunks(share * parameters)
         .zip(loss.chunks_mut(share))
         .zip(gradients.chunks_mut(share * parameters))
+        .map(|((weights, loss), gradients)| Piece {
+            weights,
+            loss,
+            gradients,
+        })
         .collect();
-    for_each(
-        tasks,
-        None,
-        #[inline(always)]
-        |((weights, loss), gradients)| {
-            let mut block = Block::new(network);
-            let blocks = weights
-                .chunks(LANES * parameters)
-                .zip(loss.chunks_mut(LANES))
-                .zip(gradients.chunks_mut(LANES * parameters));
-            for ((weights, loss), gradients) in blocks {
-                block.load(weights);
-                block.pass(data);
-                loss.copy_from_slice(&block.loss[..loss.len()]);
-                for (lane, run) in gradients.chunks_exact_mut(parameters).enumerate() {
-                    for (value, gradient) in run.iter_mut().zip(&block.gradients) {
-                        *value = gradient[lane];
-                    }
-                }
-            }
-        },
-    )?;
+    for_each(tasks, None, &OnePass { network, data })?;
     Ok(Gradients { loss, gradients })
 }
 
@@ -59,7 +46,7 @@ pub fn gradients(network: &Network, data: &Data, weights: &[f64]) -> Result<Grad
 /// # Errors
 /// Weights or inputs that do not fit the network or are not finite; results beyond memory.
 pub fn predict(network: &Network, x: &[f64], weights: &[f64]) -> Result<Vec<f64>> {
-    let (parameters, inputs, outputs) = (network.parameters(), network.inputs(), network.outputs());
+    let (parameters, outputs) = (network.parameters(), network.outputs());
     let runs = runs_of(network, weights)?;
     let width = rows_of(network, x)? * outputs;
     let mut predictions = zeros(runs, width)?;
@@ -68,29 +55,72 @@ pub fn predict(network: &Network, x: &[f64], weights: &[f64]) -> Result<Vec<f64>
         .chunks(share * parameters)
         .zip(predictions.chunks_mut(share * width))
         .collect();
-    for_each(
-        tasks,
-        None,
-        #[inline(always)]
-        |(weights, predictions)| {
-            let mut block = Block::new(network);
-            let blocks = weights
-                .chunks(LANES * parameters)
-                .zip(predictions.chunks_mut(LANES * width));
-            for (weights, predictions) in blocks {
-                block.load(weights);
-                for (row, x) in x.chunks_exact(inputs).enumerate() {
-                    let outputs = block.forward(x);
-                    for (lane, run) in predictions.chunks_exact_mut(width).enumerate() {
-                        for (index, output) in outputs.iter().enumerate() {
-                            run[row * outputs.len() + index] = output[lane];
-                        }
-                    }
+    for_each(tasks, None, &Forward { network, x, width })?;
+    Ok(predictions)
+}
+
+struct OnePass<'a> {
+    network: &'a Network,
+    data: &'a Data<'a>,
+}
+
+struct Piece<'a> {
+    weights: &'a [f64],
+    loss: &'a mut [f64],
+    gradients: &'a mut [f64],
+}
+
+impl<'a> Work for OnePass<'a> {
+    type Task = Piece<'a>;
+
+    #[inline(always)]
+    fn run<S: Simd>(&self, simd: S, piece: Piece<'a>) {
+        let mut block = Block::new(simd, self.network, Some(self.data));
+        let (width, parameters) = (block.width(), self.network.parameters());
+        let blocks = piece
+            .weights
+            .chunks(width * parameters)
+            .zip(piece.loss.chunks_mut(width))
+            .zip(piece.gradients.chunks_mut(width * parameters));
+        for ((weights, loss), gradients) in blocks {
+            load(&mut block, weights, loss.len());
+            block.pass();
+            loss.copy_from_slice(&block.loss()[..loss.len()]);
+            for (lane, run) in gradients.chunks_exact_mut(parameters).enumerate() {
+                unload(block.gradients(), width, lane, run);
+            }
+        }
+    }
+}
+
+struct Forward<'a> {
+    network: &'a Network,
+    x: &'a [f64],
+    /// Rows × outputs.
+    width: usize,
+}
+
+impl<'a> Work for Forward<'a> {
+    type Task = (&'a [f64], &'a mut [f64]);
+
+    #[inline(always)]
+    fn run<S: Simd>(&self, simd: S, (weights, predictions): Self::Task) {
+        let mut block = Block::new(simd, self.network, None);
+        let (lanes, parameters) = (block.width(), self.network.parameters());
+        let outputs = self.network.outputs();
+        let blocks = weights
+            .chunks(lanes * parameters)
+            .zip(predictions.chunks_mut(lanes * self.width));
+        for (weights, predictions) in blocks {
+            load(&mut block, weights, weights.len() / parameters);
+            for (row, x) in self.x.chunks_exact(self.network.inputs()).enumerate() {
+                let planes = block.forward(x);
+                for (lane, run) in predictions.chunks_exact_mut(self.width).enumerate() {
+                    unload(planes, lanes, lane, &mut run[row * outputs..][..outputs]);
                 }
             }
-        },
-    )?;
-    Ok(predictions)
+        }
+    }
 }
 
 /// How many runs the weights hold, after checking them.

@@ -1,10 +1,15 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::kernel::{Block, Lanes, LANES};
-use crate::outcome::{period, WINDOW};
-use crate::parallel::{bad_threads, for_each, share, zeros};
+use pulp::Simd;
+
+use crate::block::Block;
+use crate::chain::Chain;
+use crate::descent::Descent;
+use crate::kernel::Kernel;
+use crate::parallel::{bad_threads, for_each, share, zeros, Work};
 use crate::pass::runs_of;
-use crate::{Activation, Data, Error, Network, Outcome, Result};
+use crate::runs::Runs;
+use crate::{Data, Error, Network, Outcome, Result};
 
 /// Where every run starts.
 #[derive(Debug, Clone, Copy)]
@@ -134,22 +139,61 @@ pub fn train(
     while rest.count() > 0 {
         tasks.push(rest.take(share));
     }
-    for_each(
-        tasks,
-        settings.threads,
-        #[inline(always)]
-        |mut runs: Runs| {
-            let mut block = Block::new(network);
-            while runs.count() > 0 {
-                let runs = runs.take(LANES);
-                train_block(&mut block, data, settings, progress, runs);
-            }
-        },
-    )?;
+    let work = Job {
+        network,
+        data,
+        settings,
+        progress,
+    };
+    for_each(tasks, settings.threads, &work)?;
     if progress.cancel.load(Ordering::Relaxed) {
         return Err(Error::Cancelled);
     }
     Ok(training)
+}
+
+/// What the threads have to do.
+struct Job<'a> {
+    network: &'a Network,
+    data: &'a Data<'a>,
+    settings: &'a Settings,
+    progress: &'a Progress,
+}
+
+impl<'a> Work for Job<'a> {
+    type Task = Runs<'a>;
+
+    /// Choose the kernel: a network that fits into registers has one of its own.
+    #[inline(always)]
+    fn run<S: Simd>(&self, simd: S, runs: Runs<'a>) {
+        let few = runs.count() <= S::F64_LANES;
+        let (network, data) = (self.network, self.data);
+        if Chain::<S, 1, 1>::fits(network) {
+            self.descend(Chain::<S, 1, 4>::new(simd, network, data), runs);
+        } else if !Chain::<S, 2, 1>::fits(network) {
+            self.descend(Block::new(simd, network, Some(data)), runs);
+        } else if few {
+            self.descend(Chain::<S, 2, 1>::new(simd, network, data), runs);
+        } else if S::REGISTER_COUNT >= 32 {
+            self.descend(Chain::<S, 2, 4>::new(simd, network, data), runs);
+        } else {
+            self.descend(Chain::<S, 2, 6>::new(simd, network, data), runs);
+        }
+    }
+}
+
+impl<'a> Job<'a> {
+    #[inline(always)]
+    fn descend(&self, kernel: impl Kernel, runs: Runs<'a>) {
+        Descent::new(
+            kernel,
+            self.network,
+            self.data,
+            self.settings,
+            self.progress,
+        )
+        .run(runs);
+    }
 }
 
 fn check(start: &Start, settings: &Settings, runs: usize) -> Result<()> {
@@ -190,261 +234,4 @@ fn check(start: &Start, settings: &Settings, runs: usize) -> Result<()> {
         });
     }
     Ok(())
-}
-
-/// Some neighbouring runs, as slices of the arrays of a [`Training`].
-struct Runs<'a> {
-    learning_rate: &'a [f64],
-    weights: &'a mut [f64],
-    outcome: &'a mut [Outcome],
-    diverged_at: &'a mut [i64],
-    period: &'a mut [u8],
-    loss: &'a mut [f64],
-    prediction: &'a mut [f64],
-    gradients: &'a mut [f64],
-    weight_history: &'a mut [f64],
-}
-
-impl<'a> Runs<'a> {
-    fn all(training: &'a mut Training, learning_rate: &'a [f64]) -> Self {
-        Self {
-            learning_rate,
-            weights: &mut training.weights,
-            outcome: &mut training.outcome,
-            diverged_at: &mut training.diverged_at,
-            period: &mut training.period,
-            loss: &mut training.loss,
-            prediction: &mut training.prediction,
-            gradients: &mut training.gradients,
-            weight_history: &mut training.weight_history,
-        }
-    }
-
-    fn count(&self) -> usize {
-        self.learning_rate.len()
-    }
-
-    /// Split off the first `count` runs.
-    fn take(&mut self, count: usize) -> Self {
-        let total = self.count();
-        let count = count.min(total);
-        // Every array has the same number of values for each run, possibly none.
-        macro_rules! split {
-            ($array:ident) => {{
-                let whole = std::mem::take(&mut self.$array);
-                let (front, rest) = whole.split_at_mut(whole.len() / total * count);
-                self.$array = rest;
-                front
-            }};
-        }
-        let (learning_rate, rest) = self.learning_rate.split_at(count);
-        self.learning_rate = rest;
-        Self {
-            learning_rate,
-            weights: split!(weights),
-            outcome: split!(outcome),
-            diverged_at: split!(diverged_at),
-            period: split!(period),
-            loss: split!(loss),
-            prediction: split!(prediction),
-            gradients: split!(gradients),
-            weight_history: split!(weight_history),
-        }
-    }
-}
-
-/// Train the runs of one block to their end.
-#[inline(always)]
-fn train_block(
-    block: &mut Block,
-    data: &Data,
-    settings: &Settings,
-    progress: &Progress,
-    mut runs: Runs,
-) {
-    let count = runs.count();
-    let epochs = settings.epochs;
-    let bound = settings.divergence_bound.min(f64::MAX);
-    let mut learning_rate: Lanes = [0.0; LANES];
-    for (lane, rate) in learning_rate.iter_mut().enumerate() {
-        *rate = runs.learning_rate[lane.min(count - 1)];
-    }
-    block.load(runs.weights);
-    let mut updated = block.weights.clone();
-    let mut losses = [[0.0; LANES]; WINDOW];
-    let mut active = [true; LANES];
-    let mut done = 0;
-    for epoch in 0..epochs {
-        if progress.cancel.load(Ordering::Relaxed) {
-            return;
-        }
-        block.pass(data);
-        losses[epoch % WINDOW] = block.loss;
-        runs.record(epoch, epochs, block, &active);
-
-        let mut healthy = [true; LANES];
-        for lane in 0..LANES {
-            healthy[lane] = active[lane] & (block.loss[lane] <= bound);
-        }
-        for ((new, old), gradient) in updated.iter_mut().zip(&block.weights).zip(&block.gradients) {
-            for lane in 0..LANES {
-                new[lane] = old[lane] - learning_rate[lane] * gradient[lane];
-                healthy[lane] &= new[lane].is_finite();
-            }
-        }
-        done = epoch + 1;
-        if healthy == [true; LANES] {
-            std::mem::swap(&mut block.weights, &mut updated);
-        } else {
-            for (old, new) in block.weights.iter_mut().zip(&updated) {
-                for lane in 0..LANES {
-                    old[lane] = if healthy[lane] { new[lane] } else { old[lane] };
-                }
-            }
-            for lane in 0..count {
-                if active[lane] && !healthy[lane] {
-                    runs.outcome[lane] = Outcome::Diverged;
-                    runs.diverged_at[lane] = i64::try_from(epoch).unwrap_or(i64::MAX);
-                }
-            }
-            active = healthy;
-            if active == [false; LANES] {
-                break;
-            }
-        }
-        if done % 64 == 0 {
-            progress
-                .epochs
-                .fetch_add(64 * count as u64, Ordering::Relaxed);
-        }
-    }
-    let uncounted = (epochs - done / 64 * 64) * count;
-    progress
-        .epochs
-        .fetch_add(uncounted as u64, Ordering::Relaxed);
-    runs.forget_after(done, epochs);
-    runs.finish(block, data, settings, &losses, &active);
-}
-
-impl Runs<'_> {
-    /// Keep what is wanted of this epoch; NaN for runs that have ended.
-    #[inline(always)]
-    fn record(&mut self, epoch: usize, epochs: usize, block: &Block, active: &[bool; LANES]) {
-        let count = self.count();
-        scalar_history(self.loss, epoch, epochs, &block.loss, active);
-        scalar_history(self.prediction, epoch, epochs, &block.prediction, active);
-        vector_history(self.gradients, epoch, count, &block.gradients, active);
-        vector_history(self.weight_history, epoch, count, &block.weights, active);
-    }
-
-    /// Every run of the block has ended before the last epoch: the rest is NaN.
-    fn forget_after(&mut self, done: usize, epochs: usize) {
-        if done == epochs {
-            return;
-        }
-        for history in [
-            &mut *self.loss,
-            &mut *self.prediction,
-            &mut *self.gradients,
-            &mut *self.weight_history,
-        ] {
-            let per_run = history.len() / self.learning_rate.len();
-            if per_run == 0 {
-                continue;
-            }
-            for run in history.chunks_exact_mut(per_run) {
-                run[per_run / epochs * done..].fill(f64::NAN);
-            }
-        }
-    }
-
-    /// Store the final weights and name the outcome of every run.
-    fn finish(
-        &mut self,
-        block: &mut Block,
-        data: &Data,
-        settings: &Settings,
-        losses: &[Lanes; WINDOW],
-        active: &[bool; LANES],
-    ) {
-        let parameters = block.weights.len();
-        for (lane, weights) in self.weights.chunks_exact_mut(parameters).enumerate() {
-            for (value, weight) in weights.iter_mut().zip(&block.weights) {
-                *value = weight[lane];
-            }
-        }
-        if settings.epochs == 0 {
-            return;
-        }
-        let relu = block.activation() == Activation::Relu;
-        for lane in 0..self.count() {
-            if !active[lane] {
-                continue;
-            }
-            let last = losses[(settings.epochs - 1) % WINDOW][lane];
-            let steepest = block.largest_gradient(lane);
-            let stuck = relu && steepest == 0.0 && last > settings.tolerance;
-            self.outcome[lane] = if stuck && is_dead(block, data, lane) {
-                Outcome::Dead
-            } else if last <= settings.tolerance || steepest <= settings.tolerance {
-                Outcome::Converged
-            } else {
-                let kept = settings.epochs.min(WINDOW);
-                let first = settings.epochs - kept;
-                let recent: Vec<f64> = (first..settings.epochs)
-                    .map(|epoch| losses[epoch % WINDOW][lane])
-                    .collect();
-                match period(&recent) {
-                    Some(period) => {
-                        self.period[lane] = u8::try_from(period).unwrap_or(u8::MAX);
-                        Outcome::Oscillating
-                    }
-                    None => Outcome::Unresolved,
-                }
-            };
-        }
-    }
-}
-
-fn is_dead(block: &mut Block, data: &Data, lane: usize) -> bool {
-    data.iter().all(|(x, _)| {
-        block.forward(x);
-        block.has_silent_layer(lane)
-    })
-}
-
-/// `history` has shape (runs, epochs), or is empty.
-#[inline(always)]
-fn scalar_history(
-    history: &mut [f64],
-    epoch: usize,
-    epochs: usize,
-    values: &Lanes,
-    active: &[bool; LANES],
-) {
-    let slots = history.iter_mut().skip(epoch).step_by(epochs);
-    for ((slot, value), active) in slots.zip(values).zip(active) {
-        *slot = if *active { *value } else { f64::NAN };
-    }
-}
-
-/// `history` has shape (runs, epochs, parameters), or is empty.
-#[inline(always)]
-fn vector_history(
-    history: &mut [f64],
-    epoch: usize,
-    count: usize,
-    values: &[Lanes],
-    active: &[bool; LANES],
-) {
-    if history.is_empty() {
-        return;
-    }
-    let per_run = history.len() / count;
-    for (lane, run) in history.chunks_exact_mut(per_run).enumerate() {
-        let slots = &mut run[epoch * values.len()..][..values.len()];
-        for (slot, value) in slots.iter_mut().zip(values) {
-            *slot = if active[lane] { value[lane] } else { f64::NAN };
-        }
-    }
 }

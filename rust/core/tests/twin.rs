@@ -1,6 +1,8 @@
 //! Generated networks, data and starts: the same bits as the naive twin.
 mod naive;
 
+use std::ops::Range;
+
 use backprop_core::{
     gradients, predict, train, Activation, Data, Network, Outcome, Progress, Record, Settings,
     Start,
@@ -18,10 +20,22 @@ struct Case {
     epochs: usize,
 }
 
+/// Networks of any shape, and many runs of small ones that end at different epochs.
 fn cases() -> impl Strategy<Value = Case> {
-    let sizes = prop_oneof![Just(vec![1, 1, 1]), vec(1..5_usize, 2..5),];
+    let small = prop_oneof![Just(vec![1, 1]), Just(vec![1, 1, 1])];
+    prop_oneof![
+        case(vec(1..5_usize, 2..5), 0..20, 0..12),
+        case(small, 0..70, 0..150),
+    ]
+}
+
+fn case(
+    sizes: impl Strategy<Value = Vec<usize>>,
+    runs: Range<usize>,
+    epochs: Range<usize>,
+) -> impl Strategy<Value = Case> {
     let activation = prop_oneof![Just(Activation::Relu), Just(Activation::Identity)];
-    (sizes, activation, 1..5_usize, 0..20_usize, 0..12_usize).prop_flat_map(
+    (sizes, activation, 1..5_usize, runs, epochs).prop_flat_map(
         |(sizes, activation, rows, runs, epochs)| {
             let network = Network::new(&sizes, activation).unwrap();
             let number = prop_oneof![9 => -3.0..3.0_f64, 1 => Just(0.0), 1 => Just(-0.0)];
@@ -64,6 +78,15 @@ proptest! {
         };
         let start = Start { weights: &weights, learning_rate: &learning_rate };
         let training = train(&network, &data, &start, &settings, &Progress::default()).unwrap();
+        let unrecorded = Settings {
+            record: Record { loss: false, prediction: false, gradients: false, weights: false },
+            ..settings
+        };
+        let bare = train(&network, &data, &start, &unrecorded, &Progress::default()).unwrap();
+        prop_assert_eq!(bits(&bare.weights), bits(&training.weights));
+        prop_assert_eq!(bare.outcome, training.outcome.clone());
+        prop_assert_eq!(bare.diverged_at, training.diverged_at.clone());
+        prop_assert_eq!(bare.period, training.period.clone());
         let p = network.parameters();
         for run in 0..learning_rate.len() {
             let mut w = weights[run * p..][..p].to_vec();
