@@ -48,6 +48,14 @@ def build(settings: SweepConfig) -> Sweep:
             f"sweep.sampler is {settings.sampler!r}; allowed: {', '.join(SAMPLERS)}; "
             "choose one of them"
         )
+    for setting, value, least in (
+        ("sweep.seed", settings.seed, 0),
+        ("sweep.samples", settings.samples, 1),
+    ):
+        if value < least:
+            raise ValueError(
+                f"{setting} is {value}; allowed: whole numbers from {least}; correct it"
+            )
     # Hydra's shuffle() draws from here.
     random.seed(settings.seed)
     counts = _counts(settings.points, sum(o.is_interval_sweep() for o in overrides))

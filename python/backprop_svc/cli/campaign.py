@@ -127,8 +127,13 @@ class Campaign:
 
     def _identity(self) -> str:
         resume = self._settings.sweep.resume
+        tracking = self._settings.tracking
+        if resume is not None and not tracking.enabled:
+            raise ValueError(
+                f"sweep.resume is {resume!r}, but nothing is tracked; allowed: a tracked "
+                "sweep; leave out sweep.resume or tracking=none"
+            )
         if resume == "last":
-            tracking = self._settings.tracking
             found = open_writer(tracking.uri, tracking.experiment).last_sweep()
             if found is None:
                 raise ValueError(
@@ -292,8 +297,8 @@ def _quoted(lines: list[str]) -> str:
 
 def _is_plan(word: str) -> bool:
     """Tell whether an override decides what is trained, not how or where."""
-    free = ("tracking", "hydra", "train.threads=", "sweep.shards=", *SWEEP_WORDS)
-    return not word.startswith(free)
+    where = ("tracking=", "tracking.uri=", "tracking.experiment=", "hydra")
+    return not word.startswith((*where, "train.threads=", "sweep.shards=", *SWEEP_WORDS))
 
 
 def _task_config(config: DictConfig) -> DictConfig:

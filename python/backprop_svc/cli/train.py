@@ -36,6 +36,12 @@ def train(config: DictConfig) -> Any:
 
 
 def _single(config: DictConfig) -> float:
+    words = [word for word in HydraConfig.get().overrides.task if word.startswith("sweep.")]
+    if words:
+        raise ValueError(
+            f"{words[0]} was given to a single run; allowed: settings of sweeps with -m; "
+            "write backprop-svc sweep, or leave it out"
+        )
     setup = Setup.of(config)
     settings, work = setup.config, setup.work
     rates, weights = setup.starts({}, 1)
@@ -74,11 +80,15 @@ def _point(config: DictConfig) -> float:
     """One job of a sweeper that knows nothing of arrays, such as Hydra's basic one."""
     number = int(HydraConfig.get().job.num)
     settings = cast(Config, config)
-    if settings.sweep.resume is not None:
-        raise ValueError(
-            f"sweep.resume is {settings.sweep.resume!r}; allowed with hydra/sweeper=arrays, "
-            "which knows what is missing; leave hydra/sweeper out"
-        )
+    for setting, value in (
+        ("sweep.resume", settings.sweep.resume),
+        ("sweep.dry_run", settings.sweep.dry_run),
+    ):
+        if value:
+            raise ValueError(
+                f"{setting} is {value!r}; allowed with hydra/sweeper=arrays, which knows the "
+                "whole sweep; leave hydra/sweeper out"
+            )
     try:
         part = run_part(config, data=_data(), overrides=_swept(), first=number)
     except BaseException as error:

@@ -53,7 +53,8 @@ def ui(arguments: list[str]) -> int:
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}
-    process = subprocess.Popen(command, env=quiet)
+    # A session of its own: Ctrl-C ends it from here, without its tracebacks.
+    process = subprocess.Popen(command, env=quiet, start_new_session=True)
     try:
         address = f"http://{HOST}:{port}"
         page = address + (_latest(uri) or "")
