@@ -23,7 +23,7 @@ from backprop_svc.tracking import open_writer
 from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.record import RunRecord
 
-RUNS, FEW = 10_000, 30
+RUNS, FEW = 10_000, 60
 TRANSACTIONS = 6
 AXES = [
     "train.lr=interval(0.001,0.15)",
