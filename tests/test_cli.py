@@ -180,7 +180,7 @@ BAD = {
     "data.x=[]": "data.x is []; allowed",
     "data.x=[1,2]": "y has 1 values; allowed: 2 rows",
     "network.sizes=[2,1,1]": "init gives 2 weights; allowed: 3",
-    "network.activation=tanh": 'activation is "tanh"; allowed: identity, relu',
+    "network.activation=tan": 'activation is "tan"; allowed: identity, relu',
     "init.w1=inf": "weights[0, 0] is inf; allowed: finite",
     "data=csv": "data.path, data.x, data.y not set",
     "data=csv data.path=no.csv data.x=a data.y=b": "data.path is 'no.csv', which is no file",

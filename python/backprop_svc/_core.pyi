@@ -39,7 +39,12 @@ class Network:
     *sizes
         Numbers of neurons, from the inputs to the outputs; two or more, each from 1.
     activation
-        Of the hidden layers: ``"relu"`` or ``"identity"``.
+        Of the hidden layers, φ: ``"relu"``, ``"identity"``, ``"leaky_relu"``, ``"tanh"``,
+        ``"sigmoid"``, ``"gelu"`` (by the error function, arXiv 1606.08415) or ``"softplus"``.
+    gain
+        Hidden neurons compute φ(gain·z); a finite number above 0.
+    slope
+        Of leaky ReLU where z ≤ 0; from 0 to 1.
 
     Raises
     ------
@@ -47,13 +52,21 @@ class Network:
         Impossible sizes, unknown activation.
     """
 
-    def __new__(cls, *sizes: int, activation: str = "relu") -> Network: ...
+    def __new__(
+        cls, *sizes: int, activation: str = "relu", gain: float = 1.0, slope: float = 0.01
+    ) -> Network: ...
     @property
     def sizes(self) -> tuple[int, ...]:
         """Numbers of neurons, from the inputs to the outputs."""
     @property
     def activation(self) -> str:
         """The activation of the hidden layers."""
+    @property
+    def gain(self) -> float:
+        """What z is multiplied by before the activation."""
+    @property
+    def slope(self) -> float:
+        """Of leaky ReLU where z ≤ 0."""
     @property
     def inputs(self) -> int:
         """Number of inputs."""
@@ -69,7 +82,7 @@ class Network:
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self, /) -> int: ...
-    def __getnewargs_ex__(self) -> tuple[tuple[int, ...], dict[str, str]]: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[int, ...], dict[str, str | float]]: ...
 
 def train(
     network: Network,

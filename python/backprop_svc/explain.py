@@ -95,6 +95,11 @@ def explain(
             f"network is {network!r}; allowed: sizes 1, 1, 1; "
             "the walk shows the guide's network, use gradients() for any other"
         )
+    if network.activation not in {"relu", "identity"} or network.gain != 1:
+        raise ValueError(
+            f"network is {network!r}; allowed: relu or identity, with a gain of 1; "
+            "the walk shows the guide's network, use gradients() for any other"
+        )
     w1, w2 = _numbers("weights", weights, 2)
     (inp,), (target,) = _numbers("x", x, 1), _numbers("y", y, 1)
     (rate,) = _numbers("learning_rate", learning_rate, 1)

@@ -27,7 +27,9 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
     ValueError, FileNotFoundError
         With what was wrong, what is allowed, and the fix.
     """
-    shape = Network(*network.sizes, activation=network.activation)
+    shape = Network(
+        *network.sizes, activation=network.activation, gain=network.gain, slope=network.slope
+    )
     weights = _weights(init)
     if len(weights) != shape.parameters:
         raise ValueError(

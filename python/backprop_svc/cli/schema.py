@@ -18,6 +18,8 @@ class NetworkConfig:
 
     sizes: list[int] = MISSING
     activation: str = "relu"
+    gain: float = 1.0
+    slope: float = 0.01
 
 
 @dataclass

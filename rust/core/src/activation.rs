@@ -1,15 +1,41 @@
-/// What a hidden neuron does to its weighted sum z. The output layer is the identity.
+//! Activations: each knows its value and its own derivative, and nothing else.
+
+/// What a hidden neuron does to its weighted sum z; the output layer is the identity.
+///
+/// Every neuron computes φ(gain·z): see [`crate::Network::with_gain`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// φ(z) = z.
     Identity,
     /// φ(z) = z if z > 0 else 0, with the derivative 1 if z > 0 else 0.
     Relu,
+    /// φ(z) = z if z > 0 else slope·z (Maas et al. 2013).
+    LeakyRelu,
+    /// φ(z) = tanh z, with the derivative 1 − φ².
+    Tanh,
+    /// φ(z) = 1 / (1 + e^−z), with the derivative φ·(1 − φ).
+    Sigmoid,
+    /// φ(z) = z·Φ(z), Φ the normal distribution, by the error function
+    /// (Hendrycks & Gimpel, arXiv 1606.08415).
+    Gelu,
+    /// φ(z) = ln(1 + e^z), with the derivative 1 / (1 + e^−z).
+    Softplus,
 }
+
+/// φ(z) and φ'(z).
+type Point = (f64, f64);
 
 impl Activation {
     /// Every activation, in the order in which messages name them.
-    pub const ALL: [Self; 2] = [Self::Identity, Self::Relu];
+    pub const ALL: [Self; 7] = [
+        Self::Identity,
+        Self::Relu,
+        Self::LeakyRelu,
+        Self::Tanh,
+        Self::Sigmoid,
+        Self::Gelu,
+        Self::Softplus,
+    ];
 
     /// The name used in configuration and logs.
     #[must_use]
@@ -17,33 +43,195 @@ impl Activation {
         match self {
             Self::Identity => "identity",
             Self::Relu => "relu",
+            Self::LeakyRelu => "leaky_relu",
+            Self::Tanh => "tanh",
+            Self::Sigmoid => "sigmoid",
+            Self::Gelu => "gelu",
+            Self::Softplus => "softplus",
         }
     }
 
-    /// Replace each z by φ(z).
+    /// Replace each z by φ(gain·z), and set the derivative of that by z.
     #[inline(always)]
-    pub(crate) fn apply(self, neurons: &mut [f64]) {
+    pub(crate) fn apply(self, gain: f64, leak: f64, neurons: &mut [f64], slopes: &mut [f64]) {
         match self {
-            Self::Identity => {}
-            Self::Relu => {
-                for z in neurons {
-                    *z = if *z > 0.0 { *z } else { 0.0 };
+            Self::Identity => map(gain, neurons, slopes, |z| (z, 1.0)),
+            Self::Relu => map(gain, neurons, slopes, |z| rectify(z, 0.0)),
+            Self::LeakyRelu => map(gain, neurons, slopes, |z| rectify(z, leak)),
+            Self::Tanh => map(gain, neurons, slopes, tanh),
+            Self::Sigmoid => map(gain, neurons, slopes, sigmoid),
+            Self::Gelu => map(gain, neurons, slopes, gelu),
+            Self::Softplus => map(gain, neurons, slopes, softplus),
+        }
+    }
+}
+
+/// A loop of its own for each function, which the compiler turns into vector instructions.
+#[inline(always)]
+fn map(gain: f64, neurons: &mut [f64], slopes: &mut [f64], function: impl Fn(f64) -> Point) {
+    for (neuron, slope) in neurons.iter_mut().zip(slopes) {
+        let (value, derivative) = function(gain * *neuron);
+        *neuron = value;
+        *slope = gain * derivative;
+    }
+}
+
+#[inline(always)]
+fn rectify(z: f64, leak: f64) -> Point {
+    let off = if leak == 0.0 { 0.0 } else { leak * z };
+    (
+        if z > 0.0 { z } else { off },
+        if z > 0.0 { 1.0 } else { leak },
+    )
+}
+
+#[inline(always)]
+fn sigmoid(z: f64) -> Point {
+    // e^−|z| is at most 1: nothing overflows, and both tails keep their digits.
+    let e = exp(-z.abs());
+    let below = e / (1.0 + e);
+    let above = 1.0 / (1.0 + e);
+    (if z >= 0.0 { above } else { below }, below * above)
+}
+
+#[inline(always)]
+fn softplus(z: f64) -> Point {
+    let positive = if z > 0.0 { z } else { 0.0 };
+    (positive + libm::log1p(exp(-z.abs())), sigmoid(z).0)
+}
+
+#[inline(always)]
+fn gelu(z: f64) -> Point {
+    // erfc keeps the digits of the left tail, where 1 + erf would lose them.
+    let distribution = 0.5 * libm::erfc(-z * std::f64::consts::FRAC_1_SQRT_2);
+    let density = exp(-0.5 * z * z) / (2.0 * std::f64::consts::PI).sqrt();
+    (z * distribution, distribution + z * density)
+}
+
+/// Cephes' tanh: a rational function near 0, where 1 − 2/(e^2z + 1) loses digits.
+#[inline(always)]
+fn tanh(z: f64) -> Point {
+    let square = z * z;
+    let numerator = polynomial(
+        square,
+        [
+            -9.643_991_794_250_522e-1,
+            -9.928_772_310_019_186e1,
+            -1.614_687_684_417_084_5e3,
+        ],
+    );
+    let denominator = polynomial(
+        square,
+        [
+            1.0,
+            1.128_116_784_916_329_3e2,
+            2.235_488_390_601_004_5e3,
+            4.844_063_053_251_255e3,
+        ],
+    );
+    let near = z + z * square * (numerator / denominator);
+    let e = exp(-2.0 * z.abs());
+    let far = (1.0 - e) / (1.0 + e);
+    let value = (if z.abs() < 0.625 { near } else { far }).copysign(z);
+    (value, 1.0 - value * value)
+}
+
+/// e^z for z ≤ 0, Cephes' exp without a branch: below e^−708 it stays there.
+#[inline(always)]
+fn exp(z: f64) -> f64 {
+    // Adding it rounds to a whole number, which is then in the low bits.
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    const LN_2: [f64; 2] = [6.931_457_519_531_25e-1, 1.428_606_820_309_417_2e-6];
+    let z = if z < -708.0 { -708.0 } else { z };
+    let rounded = z * std::f64::consts::LOG2_E + ROUND;
+    let whole = rounded - ROUND;
+    let rest = z - whole * LN_2[0] - whole * LN_2[1];
+    let square = rest * rest;
+    let odd = rest
+        * polynomial(
+            square,
+            [1.261_771_930_748_105_9e-4, 3.029_944_077_074_419_6e-2, 1.0],
+        );
+    let even = polynomial(
+        square,
+        [
+            3.001_985_051_386_644_6e-6,
+            2.524_483_403_496_841e-3,
+            2.272_655_482_081_550_3e-1,
+            2.0,
+        ],
+    );
+    let power = f64::from_bits(rounded.to_bits().wrapping_add(1023) << 52);
+    (1.0 + 2.0 * (odd / (even - odd))) * power
+}
+
+/// Horner's rule, the highest power first.
+#[inline(always)]
+fn polynomial<const N: usize>(x: f64, coefficients: [f64; N]) -> f64 {
+    coefficients
+        .into_iter()
+        .fold(0.0, |sum, coefficient| sum * x + coefficient)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers() -> impl Iterator<Item = f64> {
+        (-40_000..=40_000).map(|i| f64::from(i) * 1e-3 * (1.0 + f64::from(i).abs() * 1e-6))
+    }
+
+    #[track_caller]
+    fn close(found: f64, expected: f64, z: f64) {
+        let error = (found - expected).abs();
+        assert!(
+            error <= 1e-15 * expected.abs() + f64::MIN_POSITIVE,
+            "{found} is not {expected} at {z}"
+        );
+    }
+
+    #[test]
+    fn exponentials_are_those_of_the_standard_library() {
+        for z in numbers() {
+            close(exp(-z.abs()), (-z.abs()).exp(), z);
+            close(tanh(z).0, z.tanh(), z);
+            close(sigmoid(z).0, 1.0 / (1.0 + (-z).exp()), z);
+        }
+        close(exp(-700.0), (-700.0_f64).exp(), -700.0);
+        assert!(exp(-1e300) < 1e-300);
+        for function in [tanh, sigmoid, softplus, gelu] {
+            assert!(function(f64::NAN).0.is_nan());
+        }
+        assert_eq!(tanh(-0.0).0.to_bits(), (-0.0_f64).to_bits());
+    }
+
+    #[test]
+    fn each_knows_its_own_derivative() {
+        let step = 1e-5;
+        for activation in Activation::ALL {
+            for (gain, leak) in [(1.0, 0.01), (1.5, 0.2)] {
+                let value = |z: f64| {
+                    let (mut value, mut slope) = ([z], [0.0]);
+                    activation.apply(gain, leak, &mut value, &mut slope);
+                    (value[0], slope[0])
+                };
+                for z in numbers()
+                    .step_by(37)
+                    .filter(|z| (1e-4..8.0).contains(&z.abs()))
+                {
+                    let difference = (value(z + step).0 - value(z - step).0) / (2.0 * step);
+                    let error = (value(z).1 - difference).abs();
+                    assert!(error < 1e-8, "{activation:?} at {z}: {error}");
                 }
             }
         }
     }
 
-    /// Multiply each ∂L/∂h by φ'(z), read off h = φ(z).
-    #[inline(always)]
-    pub(crate) fn backward(self, deltas: &mut [f64], neurons: &[f64]) {
-        match self {
-            Self::Identity => {}
-            Self::Relu => {
-                for (delta, h) in deltas.iter_mut().zip(neurons) {
-                    // A product, not a selection: the sign of a zero is the guide's.
-                    *delta *= if *h > 0.0 { 1.0 } else { 0.0 };
-                }
-            }
-        }
+    #[test]
+    fn gelu_and_softplus_have_the_values_of_their_papers() {
+        // Φ(1) = 0.841344746068542949 (tables); ln 2 and ln(1 + e).
+        close(gelu(1.0).0, 0.841_344_746_068_542_9, 1.0);
+        close(softplus(0.0).0, std::f64::consts::LN_2, 0.0);
+        close(softplus(1.0).0, 1.313_261_687_518_222_8, 1.0);
     }
 }

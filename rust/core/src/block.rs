@@ -15,6 +15,8 @@ pub(crate) struct Block<'a, S: Simd> {
     loss: S::f64s,
     prediction: S::f64s,
     neurons: Vec<S::f64s>,
+    /// φ'(z) of the hidden neurons.
+    slopes: Vec<S::f64s>,
     deltas: Vec<S::f64s>,
 }
 
@@ -30,6 +32,7 @@ impl<'a, S: Simd> Block<'a, S> {
             loss: zero,
             prediction: zero,
             neurons: vec![zero; network.neurons()],
+            slopes: vec![zero; network.neurons()],
             deltas: vec![zero; network.neurons()],
         }
     }
@@ -51,8 +54,10 @@ impl<'a, S: Simd> Block<'a, S> {
                 *z = dot(simd, row, inputs);
             }
             if layer.hidden {
-                let outputs = bytemuck::cast_slice_mut(outputs);
-                self.network.activation().apply(outputs);
+                let slopes = &mut self.slopes[layer.outputs.clone()];
+                let slopes = bytemuck::cast_slice_mut(slopes);
+                self.network
+                    .activate(bytemuck::cast_slice_mut(outputs), slopes);
             }
         }
         let last = &self.network.layers()[self.network.layers().len() - 1];
@@ -102,11 +107,10 @@ impl<'a, S: Simd> Block<'a, S> {
                 for (index, (delta, row)) in deltas.iter().zip(rows).enumerate() {
                     add_products(simd, before, *delta, row, index == 0);
                 }
-                let slope = self.network.activation();
-                slope.backward(
-                    bytemuck::cast_slice_mut(before),
-                    bytemuck::cast_slice(inputs),
-                );
+                // A product, not a selection: the sign of a zero is the guide's.
+                for (delta, slope) in before.iter_mut().zip(&self.slopes[layer.inputs.clone()]) {
+                    *delta = simd.mul_f64s(*delta, *slope);
+                }
             }
         }
     }

@@ -1,3 +1,4 @@
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use crate::{Activation, Error, Result};
@@ -9,10 +10,12 @@ const MOST_PARAMETERS: usize = 1 << 24;
 ///
 /// Parameters of one run are one flat vector: layer after layer, each layer's matrix
 /// row by row, one row per neuron of the layer. For the guide's network `[w1, w2]`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     sizes: Vec<usize>,
     activation: Activation,
+    gain: f64,
+    slope: f64,
     layers: Vec<Layer>,
 }
 
@@ -66,6 +69,8 @@ impl Network {
         Ok(Self {
             sizes: sizes.to_vec(),
             activation,
+            gain: 1.0,
+            slope: 0.01,
             layers,
         })
     }
@@ -80,6 +85,57 @@ impl Network {
     #[must_use]
     pub const fn activation(&self) -> Activation {
         self.activation
+    }
+
+    /// Hidden neurons compute φ(gain·z); 1 by default.
+    ///
+    /// # Errors
+    /// A gain that is not a finite number above 0.
+    pub fn with_gain(self, gain: f64) -> Result<Self> {
+        if !(gain > 0.0 && gain.is_finite()) {
+            return Err(Error::Value {
+                name: "gain".into(),
+                value: gain.to_string(),
+                allowed: "finite numbers above 0",
+                fix: "leave it out for 1",
+            });
+        }
+        Ok(Self { gain, ..self })
+    }
+
+    /// The slope of leaky ReLU where z ≤ 0; 0.01 by default.
+    ///
+    /// # Errors
+    /// A slope that is not a number from 0 to 1.
+    pub fn with_slope(self, slope: f64) -> Result<Self> {
+        if !(0.0..=1.0).contains(&slope) {
+            return Err(Error::Value {
+                name: "slope".into(),
+                value: slope.to_string(),
+                allowed: "numbers from 0 to 1",
+                fix: "leave it out for 0.01",
+            });
+        }
+        Ok(Self { slope, ..self })
+    }
+
+    /// See [`Network::with_gain`].
+    #[must_use]
+    pub const fn gain(&self) -> f64 {
+        self.gain
+    }
+
+    /// See [`Network::with_slope`].
+    #[must_use]
+    pub const fn slope(&self) -> f64 {
+        self.slope
+    }
+
+    /// Replace each weighted sum z of a hidden layer by φ(gain·z), and set its derivative.
+    #[inline(always)]
+    pub(crate) fn activate(&self, neurons: &mut [f64], slopes: &mut [f64]) {
+        self.activation
+            .apply(self.gain, self.slope, neurons, slopes);
     }
 
     /// Number of inputs.
@@ -126,6 +182,19 @@ impl Network {
 
     pub(crate) fn neurons(&self) -> usize {
         self.sizes.iter().sum()
+    }
+}
+
+// Gain and slope are finite: they equal themselves.
+impl Eq for Network {}
+
+impl Hash for Network {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.sizes.hash(state);
+        self.activation.hash(state);
+        self.gain.to_bits().hash(state);
+        // The two zeros are equal.
+        (self.slope + 0.0).to_bits().hash(state);
     }
 }
 

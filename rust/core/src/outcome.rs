@@ -74,7 +74,8 @@ pub(crate) fn is_dead(network: &Network, data: &Data, weights: &[f64]) -> bool {
                 let mut outputs: Vec<f64> = rows
                     .map(|row| row.iter().zip(&inputs).map(|(w, h)| w * h).sum())
                     .collect();
-                network.activation().apply(&mut outputs);
+                let mut slopes = vec![0.0; outputs.len()];
+                network.activate(&mut outputs, &mut slopes);
                 inputs = outputs;
                 inputs.iter().all(|h| *h <= 0.0)
             })

@@ -128,10 +128,86 @@ proptest! {
             prop_assert_eq!(bits(&result.gradients[run * p..][..p]), bits(&expected.gradients));
             let outputs: Vec<f64> = x
                 .chunks(network.inputs())
-                .flat_map(|x| naive::outputs(&network, w, x).pop().unwrap())
+                .flat_map(|x| naive::outputs(&network, w, x))
                 .collect();
             let found = &predictions[run * outputs.len()..][..outputs.len()];
             prop_assert_eq!(bits(found), bits(&outputs));
+        }
+    }
+}
+
+fn any_activation() -> impl Strategy<Value = Case> {
+    let network = (
+        vec(1..5_usize, 3..5),
+        proptest::sample::select(&Activation::ALL[..]),
+        0.5..2.0_f64,
+        0.0..0.5_f64,
+    );
+    network.prop_flat_map(|(sizes, activation, gain, slope)| {
+        let network = Network::new(&sizes, activation).unwrap();
+        let network = network.with_gain(gain).unwrap().with_slope(slope).unwrap();
+        let number = -2.0..2.0_f64;
+        (
+            vec(number.clone(), 3 * network.inputs()),
+            vec(number.clone(), 3 * network.outputs()),
+            vec(number, 9 * network.parameters()),
+        )
+            .prop_map(move |(x, y, weights)| Case {
+                network: network.clone(),
+                x,
+                y,
+                weights,
+                learning_rate: vec![0.01; 9],
+                epochs: 30,
+            })
+    })
+}
+
+fn close(found: &[f64], expected: &[f64], tolerance: f64) -> bool {
+    let largest = expected.iter().fold(1e-300_f64, |all, e| all.max(e.abs()));
+    found.len() == expected.len()
+        && found
+            .iter()
+            .zip(expected)
+            .all(|(a, b)| (a - b).abs() <= tolerance * largest)
+}
+
+proptest! {
+    #[test]
+    fn every_activation_is_the_naive_twin_s_and_the_finite_difference(case in any_activation()) {
+        let Case { network, x, y, weights, learning_rate, epochs } = case;
+        let data = Data::new(&network, &x, &y).unwrap();
+        let found = gradients(&network, &data, &weights).unwrap();
+        let start = Start { weights: &weights, learning_rate: &learning_rate };
+        let settings = Settings { epochs, ..Settings::default() };
+        let training = train(&network, &data, &start, &settings, &Progress::default()).unwrap();
+        let p = network.parameters();
+        for run in 0..learning_rate.len() {
+            let mut w = weights[run * p..][..p].to_vec();
+            let expected = naive::pass(&network, &w, &x, &y);
+            prop_assert!(close(&found.gradients[run * p..][..p], &expected.gradients, 1e-12));
+            let mut moved = w.clone();
+            let differences: Vec<f64> = (0..p)
+                .map(|index| {
+                    let mut loss = |step: f64| {
+                        moved[index] = w[index] + step;
+                        naive::pass(&network, &moved, &x, &y).loss
+                    };
+                    let difference = (loss(1e-6) - loss(-1e-6)) / 2e-6;
+                    moved[index] = w[index];
+                    difference
+                })
+                .collect();
+            // Where a kink lies within the step, the difference is neither slope.
+            let smooth = !matches!(network.activation(), Activation::Relu | Activation::LeakyRelu);
+            prop_assert!(!smooth || close(&found.gradients[run * p..][..p], &differences, 1e-6));
+            for _ in 0..epochs {
+                let pass = naive::pass(&network, &w, &x, &y);
+                naive::update(&mut w, &pass.gradients, learning_rate[run]);
+            }
+            if training.diverged_at[run] < 0 {
+                prop_assert!(close(&training.weights[run * p..][..p], &w, 1e-9));
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 use backprop_core::{Activation, Error, Network};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::convert::PyCoreError;
 
@@ -12,8 +12,8 @@ pub struct PyNetwork(pub Network);
 #[pymethods]
 impl PyNetwork {
     #[new]
-    #[pyo3(signature = (*sizes, activation = "relu"))]
-    fn new(sizes: Vec<i64>, activation: &str) -> PyResult<Self> {
+    #[pyo3(signature = (*sizes, activation = "relu", gain = 1.0, slope = 0.01))]
+    fn new(sizes: Vec<i64>, activation: &str, gain: f64, slope: f64) -> PyResult<Self> {
         // A negative size is as impossible as a zero, and is named as it was given.
         if let Some(size) = sizes.iter().find(|size| **size < 0) {
             return Err(PyCoreError(Error::Value {
@@ -35,12 +35,15 @@ impl PyNetwork {
             return Err(PyCoreError(Error::Value {
                 name: "activation".into(),
                 value: format!("{activation:?}"),
-                allowed: "identity, relu",
+                allowed: "identity, relu, leaky_relu, tanh, sigmoid, gelu, softplus",
                 fix: "choose one of them",
             })
             .into());
         };
-        Ok(Self(Network::new(&sizes, activation).map_err(PyCoreError)?))
+        let network = Network::new(&sizes, activation)
+            .and_then(|network| network.with_gain(gain))
+            .and_then(|network| network.with_slope(slope));
+        Ok(Self(network.map_err(PyCoreError)?))
     }
 
     #[getter]
@@ -51,6 +54,16 @@ impl PyNetwork {
     #[getter]
     fn activation(&self) -> &'static str {
         self.0.activation().name()
+    }
+
+    #[getter]
+    fn gain(&self) -> f64 {
+        self.0.gain()
+    }
+
+    #[getter]
+    fn slope(&self) -> f64 {
+        self.0.slope()
     }
 
     #[getter]
@@ -75,8 +88,16 @@ impl PyNetwork {
 
     fn __repr__(&self) -> String {
         let sizes: Vec<String> = self.0.sizes().iter().map(ToString::to_string).collect();
+        let gain = match self.0.gain() {
+            1.0 => String::new(),
+            gain => format!(", gain={gain}"),
+        };
+        let slope = match self.0.activation() {
+            Activation::LeakyRelu => format!(", slope={}", self.0.slope()),
+            _ => String::new(),
+        };
         format!(
-            "Network({}, activation='{}')",
+            "Network({}, activation='{}'{gain}{slope})",
             sizes.join(", "),
             self.activation()
         )
@@ -85,11 +106,11 @@ impl PyNetwork {
     fn __getnewargs_ex__<'py>(
         &self,
         py: Python<'py>,
-    ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyAny>)> {
-        let keywords = [("activation", self.activation())];
-        Ok((
-            self.sizes(py)?,
-            pyo3::types::IntoPyDict::into_py_dict(keywords, py)?.into_any(),
-        ))
+    ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        let keywords = PyDict::new(py);
+        keywords.set_item("activation", self.activation())?;
+        keywords.set_item("gain", self.0.gain())?;
+        keywords.set_item("slope", self.0.slope())?;
+        Ok((self.sizes(py)?, keywords))
     }
 }

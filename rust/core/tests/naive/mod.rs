@@ -26,26 +26,51 @@ fn sum(terms: impl Iterator<Item = f64>) -> f64 {
     terms.reduce(|sum, term| sum + term).unwrap()
 }
 
-pub fn outputs(network: &Network, weights: &[f64], x: &[f64]) -> Vec<Vec<f64>> {
-    let layers = matrices(network, weights);
-    let mut activations = vec![x.to_vec()];
-    for (index, layer) in layers.iter().enumerate() {
-        let input = activations.last().unwrap();
-        let rectify = network.activation() == Activation::Relu && index + 1 < layers.len();
-        let output = layer
-            .iter()
-            .map(|row| {
-                let z = sum(row.iter().zip(input).map(|(w, a)| w * a));
-                if !rectify || z > 0.0 {
-                    z
-                } else {
-                    0.0
-                }
-            })
-            .collect();
-        activations.push(output);
+/// φ(gain·z) and its derivative, with the functions of the standard library.
+fn activate(network: &Network, z: f64) -> (f64, f64) {
+    let gain = network.gain();
+    let z = gain * z;
+    let logistic = |z: f64| 1.0 / (1.0 + (-z).exp());
+    let (value, slope) = match network.activation() {
+        Activation::Identity => (z, 1.0),
+        Activation::Relu => (
+            if z > 0.0 { z } else { 0.0 },
+            if z > 0.0 { 1.0 } else { 0.0 },
+        ),
+        Activation::LeakyRelu if z > 0.0 => (z, 1.0),
+        Activation::LeakyRelu => (network.slope() * z, network.slope()),
+        Activation::Tanh => (z.tanh(), 1.0 - z.tanh() * z.tanh()),
+        Activation::Sigmoid => (logistic(z), logistic(z) * logistic(-z)),
+        Activation::Softplus => (z.max(0.0) + (-z.abs()).exp().ln_1p(), logistic(z)),
+        Activation::Gelu => {
+            let normal = 0.5 * (1.0 + libm::erf(z / 2.0_f64.sqrt()));
+            let density = (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+            (z * normal, normal + z * density)
+        }
+    };
+    (value, gain * slope)
+}
+
+/// The weighted sums of every layer, the inputs first.
+fn sums(network: &Network, weights: &[f64], x: &[f64]) -> Vec<Vec<f64>> {
+    let mut sums = vec![x.to_vec()];
+    for layer in matrices(network, weights) {
+        let input = activations(network, &sums, sums.len() - 1);
+        let dot = |row: &Vec<f64>| sum(row.iter().zip(&input).map(|(w, a)| w * a));
+        sums.push(layer.iter().map(dot).collect());
     }
-    activations
+    sums
+}
+
+/// What a layer hands on.
+fn activations(network: &Network, sums: &[Vec<f64>], layer: usize) -> Vec<f64> {
+    let hidden = layer > 0 && layer + 1 < network.sizes().len();
+    let value = |z: &f64| if hidden { activate(network, *z).0 } else { *z };
+    sums[layer].iter().map(value).collect()
+}
+
+pub fn outputs(network: &Network, weights: &[f64], x: &[f64]) -> Vec<f64> {
+    sums(network, weights, x).pop().unwrap()
 }
 
 pub fn pass(network: &Network, weights: &[f64], x: &[f64], y: &[f64]) -> Pass {
@@ -54,8 +79,8 @@ pub fn pass(network: &Network, weights: &[f64], x: &[f64], y: &[f64]) -> Pass {
     let mut predictions = Vec::new();
     let mut gradients: Vec<Vec<f64>> = Vec::new();
     for (x, y) in x.chunks(network.inputs()).zip(y.chunks(network.outputs())) {
-        let activations = outputs(network, weights, x);
-        let predicted = activations.last().unwrap();
+        let sums = sums(network, weights, x);
+        let predicted = sums.last().unwrap();
         predictions.extend(predicted);
         losses.extend(
             y.iter()
@@ -65,7 +90,7 @@ pub fn pass(network: &Network, weights: &[f64], x: &[f64], y: &[f64]) -> Pass {
         let mut delta: Vec<f64> = y.iter().zip(predicted).map(|(y, p)| -(y - p)).collect();
         let mut reversed: Vec<Vec<f64>> = Vec::new();
         for (index, layer) in layers.iter().enumerate().rev() {
-            let input = &activations[index];
+            let input = activations(network, &sums, index);
             reversed.push(
                 delta
                     .iter()
@@ -75,10 +100,7 @@ pub fn pass(network: &Network, weights: &[f64], x: &[f64], y: &[f64]) -> Pass {
             delta = (0..input.len())
                 .map(|i| {
                     let upstream = sum(delta.iter().zip(layer).map(|(d, row)| d * row[i]));
-                    match network.activation() {
-                        Activation::Relu => upstream * if input[i] > 0.0 { 1.0 } else { 0.0 },
-                        Activation::Identity => upstream,
-                    }
+                    upstream * activate(network, sums[index][i]).1
                 })
                 .collect();
         }

@@ -1,0 +1,72 @@
+"""Whole trajectories are those of an independent program: JAX in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import backprop_svc as bp
+
+jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
+EPOCHS, ROWS, RUNS = 60, 7, 19
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "identity": lambda z: z,
+    "relu": jax.nn.relu,
+    "leaky_relu": lambda z: jax.nn.leaky_relu(z, 0.1),
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "gelu": lambda z: jax.nn.gelu(z, approximate=False),
+    "softplus": jax.nn.softplus,
+}
+
+
+def trajectory(
+    network: bp.Network, weights: Any, x: Any, y: Any, rate: float
+) -> tuple[Any, Any, Any]:
+    """Losses and gradients of every epoch, and the final weights, of one run."""
+    activation = ACTIVATIONS[network.activation]
+    shapes = list(zip(network.sizes[1:], network.sizes[:-1], strict=True))
+    ends = np.cumsum([0, *(rows * columns for rows, columns in shapes)])
+
+    def loss(flat: Any) -> Any:
+        h = x
+        for index, shape in enumerate(shapes):
+            matrix = flat[ends[index] : ends[index + 1]].reshape(shape)
+            z = h @ matrix.T
+            h = activation(network.gain * z) if index + 1 < len(shapes) else z
+        return 0.5 * ((y - h) ** 2).sum(axis=1).mean()
+
+    def epoch(flat: Any, _: Any) -> tuple[Any, Any]:
+        value, gradient = jax.value_and_grad(loss)(flat)
+        return flat - rate * gradient, (value, gradient)
+
+    final, (losses, gradients) = jax.lax.scan(epoch, weights, None, length=EPOCHS)
+    return losses, gradients, final
+
+
+def close(found: Any, expected: Any) -> bool:
+    return bool(np.abs(found - expected).max() <= 1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (3, 2), (2, 5, 1), (2, 4, 3, 2)])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_trajectories(activation: str, sizes: tuple[int, ...]) -> None:
+    network = bp.Network(*sizes, activation=activation, gain=1.25, slope=0.1)
+    generator = np.random.default_rng(len(sizes))
+    x = generator.normal(size=(ROWS, sizes[0]))
+    y = generator.normal(size=(ROWS, sizes[-1]))
+    weights = generator.normal(0, 0.5, (RUNS, network.parameters))
+    rates = generator.uniform(0.01, 0.05, RUNS)
+    found = bp.train(network, weights, x, y, learning_rate=rates, epochs=EPOCHS)
+    assert found.loss is not None
+    assert found.gradients is not None
+    run = jax.jit(jax.vmap(lambda w, rate: trajectory(network, w, x, y, rate)))
+    losses, gradients, final = run(weights, rates)
+    assert close(found.loss, losses)
+    assert close(found.gradients, gradients)
+    assert close(found.weights, final)
