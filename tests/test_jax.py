@@ -23,6 +23,14 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "gelu": lambda z: jax.nn.gelu(z, approximate=False),
     "softplus": jax.nn.softplus,
 }
+LOSSES: dict[str, Callable[[Any, Any], Any]] = {
+    "half_squared_error": lambda z, y: 0.5 * ((y - z) ** 2).sum(axis=1),
+    "mse": lambda z, y: ((y - z) ** 2).mean(axis=1),
+    "binary_cross_entropy": lambda z, y: (
+        -(y * jax.nn.log_sigmoid(z) + (1 - y) * jax.nn.log_sigmoid(-z)).mean(axis=1)
+    ),
+    "softmax_cross_entropy": lambda z, y: -(y * jax.nn.log_softmax(z)).sum(axis=1),
+}
 
 
 def trajectory(
@@ -30,16 +38,18 @@ def trajectory(
 ) -> tuple[Any, Any, Any]:
     """Losses and gradients of every epoch, and the final weights, of one run."""
     activation = ACTIVATIONS[network.activation]
+    criterion = LOSSES[network.loss]
     shapes = list(zip(network.sizes[1:], network.sizes[:-1], strict=True))
-    ends = np.cumsum([0, *(rows * columns for rows, columns in shapes)])
 
     def loss(flat: Any) -> Any:
-        h = x
-        for index, shape in enumerate(shapes):
-            matrix = flat[ends[index] : ends[index + 1]].reshape(shape)
-            z = h @ matrix.T
-            h = activation(network.gain * z) if index + 1 < len(shapes) else z
-        return 0.5 * ((y - h) ** 2).sum(axis=1).mean()
+        h, start = x, 0
+        for index, (rows, columns) in enumerate(shapes):
+            end = start + rows * columns
+            z = h @ flat[start:end].reshape(rows, columns).T
+            if network.bias:
+                z, end = z + flat[end : end + rows], end + rows
+            h, start = activation(network.gain * z) if index + 1 < len(shapes) else z, end
+        return criterion(h, y).mean()
 
     def epoch(flat: Any, _: Any) -> tuple[Any, Any]:
         value, gradient = jax.value_and_grad(loss)(flat)
@@ -54,12 +64,22 @@ def close(found: Any, expected: Any) -> bool:
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (3, 2), (2, 5, 1), (2, 4, 3, 2)])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_trajectories(activation: str, sizes: tuple[int, ...]) -> None:
-    network = bp.Network(*sizes, activation=activation, gain=1.25, slope=0.1)
+@pytest.mark.parametrize(
+    ("activation", "loss", "bias"),
+    [
+        *((activation, "half_squared_error", False) for activation in ACTIVATIONS),
+        *(("tanh", loss, True) for loss in LOSSES),
+    ],
+)
+def test_trajectories(activation: str, loss: str, bias: bool, sizes: tuple[int, ...]) -> None:
+    network = bp.Network(
+        *sizes, activation=activation, gain=1.25, slope=0.1, bias=bias, loss=loss
+    )
     generator = np.random.default_rng(len(sizes))
     x = generator.normal(size=(ROWS, sizes[0]))
     y = generator.normal(size=(ROWS, sizes[-1]))
+    if "entropy" in loss:
+        y = np.exp(y) / np.exp(y).sum(axis=1, keepdims=True)
     weights = generator.normal(0, 0.5, (RUNS, network.parameters))
     rates = generator.uniform(0.01, 0.05, RUNS)
     found = bp.train(network, weights, x, y, learning_rate=rates, epochs=EPOCHS)

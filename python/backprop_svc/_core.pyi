@@ -28,11 +28,12 @@ class _BuildInfo(TypedDict):
 
 @final
 class Network:
-    """The shape of a network: fully connected layers without bias, linear output.
+    """The shape of a network: fully connected layers, and what training makes small.
 
     ``Network(1, 1, 1)`` is the guide's network, ŷ = w2·ReLU(w1·x). The parameters of one
     run are one flat vector: layer after layer, each layer's matrix row by row, one row per
-    neuron. Networks compare by value, can be hashed and pickled.
+    neuron, then its biases if it has them. Networks compare by value, can be hashed and
+    pickled.
 
     Parameters
     ----------
@@ -45,6 +46,13 @@ class Network:
         Hidden neurons compute φ(gain·z); a finite number above 0.
     slope
         Of leaky ReLU where z ≤ 0; from 0 to 1.
+    bias
+        Whether every neuron adds a bias to its weighted sum.
+    loss
+        Of one row, over several rows the mean: ``"half_squared_error"`` ½ Σ (y − ŷ)²;
+        ``"mse"``, the mean of (y − ŷ)² over the outputs; ``"binary_cross_entropy"``, the mean
+        of −y·ln ŷ − (1 − y)·ln(1 − ŷ) with ŷ = 1 / (1 + e^−z); ``"softmax_cross_entropy"``,
+        −Σ y·ln ŷ with ŷ = e^z / Σ e^z. z are the weighted sums of the last layer.
 
     Raises
     ------
@@ -53,7 +61,13 @@ class Network:
     """
 
     def __new__(
-        cls, *sizes: int, activation: str = "relu", gain: float = 1.0, slope: float = 0.01
+        cls,
+        *sizes: int,
+        activation: str = "relu",
+        gain: float = 1.0,
+        slope: float = 0.01,
+        bias: bool = False,
+        loss: str = "half_squared_error",
     ) -> Network: ...
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -68,6 +82,12 @@ class Network:
     def slope(self) -> float:
         """Of leaky ReLU where z ≤ 0."""
     @property
+    def bias(self) -> bool:
+        """Whether every neuron adds a bias to its weighted sum."""
+    @property
+    def loss(self) -> str:
+        """What training makes small."""
+    @property
     def inputs(self) -> int:
         """Number of inputs."""
     @property
@@ -78,11 +98,11 @@ class Network:
         """Number of parameters of one run."""
     @property
     def parameter_names(self) -> list[str]:
-        """``w1`` for a layer with a single weight, else ``w1_<neuron>_<input>`` from 1."""
+        """``w1`` or ``w1_<neuron>_<input>``; ``b1`` or ``b1_<neuron>``; counted from 1."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self, /) -> int: ...
-    def __getnewargs_ex__(self) -> tuple[tuple[int, ...], dict[str, str | float]]: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[int, ...], dict[str, str | float | bool]]: ...
 
 def train(
     network: Network,

@@ -95,9 +95,10 @@ def explain(
             f"network is {network!r}; allowed: sizes 1, 1, 1; "
             "the walk shows the guide's network, use gradients() for any other"
         )
-    if network.activation not in {"relu", "identity"} or network.gain != 1:
+    plain = network.activation in {"relu", "identity"} and network.gain == 1
+    if not plain or network.bias or network.loss != "half_squared_error":
         raise ValueError(
-            f"network is {network!r}; allowed: relu or identity, with a gain of 1; "
+            f"network is {network!r}; allowed: relu or identity, no gain, bias or other loss; "
             "the walk shows the guide's network, use gradients() for any other"
         )
     w1, w2 = _numbers("weights", weights, 2)

@@ -28,7 +28,12 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
         With what was wrong, what is allowed, and the fix.
     """
     shape = Network(
-        *network.sizes, activation=network.activation, gain=network.gain, slope=network.slope
+        *network.sizes,
+        activation=network.activation,
+        gain=network.gain,
+        slope=network.slope,
+        bias=network.bias,
+        loss=network.loss,
     )
     weights = _weights(init)
     if len(weights) != shape.parameters:

@@ -20,6 +20,8 @@ class NetworkConfig:
     activation: str = "relu"
     gain: float = 1.0
     slope: float = 0.01
+    bias: bool = False
+    loss: str = "half_squared_error"
 
 
 @dataclass

@@ -86,7 +86,7 @@ fn rectify(z: f64, leak: f64) -> Point {
 }
 
 #[inline(always)]
-fn sigmoid(z: f64) -> Point {
+pub(crate) fn sigmoid(z: f64) -> Point {
     // e^−|z| is at most 1: nothing overflows, and both tails keep their digits.
     let e = exp(-z.abs());
     let below = e / (1.0 + e);
@@ -138,7 +138,7 @@ fn tanh(z: f64) -> Point {
 
 /// e^z for z ≤ 0, Cephes' exp without a branch: below e^−708 it stays there.
 #[inline(always)]
-fn exp(z: f64) -> f64 {
+pub(crate) fn exp(z: f64) -> f64 {
     // Adding it rounds to a whole number, which is then in the low bits.
     const ROUND: f64 = 6_755_399_441_055_744.0;
     const LN_2: [f64; 2] = [6.931_457_519_531_25e-1, 1.428_606_820_309_417_2e-6];

@@ -37,10 +37,19 @@ impl<'a, S: Simd> Block<'a, S> {
         }
     }
 
-    /// The outputs ŷ for one row of inputs, shape (outputs, width); every neuron keeps
-    /// its activation.
+    /// The outputs ŷ for one row of inputs, shape (outputs, width).
     #[inline(always)]
-    pub fn forward(&mut self, x: &[f64]) -> &[f64] {
+    pub fn predict(&mut self, x: &[f64]) -> &[f64] {
+        self.forward(x);
+        let start = self.neurons.len() - self.network.outputs();
+        let outputs = &mut self.neurons[start..];
+        self.network.loss().predict(self.simd, outputs);
+        bytemuck::cast_slice(outputs)
+    }
+
+    /// The z of the outputs for one row of inputs; every hidden neuron keeps its activation.
+    #[inline(always)]
+    fn forward(&mut self, x: &[f64]) {
         let simd = self.simd;
         for (neuron, value) in self.neurons.iter_mut().zip(x) {
             *neuron = simd.splat_f64s(*value);
@@ -53,6 +62,9 @@ impl<'a, S: Simd> Block<'a, S> {
             for (z, row) in outputs.iter_mut().zip(weights.chunks_exact(inputs.len())) {
                 *z = dot(simd, row, inputs);
             }
+            for (z, bias) in outputs.iter_mut().zip(&self.weights[layer.biases.clone()]) {
+                *z = simd.add_f64s(*z, *bias);
+            }
             if layer.hidden {
                 let slopes = &mut self.slopes[layer.outputs.clone()];
                 let slopes = bytemuck::cast_slice_mut(slopes);
@@ -60,30 +72,29 @@ impl<'a, S: Simd> Block<'a, S> {
                     .activate(bytemuck::cast_slice_mut(outputs), slopes);
             }
         }
-        let last = &self.network.layers()[self.network.layers().len() - 1];
-        bytemuck::cast_slice(&self.neurons[last.outputs.clone()])
     }
 
-    /// L = ½ Σ (y − ŷ)² over the outputs of one row, and ∂L/∂ŷ = −(y − ŷ).
+    /// Add up the loss and the predictions of one row, and set ∂L/∂z of the outputs.
     #[inline(always)]
-    fn half_squared_error(&mut self, y: &[f64], first_row: bool) {
+    fn evaluate(&mut self, y: &[f64], first_row: bool) {
         let simd = self.simd;
         let start = self.neurons.len() - y.len();
-        let half = simd.splat_f64s(0.5);
-        for (index, target) in y.iter().enumerate() {
-            let prediction = self.neurons[start + index];
-            let error = simd.sub_f64s(simd.splat_f64s(*target), prediction);
-            let loss = simd.mul_f64s(half, simd.mul_f64s(error, error));
-            self.deltas[start + index] = simd.neg_f64s(error);
-            // A sum starts with its first term: 0 + x would lose the sign of −0.
-            if first_row && index == 0 {
-                self.loss = loss;
-                self.prediction = prediction;
-            } else {
-                self.loss = simd.add_f64s(self.loss, loss);
-                self.prediction = simd.add_f64s(self.prediction, prediction);
-            }
-        }
+        let (outputs, deltas) = (&mut self.neurons[start..], &mut self.deltas[start..]);
+        let loss = self.network.loss().evaluate(simd, outputs, y, deltas);
+        // A sum starts with its first term: 0 + x would lose the sign of −0.
+        let first = if first_row {
+            outputs[0]
+        } else {
+            simd.add_f64s(self.prediction, outputs[0])
+        };
+        self.loss = if first_row {
+            loss
+        } else {
+            simd.add_f64s(self.loss, loss)
+        };
+        self.prediction = outputs[1..]
+            .iter()
+            .fold(first, |sum, output| simd.add_f64s(sum, *output));
     }
 
     /// The chain rule, from the last layer to the first: ∂L/∂w of each layer is its
@@ -100,6 +111,13 @@ impl<'a, S: Simd> Block<'a, S> {
             let deltas = &after[..layer.outputs.len()];
             for (delta, row) in deltas.iter().zip(gradients.chunks_exact_mut(inputs.len())) {
                 add_products(simd, row, *delta, inputs, first_row);
+            }
+            for (gradient, delta) in self.gradients[layer.biases.clone()].iter_mut().zip(deltas) {
+                *gradient = if first_row {
+                    *delta
+                } else {
+                    simd.add_f64s(*gradient, *delta)
+                };
             }
             if layer.weights.start > 0 {
                 let before = &mut before[layer.inputs.clone()];
@@ -121,7 +139,7 @@ impl<'a, S: Simd> Block<'a, S> {
         let Some(data) = self.data else { return };
         for (row, (x, y)) in data.iter().enumerate() {
             self.forward(x);
-            self.half_squared_error(y, row == 0);
+            self.evaluate(y, row == 0);
             self.backward(row == 0);
         }
         let rows = data.rows() as f64;

@@ -3,7 +3,7 @@
 use pulp::{bytemuck, Simd};
 
 use crate::kernel::{all_at_most, all_finite, Kernel, Trace};
-use crate::{Activation, Data, Network};
+use crate::{Activation, Data, Loss, Network};
 
 /// `LAYERS` layers of one weight, `R` vector registers for each number: the runs in one
 /// register wait for one another in an epoch, those in different registers do not.
@@ -37,7 +37,8 @@ impl<'a, S: Simd, const LAYERS: usize, const R: usize> Chain<'a, S, LAYERS, R> {
             network.activation(),
             Activation::Identity | Activation::Relu
         );
-        let ours = LAYERS == 1 || plain && network.gain().to_bits() == 1.0_f64.to_bits();
+        let ours = network.loss() == Loss::HalfSquaredError
+            && (LAYERS == 1 || plain && network.gain().to_bits() == 1.0_f64.to_bits());
         ours && network.parameters() == LAYERS && network.layers().len() == LAYERS
     }
 

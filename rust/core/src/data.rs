@@ -1,5 +1,5 @@
 use crate::error::all_finite;
-use crate::{Error, Network, Result};
+use crate::{Error, Loss, Network, Result};
 
 /// Rows of inputs and targets that every run trains on, one full batch an epoch.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,9 @@ impl<'a> Data<'a> {
             });
         }
         all_finite("y", y, outputs)?;
+        if network.loss().is_cross_entropy() {
+            are_probabilities(network, y)?;
+        }
         Ok(Self {
             x,
             y,
@@ -58,6 +61,31 @@ impl<'a> Data<'a> {
         self.x
             .chunks_exact(self.inputs)
             .zip(self.y.chunks_exact(self.outputs))
+    }
+}
+
+/// Targets of a cross-entropy.
+fn are_probabilities(network: &Network, y: &[f64]) -> Result<()> {
+    let outputs = network.outputs();
+    if let Some(index) = y.iter().position(|y| !(0.0..=1.0).contains(y)) {
+        return Err(Error::Value {
+            name: format!("y[{}, {}]", index / outputs, index % outputs),
+            value: y[index].to_string(),
+            allowed: "numbers from 0 to 1 for a cross-entropy",
+            fix: "give probabilities, or choose a squared error",
+        });
+    }
+    let sum = |row: &[f64]| row.iter().sum::<f64>();
+    let softmax = network.loss() == Loss::SoftmaxCrossEntropy;
+    let mut rows = y.chunks_exact(outputs).enumerate();
+    match rows.find(|(_, row)| softmax && (sum(row) - 1.0).abs() > 1e-6) {
+        None => Ok(()),
+        Some((index, row)) => Err(Error::Value {
+            name: format!("the sum of y[{index}]"),
+            value: sum(row).to_string(),
+            allowed: "1 for softmax_cross_entropy",
+            fix: "give a column for each class, with the probabilities of the classes",
+        }),
     }
 }
 

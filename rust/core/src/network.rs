@@ -1,21 +1,24 @@
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
-use crate::{Activation, Error, Result};
+use crate::{Activation, Error, Loss, Result};
 
 /// Small networks, many of them: what lies beyond is a mistake more often than a wish.
 const MOST_PARAMETERS: usize = 1 << 24;
 
-/// The shape of a network: fully connected layers without bias.
+/// The shape of a network: fully connected layers, with or without bias.
 ///
 /// Parameters of one run are one flat vector: layer after layer, each layer's matrix
-/// row by row, one row per neuron of the layer. For the guide's network `[w1, w2]`.
+/// row by row, one row per neuron of the layer, then its biases if it has them. For the
+/// guide's network `[w1, w2]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     sizes: Vec<usize>,
     activation: Activation,
     gain: f64,
     slope: f64,
+    bias: bool,
+    loss: Loss,
     layers: Vec<Layer>,
 }
 
@@ -25,6 +28,8 @@ pub(crate) struct Layer {
     pub inputs: Range<usize>,
     pub outputs: Range<usize>,
     pub weights: Range<usize>,
+    /// Empty without bias.
+    pub biases: Range<usize>,
     pub hidden: bool,
 }
 
@@ -34,45 +39,33 @@ impl Network {
     /// # Errors
     /// Fewer than two sizes, a size of zero, or more than 2^24 parameters.
     pub fn new(sizes: &[usize], activation: Activation) -> Result<Self> {
-        let bad = |allowed, fix| {
-            Err(Error::Value {
-                name: "network sizes".into(),
-                value: format!("{sizes:?}"),
-                allowed,
-                fix,
-            })
-        };
-        if sizes.len() < 2 || sizes.contains(&0) {
-            return bad(
-                "two or more sizes, each at least 1",
-                "give inputs, hidden layers and outputs, such as 1, 1, 1",
-            );
-        }
-        let mut layers = Vec::with_capacity(sizes.len() - 1);
-        let (mut neurons, mut parameters) = (0_usize, 0_usize);
-        for (index, pair) in sizes.windows(2).enumerate() {
-            let count = pair[0].checked_mul(pair[1]);
-            let end = count.and_then(|count| parameters.checked_add(count));
-            let Some(end) = end.filter(|end| *end <= MOST_PARAMETERS) else {
-                return bad("at most 2^24 parameters", "make the layers smaller");
-            };
-            let outputs = neurons + pair[0];
-            layers.push(Layer {
-                inputs: neurons..outputs,
-                outputs: outputs..outputs + pair[1],
-                weights: parameters..end,
-                hidden: index + 2 < sizes.len(),
-            });
-            neurons = outputs;
-            parameters = end;
-        }
         Ok(Self {
             sizes: sizes.to_vec(),
             activation,
             gain: 1.0,
             slope: 0.01,
-            layers,
+            bias: false,
+            loss: Loss::HalfSquaredError,
+            layers: layers(sizes, false)?,
         })
+    }
+
+    /// Every neuron adds a bias to its weighted sum; not by default.
+    ///
+    /// # Errors
+    /// More than 2^24 parameters.
+    pub fn with_bias(self, bias: bool) -> Result<Self> {
+        Ok(Self {
+            bias,
+            layers: layers(&self.sizes, bias)?,
+            ..self
+        })
+    }
+
+    /// What training makes small; half the squared error by default.
+    #[must_use]
+    pub fn with_loss(self, loss: Loss) -> Self {
+        Self { loss, ..self }
     }
 
     /// Numbers of neurons, from the inputs to the outputs.
@@ -85,6 +78,18 @@ impl Network {
     #[must_use]
     pub const fn activation(&self) -> Activation {
         self.activation
+    }
+
+    /// See [`Network::with_bias`].
+    #[must_use]
+    pub const fn bias(&self) -> bool {
+        self.bias
+    }
+
+    /// See [`Network::with_loss`].
+    #[must_use]
+    pub const fn loss(&self) -> Loss {
+        self.loss
     }
 
     /// Hidden neurons compute φ(gain·z); 1 by default.
@@ -153,24 +158,27 @@ impl Network {
     /// Number of parameters of one run.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        self.layers[self.layers.len() - 1].weights.end
+        self.layers[self.layers.len() - 1].biases.end
     }
 
     /// The name of every parameter, in their order: `w1` for a layer with a single
-    /// weight, else `w1_<neuron>_<input>`, counted from 1.
+    /// weight, else `w1_<neuron>_<input>`; `b1` or `b1_<neuron>`; counted from 1.
     #[must_use]
     pub fn parameter_names(&self) -> Vec<String> {
         let mut names = Vec::with_capacity(self.parameters());
         for (index, layer) in self.layers.iter().enumerate() {
             let number = index + 1;
+            let (inputs, outputs) = (layer.inputs.len(), layer.outputs.len());
             if layer.weights.len() == 1 {
                 names.push(format!("w{number}"));
-                continue;
+            } else {
+                let pairs = (1..=outputs).flat_map(|o| (1..=inputs).map(move |i| (o, i)));
+                names.extend(pairs.map(|(o, i)| format!("w{number}_{o}_{i}")));
             }
-            for output in 1..=layer.outputs.len() {
-                for input in 1..=layer.inputs.len() {
-                    names.push(format!("w{number}_{output}_{input}"));
-                }
+            match layer.biases.len() {
+                0 => {}
+                1 => names.push(format!("b{number}")),
+                _ => names.extend((1..=outputs).map(|o| format!("b{number}_{o}"))),
             }
         }
         names
@@ -185,6 +193,45 @@ impl Network {
     }
 }
 
+fn layers(sizes: &[usize], bias: bool) -> Result<Vec<Layer>> {
+    let bad = |allowed, fix| {
+        Err(Error::Value {
+            name: "network sizes".into(),
+            value: format!("{sizes:?}"),
+            allowed,
+            fix,
+        })
+    };
+    if sizes.len() < 2 || sizes.contains(&0) {
+        return bad(
+            "two or more sizes, each at least 1",
+            "give inputs, hidden layers and outputs, such as 1, 1, 1",
+        );
+    }
+    let mut layers = Vec::with_capacity(sizes.len() - 1);
+    let (mut neurons, mut parameters) = (0_usize, 0_usize);
+    for (index, pair) in sizes.windows(2).enumerate() {
+        let biases = if bias { pair[1] } else { 0 };
+        let count = pair[0].checked_mul(pair[1]);
+        let weights = count.and_then(|count| parameters.checked_add(count));
+        let end = weights.and_then(|weights| weights.checked_add(biases));
+        let Some(end) = end.filter(|end| *end <= MOST_PARAMETERS) else {
+            return bad("at most 2^24 parameters", "make the layers smaller");
+        };
+        let outputs = neurons + pair[0];
+        layers.push(Layer {
+            inputs: neurons..outputs,
+            outputs: outputs..outputs + pair[1],
+            weights: parameters..end - biases,
+            biases: end - biases..end,
+            hidden: index + 2 < sizes.len(),
+        });
+        neurons = outputs;
+        parameters = end;
+    }
+    Ok(layers)
+}
+
 // Gain and slope are finite: they equal themselves.
 impl Eq for Network {}
 
@@ -192,6 +239,7 @@ impl Hash for Network {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.sizes.hash(state);
         self.activation.hash(state);
+        (self.bias, self.loss).hash(state);
         self.gain.to_bits().hash(state);
         // The two zeros are equal.
         (self.slope + 0.0).to_bits().hash(state);
@@ -212,6 +260,10 @@ mod tests {
             ["w1_1_1", "w1_1_2", "w1_2_1", "w1_2_2", "w2_1_1", "w2_1_2"]
         );
         assert_eq!(wide.parameters(), 6);
+        assert_eq!(
+            wide.with_bias(true).unwrap().parameter_names()[4..],
+            ["b1_1", "b1_2", "w2_1_1", "w2_1_2", "b2"]
+        );
     }
 
     #[test]

@@ -74,6 +74,9 @@ pub(crate) fn is_dead(network: &Network, data: &Data, weights: &[f64]) -> bool {
                 let mut outputs: Vec<f64> = rows
                     .map(|row| row.iter().zip(&inputs).map(|(w, h)| w * h).sum())
                     .collect();
+                for (z, bias) in outputs.iter_mut().zip(&weights[layer.biases.clone()]) {
+                    *z += bias;
+                }
                 let mut slopes = vec![0.0; outputs.len()];
                 network.activate(&mut outputs, &mut slopes);
                 inputs = outputs;

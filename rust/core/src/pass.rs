@@ -114,7 +114,7 @@ impl<'a> Work for Forward<'a> {
         for (weights, predictions) in blocks {
             load(&mut block, weights, weights.len() / parameters);
             for (row, x) in self.x.chunks_exact(self.network.inputs()).enumerate() {
-                let planes = block.forward(x);
+                let planes = block.predict(x);
                 for (lane, run) in predictions.chunks_exact_mut(self.width).enumerate() {
                     unload(planes, lanes, lane, &mut run[row * outputs..][..outputs]);
                 }

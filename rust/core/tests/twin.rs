@@ -4,8 +4,8 @@ mod naive;
 use std::ops::Range;
 
 use backprop_core::{
-    gradients, predict, train, Activation, Data, Network, Outcome, Progress, Record, Settings,
-    Start,
+    gradients, predict, train, Activation, Data, Loss, Network, Outcome, Progress, Record,
+    Settings, Start,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -140,27 +140,48 @@ fn any_activation() -> impl Strategy<Value = Case> {
     let network = (
         vec(1..5_usize, 3..5),
         proptest::sample::select(&Activation::ALL[..]),
+        proptest::sample::select(&Loss::ALL[..]),
+        any::<bool>(),
         0.5..2.0_f64,
         0.0..0.5_f64,
     );
-    network.prop_flat_map(|(sizes, activation, gain, slope)| {
+    network.prop_flat_map(|(sizes, activation, loss, bias, gain, slope)| {
         let network = Network::new(&sizes, activation).unwrap();
         let network = network.with_gain(gain).unwrap().with_slope(slope).unwrap();
+        let network = network.with_loss(loss).with_bias(bias).unwrap();
         let number = -2.0..2.0_f64;
+        let target = if loss.is_cross_entropy() {
+            0.0..1.0
+        } else {
+            number.clone()
+        };
         (
             vec(number.clone(), 3 * network.inputs()),
-            vec(number.clone(), 3 * network.outputs()),
+            vec(target, 3 * network.outputs()),
             vec(number, 9 * network.parameters()),
         )
             .prop_map(move |(x, y, weights)| Case {
+                y: if loss == Loss::SoftmaxCrossEntropy {
+                    shares(&y, network.outputs())
+                } else {
+                    y
+                },
                 network: network.clone(),
                 x,
-                y,
                 weights,
                 learning_rate: vec![0.01; 9],
                 epochs: 30,
             })
     })
+}
+
+/// Each row divided by its sum.
+fn shares(y: &[f64], outputs: usize) -> Vec<f64> {
+    let share = |row: &[f64]| -> Vec<f64> {
+        let sum: f64 = row.iter().map(|y| y + 0.01).sum();
+        row.iter().map(|y| (y + 0.01) / sum).collect()
+    };
+    y.chunks(outputs).flat_map(share).collect()
 }
 
 fn close(found: &[f64], expected: &[f64], tolerance: f64) -> bool {
@@ -174,10 +195,11 @@ fn close(found: &[f64], expected: &[f64], tolerance: f64) -> bool {
 
 proptest! {
     #[test]
-    fn every_activation_is_the_naive_twin_s_and_the_finite_difference(case in any_activation()) {
+    fn every_activation_and_loss_is_the_naive_twin_s_and_the_finite_difference(case in any_activation()) {
         let Case { network, x, y, weights, learning_rate, epochs } = case;
         let data = Data::new(&network, &x, &y).unwrap();
         let found = gradients(&network, &data, &weights).unwrap();
+        let predictions = predict(&network, &x, &weights).unwrap();
         let start = Start { weights: &weights, learning_rate: &learning_rate };
         let settings = Settings { epochs, ..Settings::default() };
         let training = train(&network, &data, &start, &settings, &Progress::default()).unwrap();
@@ -186,6 +208,13 @@ proptest! {
             let mut w = weights[run * p..][..p].to_vec();
             let expected = naive::pass(&network, &w, &x, &y);
             prop_assert!(close(&found.gradients[run * p..][..p], &expected.gradients, 1e-12));
+            prop_assert!(close(&found.loss[run..=run], &[expected.loss], 1e-12));
+            let outputs: Vec<f64> = x
+                .chunks(network.inputs())
+                .flat_map(|x| naive::outputs(&network, &w, x))
+                .collect();
+            let ours = &predictions[run * outputs.len()..][..outputs.len()];
+            prop_assert!(close(ours, &outputs, 1e-12));
             let mut moved = w.clone();
             let differences: Vec<f64> = (0..p)
                 .map(|index| {

@@ -1,4 +1,4 @@
-use backprop_core::{Activation, Error, Network};
+use backprop_core::{Activation, Error, Loss, Network};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -12,8 +12,18 @@ pub struct PyNetwork(pub Network);
 #[pymethods]
 impl PyNetwork {
     #[new]
-    #[pyo3(signature = (*sizes, activation = "relu", gain = 1.0, slope = 0.01))]
-    fn new(sizes: Vec<i64>, activation: &str, gain: f64, slope: f64) -> PyResult<Self> {
+    #[pyo3(signature = (
+        *sizes, activation = "relu", gain = 1.0, slope = 0.01, bias = false,
+        loss = "half_squared_error"
+    ))]
+    fn new(
+        sizes: Vec<i64>,
+        activation: &str,
+        gain: f64,
+        slope: f64,
+        bias: bool,
+        loss: &str,
+    ) -> PyResult<Self> {
         // A negative size is as impossible as a zero, and is named as it was given.
         if let Some(size) = sizes.iter().find(|size| **size < 0) {
             return Err(PyCoreError(Error::Value {
@@ -40,7 +50,18 @@ impl PyNetwork {
             })
             .into());
         };
+        let found = Loss::ALL.into_iter().find(|known| known.name() == loss);
+        let Some(loss) = found else {
+            return Err(PyCoreError(Error::Value {
+                name: "loss".into(),
+                value: format!("{loss:?}"),
+                allowed: "half_squared_error, mse, binary_cross_entropy, softmax_cross_entropy",
+                fix: "choose one of them",
+            })
+            .into());
+        };
         let network = Network::new(&sizes, activation)
+            .and_then(|network| network.with_loss(loss).with_bias(bias))
             .and_then(|network| network.with_gain(gain))
             .and_then(|network| network.with_slope(slope));
         Ok(Self(network.map_err(PyCoreError)?))
@@ -64,6 +85,16 @@ impl PyNetwork {
     #[getter]
     fn slope(&self) -> f64 {
         self.0.slope()
+    }
+
+    #[getter]
+    fn bias(&self) -> bool {
+        self.0.bias()
+    }
+
+    #[getter]
+    fn loss(&self) -> &'static str {
+        self.0.loss().name()
     }
 
     #[getter]
@@ -96,8 +127,13 @@ impl PyNetwork {
             Activation::LeakyRelu => format!(", slope={}", self.0.slope()),
             _ => String::new(),
         };
+        let bias = if self.0.bias() { ", bias=True" } else { "" };
+        let loss = match self.0.loss() {
+            Loss::HalfSquaredError => String::new(),
+            loss => format!(", loss='{}'", loss.name()),
+        };
         format!(
-            "Network({}, activation='{}'{gain}{slope})",
+            "Network({}, activation='{}'{gain}{slope}{bias}{loss})",
             sizes.join(", "),
             self.activation()
         )
@@ -111,6 +147,8 @@ impl PyNetwork {
         keywords.set_item("activation", self.activation())?;
         keywords.set_item("gain", self.0.gain())?;
         keywords.set_item("slope", self.0.slope())?;
+        keywords.set_item("bias", self.0.bias())?;
+        keywords.set_item("loss", self.loss())?;
         Ok((self.sizes(py)?, keywords))
     }
 }

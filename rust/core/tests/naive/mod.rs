@@ -1,5 +1,5 @@
 //! The same training for one run, one number at a time, as one would write it on paper.
-use backprop_core::{Activation, Network};
+use backprop_core::{Activation, Loss, Network};
 
 pub struct Pass {
     pub loss: f64,
@@ -9,15 +9,18 @@ pub struct Pass {
 
 type Matrix = Vec<Vec<f64>>;
 
-fn matrices(network: &Network, weights: &[f64]) -> Vec<Matrix> {
+/// The matrix and the biases of every layer.
+fn layers(network: &Network, weights: &[f64]) -> Vec<(Matrix, Vec<f64>)> {
     let mut rest = weights.iter().copied();
     network
         .sizes()
         .windows(2)
         .map(|size| {
-            (0..size[1])
+            let matrix = (0..size[1])
                 .map(|_| rest.by_ref().take(size[0]).collect())
-                .collect()
+                .collect();
+            let biases = if network.bias() { size[1] } else { 0 };
+            (matrix, rest.by_ref().take(biases).collect())
         })
         .collect()
 }
@@ -54,10 +57,14 @@ fn activate(network: &Network, z: f64) -> (f64, f64) {
 /// The weighted sums of every layer, the inputs first.
 fn sums(network: &Network, weights: &[f64], x: &[f64]) -> Vec<Vec<f64>> {
     let mut sums = vec![x.to_vec()];
-    for layer in matrices(network, weights) {
+    for (matrix, biases) in layers(network, weights) {
         let input = activations(network, &sums, sums.len() - 1);
         let dot = |row: &Vec<f64>| sum(row.iter().zip(&input).map(|(w, a)| w * a));
-        sums.push(layer.iter().map(dot).collect());
+        let mut z: Vec<f64> = matrix.iter().map(dot).collect();
+        for (z, bias) in z.iter_mut().zip(&biases) {
+            *z += bias;
+        }
+        sums.push(z);
     }
     sums
 }
@@ -70,33 +77,77 @@ fn activations(network: &Network, sums: &[Vec<f64>], layer: usize) -> Vec<f64> {
 }
 
 pub fn outputs(network: &Network, weights: &[f64], x: &[f64]) -> Vec<f64> {
-    sums(network, weights, x).pop().unwrap()
+    let z = sums(network, weights, x).pop().unwrap();
+    criterion(network, &z, &vec![0.0; z.len()]).prediction
+}
+
+struct Criterion {
+    prediction: Vec<f64>,
+    loss: f64,
+    delta: Vec<f64>,
+}
+
+/// The loss of one row as its definition says it, and its derivative by z.
+fn criterion(network: &Network, z: &[f64], y: &[f64]) -> Criterion {
+    let count = z.len() as f64;
+    let pairs = |p: &[f64], f: &dyn Fn(f64, f64) -> f64| -> Vec<f64> {
+        y.iter().zip(p).map(|(y, p)| f(*y, *p)).collect()
+    };
+    let total = |values: Vec<f64>| sum(values.into_iter());
+    match network.loss() {
+        Loss::HalfSquaredError => Criterion {
+            prediction: z.to_vec(),
+            loss: total(pairs(z, &|y, p| 0.5 * ((y - p) * (y - p)))),
+            delta: pairs(z, &|y, p| -(y - p)),
+        },
+        Loss::Mse => Criterion {
+            prediction: z.to_vec(),
+            loss: total(pairs(z, &|y, p| (y - p) * (y - p))) / count,
+            delta: pairs(z, &|y, p| 2.0 * (p - y) / count),
+        },
+        Loss::BinaryCrossEntropy => {
+            let p: Vec<f64> = z.iter().map(|z| 1.0 / (1.0 + (-z).exp())).collect();
+            // ln(1 − σ(z)) = ln σ(−z): 1 − σ would lose the digits of a confident output.
+            let log = |z: f64| -(-z).exp().ln_1p();
+            Criterion {
+                loss: total(pairs(z, &|y, z| -y * log(z) - (1.0 - y) * log(-z))) / count,
+                delta: pairs(&p, &|y, p| (p - y) / count),
+                prediction: p,
+            }
+        }
+        Loss::SoftmaxCrossEntropy => {
+            let mass = sum(z.iter().map(|z| z.exp()));
+            let p: Vec<f64> = z.iter().map(|z| z.exp() / mass).collect();
+            let targets = sum(y.iter().copied());
+            Criterion {
+                loss: total(pairs(&p, &|y, p| -y * p.ln())),
+                delta: pairs(&p, &|y, p| p * targets - y),
+                prediction: p,
+            }
+        }
+    }
 }
 
 pub fn pass(network: &Network, weights: &[f64], x: &[f64], y: &[f64]) -> Pass {
-    let layers = matrices(network, weights);
+    let layers = layers(network, weights);
     let mut losses = Vec::new();
     let mut predictions = Vec::new();
     let mut gradients: Vec<Vec<f64>> = Vec::new();
     for (x, y) in x.chunks(network.inputs()).zip(y.chunks(network.outputs())) {
         let sums = sums(network, weights, x);
-        let predicted = sums.last().unwrap();
-        predictions.extend(predicted);
-        losses.extend(
-            y.iter()
-                .zip(predicted)
-                .map(|(y, p)| 0.5 * ((y - p) * (y - p))),
-        );
-        let mut delta: Vec<f64> = y.iter().zip(predicted).map(|(y, p)| -(y - p)).collect();
+        let Criterion {
+            prediction,
+            loss,
+            mut delta,
+        } = criterion(network, sums.last().unwrap(), y);
+        predictions.extend(prediction);
+        losses.push(loss);
         let mut reversed: Vec<Vec<f64>> = Vec::new();
-        for (index, layer) in layers.iter().enumerate().rev() {
+        for (index, (layer, biases)) in layers.iter().enumerate().rev() {
             let input = activations(network, &sums, index);
-            reversed.push(
-                delta
-                    .iter()
-                    .flat_map(|d| input.iter().map(move |a| d * a))
-                    .collect(),
-            );
+            let outer = delta.iter().flat_map(|d| input.iter().map(move |a| d * a));
+            let by_bias = delta.iter().take(biases.len()).copied();
+            reversed.push(outer.chain(by_bias).collect());
             delta = (0..input.len())
                 .map(|i| {
                     let upstream = sum(delta.iter().zip(layer).map(|(d, row)| d * row[i]));

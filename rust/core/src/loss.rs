@@ -1,0 +1,156 @@
+//! Losses: each turns outputs and targets into a number and its own derivative.
+
+use pulp::{bytemuck, Simd};
+
+use crate::activation::{exp, sigmoid};
+
+/// What training makes small, for one row; over several rows it is the mean.
+///
+/// The last layer's weighted sums z are ŷ for squared errors; for cross-entropies they
+/// are logits, and ŷ are probabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Loss {
+    /// ½ Σ (y − ŷ)² over the outputs: the guide's.
+    HalfSquaredError,
+    /// The mean of (y − ŷ)² over the outputs.
+    Mse,
+    /// The mean of −y·ln ŷ − (1 − y)·ln(1 − ŷ) over the outputs, ŷ = 1 / (1 + e^−z).
+    BinaryCrossEntropy,
+    /// −Σ y·ln ŷ over the outputs, ŷ = e^z / Σ e^z.
+    SoftmaxCrossEntropy,
+}
+
+impl Loss {
+    /// Every loss, in the order in which messages name them.
+    pub const ALL: [Self; 4] = [
+        Self::HalfSquaredError,
+        Self::Mse,
+        Self::BinaryCrossEntropy,
+        Self::SoftmaxCrossEntropy,
+    ];
+
+    /// The name used in configuration and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HalfSquaredError => "half_squared_error",
+            Self::Mse => "mse",
+            Self::BinaryCrossEntropy => "binary_cross_entropy",
+            Self::SoftmaxCrossEntropy => "softmax_cross_entropy",
+        }
+    }
+
+    /// Whether targets are probabilities.
+    #[must_use]
+    pub const fn is_cross_entropy(self) -> bool {
+        matches!(self, Self::BinaryCrossEntropy | Self::SoftmaxCrossEntropy)
+    }
+
+    /// Replace the z of the outputs by ŷ.
+    #[inline(always)]
+    pub(crate) fn predict<S: Simd>(self, simd: S, outputs: &mut [S::f64s]) {
+        match self {
+            Self::HalfSquaredError | Self::Mse => {}
+            Self::BinaryCrossEntropy => {
+                for z in bytemuck::cast_slice_mut::<_, f64>(outputs) {
+                    *z = sigmoid(*z).0;
+                }
+            }
+            Self::SoftmaxCrossEntropy => {
+                softmax(simd, outputs);
+            }
+        }
+    }
+
+    /// The loss of one row; the z of the outputs become ŷ, and `deltas` ∂L/∂z.
+    #[inline(always)]
+    pub(crate) fn evaluate<S: Simd>(
+        self,
+        simd: S,
+        outputs: &mut [S::f64s],
+        targets: &[f64],
+        deltas: &mut [S::f64s],
+    ) -> S::f64s {
+        let count = outputs.len() as f64;
+        match self {
+            Self::HalfSquaredError => squared(simd, outputs, targets, deltas, [0.5, 1.0]),
+            Self::Mse => squared(simd, outputs, targets, deltas, [1.0 / count, 2.0 / count]),
+            Self::BinaryCrossEntropy => {
+                let mut losses = simd.splat_f64s(0.0);
+                for ((output, target), delta) in outputs.iter_mut().zip(targets).zip(deltas) {
+                    let mut loss = [*output];
+                    for z in bytemuck::cast_slice_mut::<_, f64>(&mut loss) {
+                        let positive = if *z > 0.0 { *z } else { 0.0 };
+                        *z = positive - *z * target + libm::log1p(exp(-z.abs()));
+                    }
+                    losses = simd.add_f64s(losses, loss[0]);
+                    self.predict(simd, std::slice::from_mut(output));
+                    let error = simd.sub_f64s(*output, simd.splat_f64s(*target));
+                    *delta = simd.mul_f64s(error, simd.splat_f64s(1.0 / count));
+                }
+                simd.mul_f64s(losses, simd.splat_f64s(1.0 / count))
+            }
+            Self::SoftmaxCrossEntropy => {
+                let mass = targets.iter().sum::<f64>();
+                let mut loss = simd.splat_f64s(0.0);
+                for (z, target) in outputs.iter().zip(targets) {
+                    loss = simd.sub_f64s(loss, simd.mul_f64s(simd.splat_f64s(*target), *z));
+                }
+                let log_sum = softmax(simd, outputs);
+                for ((output, target), delta) in outputs.iter().zip(targets).zip(deltas) {
+                    let expected = simd.mul_f64s(simd.splat_f64s(mass), *output);
+                    *delta = simd.sub_f64s(expected, simd.splat_f64s(*target));
+                }
+                simd.add_f64s(loss, simd.mul_f64s(simd.splat_f64s(mass), log_sum))
+            }
+        }
+    }
+}
+
+/// loss = factors[0]·Σ (y − ŷ)², delta = −factors[1]·(y − ŷ).
+#[inline(always)]
+fn squared<S: Simd>(
+    simd: S,
+    outputs: &[S::f64s],
+    targets: &[f64],
+    deltas: &mut [S::f64s],
+    factors: [f64; 2],
+) -> S::f64s {
+    let [of_loss, of_delta] = factors.map(|factor| simd.splat_f64s(factor));
+    let mut sum = None;
+    for ((output, target), delta) in outputs.iter().zip(targets).zip(deltas) {
+        let error = simd.sub_f64s(simd.splat_f64s(*target), *output);
+        let loss = simd.mul_f64s(of_loss, simd.mul_f64s(error, error));
+        *delta = simd.mul_f64s(of_delta, simd.neg_f64s(error));
+        sum = Some(match sum {
+            None => loss,
+            Some(sum) => simd.add_f64s(sum, loss),
+        });
+    }
+    sum.unwrap_or(simd.splat_f64s(0.0))
+}
+
+/// Replace z by e^z / Σ e^z; returns ln Σ e^z. The largest z is taken out of both.
+#[inline(always)]
+fn softmax<S: Simd>(simd: S, outputs: &mut [S::f64s]) -> S::f64s {
+    let mut largest = outputs[0];
+    for z in &outputs[1..] {
+        largest = simd.select_f64s(simd.greater_than_f64s(*z, largest), *z, largest);
+    }
+    let mut sum = simd.splat_f64s(0.0);
+    for z in outputs.iter_mut() {
+        *z = simd.sub_f64s(*z, largest);
+        for z in bytemuck::cast_slice_mut::<_, f64>(std::slice::from_mut(z)) {
+            *z = exp(*z);
+        }
+        sum = simd.add_f64s(sum, *z);
+    }
+    for e in outputs.iter_mut() {
+        *e = simd.div_f64s(*e, sum);
+    }
+    let mut logarithm = [sum];
+    for value in bytemuck::cast_slice_mut::<_, f64>(&mut logarithm) {
+        *value = libm::log(*value);
+    }
+    simd.add_f64s(logarithm[0], largest)
+}
