@@ -32,6 +32,6 @@ pub use error::{Error, Result};
 pub use loss::Loss;
 pub use network::Network;
 pub use outcome::Outcome;
-pub use parallel::{instruction_set, threads};
+pub use parallel::{instruction_set, room, threads};
 pub use pass::{gradients, predict, Gradients};
-pub use train::{train, Progress, Record, Settings, Start, Training};
+pub use train::{train, train_into, Histories, Progress, Record, Settings, Start, Training};

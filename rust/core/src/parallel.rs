@@ -89,9 +89,11 @@ pub(crate) fn bad_threads(threads: usize) -> Error {
     }
 }
 
-/// An array of `rows × columns` zeros, or an error instead of an abort. The pages are
-/// touched first by the threads that fill them.
-pub(crate) fn zeros(rows: usize, columns: usize) -> Result<Vec<f64>> {
+/// The number of values in an array of `rows × columns`, if memory has room for it.
+///
+/// # Errors
+/// [`Error::OutOfMemory`], where allocating would abort.
+pub fn room(rows: usize, columns: usize) -> Result<usize> {
     let bytes = rows as u128 * columns as u128 * size_of::<f64>() as u128;
     let out_of_memory = Error::OutOfMemory { bytes };
     let Some(count) = rows.checked_mul(columns) else {
@@ -100,5 +102,11 @@ pub(crate) fn zeros(rows: usize, columns: usize) -> Result<Vec<f64>> {
     if Vec::<f64>::new().try_reserve_exact(count).is_err() {
         return Err(out_of_memory);
     }
-    Ok(vec![0.0; count])
+    Ok(count)
+}
+
+/// An array of `rows × columns` zeros. Its pages are touched first by the threads that
+/// fill them.
+pub(crate) fn zeros(rows: usize, columns: usize) -> Result<Vec<f64>> {
+    Ok(vec![0.0; room(rows, columns)?])
 }

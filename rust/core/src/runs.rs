@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::kernel::Trace;
-use crate::{Outcome, Training};
+use crate::{Histories, Outcome, Training};
 
 /// Some neighbouring runs, as slices of the arrays of a [`Training`].
 pub(crate) struct Runs<'a> {
@@ -19,17 +19,27 @@ pub(crate) struct Runs<'a> {
 }
 
 impl<'a> Runs<'a> {
-    pub fn all(training: &'a mut Training, learning_rate: &'a [f64]) -> Self {
+    pub fn all(
+        training: &'a mut Training,
+        histories: Histories<'a>,
+        learning_rate: &'a [f64],
+    ) -> Self {
+        let Histories {
+            loss,
+            prediction,
+            gradients,
+            weights,
+        } = histories;
         Self {
             learning_rate,
             weights: &mut training.weights,
             outcome: &mut training.outcome,
             diverged_at: &mut training.diverged_at,
             period: &mut training.period,
-            loss: &mut training.loss,
-            prediction: &mut training.prediction,
-            gradients: &mut training.gradients,
-            weight_history: &mut training.weight_history,
+            loss,
+            prediction,
+            gradients,
+            weight_history: weights,
         }
     }
 

@@ -103,6 +103,20 @@ pub struct Training {
     pub weight_history: Vec<f64>,
 }
 
+/// Where histories go: arrays of the shapes of [`Training`], empty where nothing is
+/// recorded.
+#[derive(Debug, Default)]
+pub struct Histories<'a> {
+    /// See [`Training::loss`].
+    pub loss: &'a mut [f64],
+    /// See [`Training::prediction`].
+    pub prediction: &'a mut [f64],
+    /// See [`Training::gradients`].
+    pub gradients: &'a mut [f64],
+    /// See [`Training::weight_history`].
+    pub weights: &'a mut [f64],
+}
+
 /// Gradient descent by the full batch, w ← w − lr·∂L/∂w, for every run.
 ///
 /// The result does not depend on the number of threads, nor on which runs are trained
@@ -119,21 +133,49 @@ pub fn train(
     progress: &Progress,
 ) -> Result<Training> {
     let runs = runs_of(network, start.weights)?;
+    let [loss, prediction, gradients, weights] = settings.columns(network);
+    let (mut loss, mut prediction) = (zeros(runs, loss)?, zeros(runs, prediction)?);
+    let (mut gradients, mut weights) = (zeros(runs, gradients)?, zeros(runs, weights)?);
+    let histories = Histories {
+        loss: &mut loss,
+        prediction: &mut prediction,
+        gradients: &mut gradients,
+        weights: &mut weights,
+    };
+    let training = train_into(network, data, start, settings, progress, histories)?;
+    Ok(Training {
+        loss,
+        prediction,
+        gradients,
+        weight_history: weights,
+        ..training
+    })
+}
+
+/// As [`train`], with histories written to arrays of the caller's; those of the result
+/// are empty.
+///
+/// # Errors
+/// As [`train`]; histories of other sizes than [`Settings::columns`] says.
+pub fn train_into(
+    network: &Network,
+    data: &Data,
+    start: &Start,
+    settings: &Settings,
+    progress: &Progress,
+    histories: Histories,
+) -> Result<Training> {
+    let runs = runs_of(network, start.weights)?;
     check(start, settings, runs)?;
-    let (epochs, parameters, record) = (settings.epochs, network.parameters(), settings.record);
-    let width = |wanted: bool, columns: usize| if wanted { columns } else { 0 };
-    let wide = epochs.saturating_mul(parameters);
+    check_histories(&histories, settings.columns(network), runs)?;
     let mut training = Training {
         weights: start.weights.to_vec(),
         outcome: vec![Outcome::default(); runs],
         diverged_at: vec![-1; runs],
         period: vec![0; runs],
-        loss: zeros(runs, width(record.loss, epochs))?,
-        prediction: zeros(runs, width(record.prediction, epochs))?,
-        gradients: zeros(runs, width(record.gradients, wide))?,
-        weight_history: zeros(runs, width(record.weights, wide))?,
+        ..Training::default()
     };
-    let mut rest = Runs::all(&mut training, start.learning_rate);
+    let mut rest = Runs::all(&mut training, histories, start.learning_rate);
     let share = share(runs, settings.threads);
     let mut tasks = Vec::with_capacity(runs.div_ceil(share));
     while rest.count() > 0 {
@@ -150,6 +192,42 @@ pub fn train(
         return Err(Error::Cancelled);
     }
     Ok(training)
+}
+
+impl Settings {
+    /// Values that a run has in each of the [`Histories`], in their order.
+    #[must_use]
+    pub fn columns(&self, network: &Network) -> [usize; 4] {
+        let wide = self.epochs.saturating_mul(network.parameters());
+        let record = self.record;
+        [
+            (record.loss, self.epochs),
+            (record.prediction, self.epochs),
+            (record.gradients, wide),
+            (record.weights, wide),
+        ]
+        .map(|(wanted, columns)| if wanted { columns } else { 0 })
+    }
+}
+
+fn check_histories(histories: &Histories, columns: [usize; 4], runs: usize) -> Result<()> {
+    let found = [
+        ("loss history", histories.loss.len()),
+        ("prediction history", histories.prediction.len()),
+        ("gradient history", histories.gradients.len()),
+        ("weight history", histories.weights.len()),
+    ];
+    for ((name, found), columns) in found.into_iter().zip(columns) {
+        if columns.checked_mul(runs) != Some(found) {
+            return Err(Error::Shape {
+                name,
+                found: format!("{found} values"),
+                allowed: format!("{runs} runs × {columns}"),
+                fix: "give an array of that size",
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What the threads have to do.

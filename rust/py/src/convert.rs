@@ -1,6 +1,6 @@
 use backprop_core::Error;
 use numpy::ndarray::{ArrayD, IxDyn};
-use numpy::{Element, IntoPyArray, PyArrayDyn, PyReadonlyArrayDyn};
+use numpy::{Element, IntoPyArray, PyArray1, PyArrayDyn, PyReadonlyArrayDyn};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 
@@ -21,6 +21,13 @@ impl From<PyCoreError> for PyErr {
 /// A copy in row order: the caller may change its array while the GIL is released.
 pub fn values(array: &PyReadonlyArrayDyn<f64>) -> Vec<f64> {
     array.as_array().iter().copied().collect()
+}
+
+/// Zeros of NumPy's for `runs × columns` values of a history.
+pub fn history(py: Python<'_>, runs: usize, columns: usize) -> PyResult<Bound<'_, PyArray1<f64>>> {
+    let count = backprop_core::room(runs, columns).map_err(PyCoreError)?;
+    let zeros = py.import("numpy")?.call_method1("zeros", (count,))?;
+    Ok(zeros.cast_into()?)
 }
 
 /// Hand the memory over to NumPy.

@@ -8,12 +8,12 @@ mod convert;
 mod interrupt;
 mod network;
 
-use backprop_core::{Data, Outcome, Record, Settings, Start};
-use numpy::{PyArrayDyn, PyReadonlyArrayDyn};
+use backprop_core::{Data, Histories, Outcome, Record, Settings, Start};
+use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::convert::{array, values, PyCoreError};
+use crate::convert::{array, history, values, PyCoreError};
 use crate::interrupt::{interruptible, Callback};
 use crate::network::PyNetwork;
 
@@ -69,38 +69,47 @@ fn train<'py>(
         .saturating_mul(epochs)
         .saturating_mul(data.rows())
         .saturating_mul(network.parameters());
-    let done = interruptible(py, work, report, |progress| {
-        backprop_core::train(network, &data, &start, &settings, progress)
-    })?;
+    // NumPy's memory: it asks the system for large pages, which are filled much faster.
+    let columns = settings.columns(network);
+    let histories = columns.map(|columns| history(py, runs, columns));
+    let [loss, prediction, gradients, weight_history] = histories;
+    let arrays = [loss?, prediction?, gradients?, weight_history?];
+    let done = {
+        let [mut loss, mut prediction, mut gradients, mut weights] =
+            arrays.each_ref().map(PyArrayMethods::readwrite);
+        let histories = Histories {
+            loss: loss.as_slice_mut()?,
+            prediction: prediction.as_slice_mut()?,
+            gradients: gradients.as_slice_mut()?,
+            weights: weights.as_slice_mut()?,
+        };
+        interruptible(py, work, report, |progress| {
+            backprop_core::train_into(network, &data, &start, &settings, progress, histories)
+        })?
+    };
     let parameters = network.parameters();
     let codes: Vec<u8> = done.outcome.iter().map(|outcome| *outcome as u8).collect();
-    let history = |wanted: bool, values, shape: &[usize]| -> PyResult<_> {
-        Ok(if wanted {
-            Some(array(py, values, shape)?)
-        } else {
-            None
-        })
-    };
     let result = PyDict::new(py);
     result.set_item("weights", array(py, done.weights, &[runs, parameters])?)?;
     result.set_item("outcome_code", array(py, codes, &[runs])?)?;
     result.set_item("diverged_at", array(py, done.diverged_at, &[runs])?)?;
     result.set_item("period", array(py, done.period, &[runs])?)?;
-    let narrow = [runs, epochs];
-    let wide = [runs, epochs, parameters];
-    result.set_item("loss", history(record_loss, done.loss, &narrow)?)?;
-    result.set_item(
-        "prediction",
-        history(record_prediction, done.prediction, &narrow)?,
-    )?;
-    result.set_item(
-        "gradients",
-        history(record_gradients, done.gradients, &wide)?,
-    )?;
-    result.set_item(
-        "weight_history",
-        history(record_weights, done.weight_history, &wide)?,
-    )?;
+    let [loss, prediction, gradients, weight_history] = arrays;
+    for (name, wanted, array) in [
+        ("loss", record_loss, loss),
+        ("prediction", record_prediction, prediction),
+    ] {
+        let array = wanted.then(|| array.reshape([runs, epochs])).transpose()?;
+        result.set_item(name, array)?;
+    }
+    for (name, wanted, array) in [
+        ("gradients", record_gradients, gradients),
+        ("weight_history", record_weights, weight_history),
+    ] {
+        let shape = [runs, epochs, parameters];
+        let array = wanted.then(|| array.reshape(shape)).transpose()?;
+        result.set_item(name, array)?;
+    }
     Ok(result)
 }
 
