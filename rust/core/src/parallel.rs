@@ -3,12 +3,10 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::{Error, Result};
+use crate::{Error, Network, Result};
 
 /// Runs handed to a thread at a time: enough to hide the cost of handing over.
-const LARGEST_SHARE: usize = 256;
-/// Runs in the widest block of any kernel.
-const WIDEST: usize = 32;
+const LARGEST_SHARE: usize = 1536;
 
 /// The widest instruction set of this machine, which every call uses.
 #[must_use]
@@ -27,13 +25,13 @@ pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// How many runs to give to a thread at a time; whole blocks, save at the end.
-pub(crate) fn share(runs: usize, threads: Option<usize>) -> usize {
+/// How many runs to give to a thread at a time, so that all have as much to do.
+pub(crate) fn share(network: &Network, runs: usize, threads: Option<usize>) -> usize {
     let threads = threads.unwrap_or_else(self::threads);
-    let fair = runs
-        .div_ceil(4 * threads.min(runs.max(1)))
-        .next_multiple_of(WIDEST);
-    fair.clamp(WIDEST, LARGEST_SHARE)
+    // Whole blocks of any kernel: those of the smallest networks have up to 32 runs.
+    let block = if network.parameters() <= 2 { 96 } else { 8 };
+    let fair = runs.div_ceil(4 * threads.min(runs.max(1)));
+    fair.next_multiple_of(block).clamp(block, LARGEST_SHARE)
 }
 
 /// What is done with each task, compiled for every instruction set.

@@ -25,7 +25,7 @@ pub fn gradients(network: &Network, data: &Data, weights: &[f64]) -> Result<Grad
     let runs = runs_of(network, weights)?;
     let mut loss = zeros(runs, 1)?;
     let mut gradients = zeros(runs, parameters)?;
-    let share = share(runs, None);
+    let share = share(network, runs, None);
     let tasks = weights
         .chunks(share * parameters)
         .zip(loss.chunks_mut(share))
@@ -50,7 +50,7 @@ pub fn predict(network: &Network, x: &[f64], weights: &[f64]) -> Result<Vec<f64>
     let runs = runs_of(network, weights)?;
     let width = rows_of(network, x)? * outputs;
     let mut predictions = zeros(runs, width)?;
-    let share = share(runs, None);
+    let share = share(network, runs, None);
     let tasks = weights
         .chunks(share * parameters)
         .zip(predictions.chunks_mut(share * width))

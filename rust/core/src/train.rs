@@ -176,7 +176,7 @@ pub fn train_into(
         ..Training::default()
     };
     let mut rest = Runs::all(&mut training, histories, start.learning_rate);
-    let share = share(runs, settings.threads);
+    let share = share(network, runs, settings.threads);
     let mut tasks = Vec::with_capacity(runs.div_ceil(share));
     while rest.count() > 0 {
         tasks.push(rest.take(share));

@@ -4,8 +4,8 @@
 use std::sync::atomic::Ordering;
 
 use backprop_core::{
-    gradients, predict, train, Activation, Data, Error, Network, Outcome, Progress, Record,
-    Settings, Start, Training,
+    gradients, predict, train, train_into, Activation, Data, Error, Histories, Network, Outcome,
+    Progress, Record, Settings, Start, Training,
 };
 
 fn guide() -> Network {
@@ -205,4 +205,40 @@ fn progress_counts_epochs_and_can_cancel() {
     progress.cancel.store(true, Ordering::Relaxed);
     let cancelled = train(&network, &data, &start, &settings, &progress);
     assert_eq!(cancelled, Err(Error::Cancelled));
+}
+
+#[test]
+fn histories_are_written_where_the_caller_wants_them() {
+    let network = guide();
+    let data = Data::new(&network, &[2.0], &[3.0]).unwrap();
+    let start = Start {
+        weights: &[0.5, 1.0],
+        learning_rate: &[0.1],
+    };
+    let settings = Settings::default();
+    assert_eq!(settings.columns(&network), [20, 20, 40, 0]);
+    let into = |loss: &mut [f64]| {
+        let histories = Histories {
+            loss,
+            prediction: &mut [0.0; 20],
+            gradients: &mut [0.0; 40],
+            weights: &mut [],
+        };
+        train_into(
+            &network,
+            &data,
+            &start,
+            &settings,
+            &Progress::default(),
+            histories,
+        )
+    };
+    let mut loss = [0.0; 20];
+    assert!(into(&mut loss).unwrap().loss.is_empty());
+    assert_eq!(loss[0], 2.0);
+    let message = into(&mut [0.0; 19]).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "loss history has 19 values; allowed: 1 runs × 20; give an array of that size"
+    );
 }

@@ -9,7 +9,7 @@ mod interrupt;
 mod network;
 
 use backprop_core::{Data, Histories, Outcome, Record, Settings, Start};
-use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
+use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -165,6 +165,8 @@ fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // Loads NumPy's interface now: Ctrl-C in the middle of that would be a panic.
+    drop(PyArray1::<f64>::zeros(module.py(), 0, false));
     module.add_class::<PyNetwork>()?;
     module.add_function(wrap_pyfunction!(train, module)?)?;
     module.add_function(wrap_pyfunction!(gradients, module)?)?;
