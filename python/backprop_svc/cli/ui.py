@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -65,8 +67,12 @@ def ui(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        # Its end is the server's end, also when it was a signal.
-        process.terminate()
+        # Its end is the server's end and that of its workers, also when it was a signal.
+        if os.name == "posix":
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        else:
+            process.terminate()
         process.wait()
 
 
