@@ -47,7 +47,7 @@ def records(config: DictConfig) -> list[RunRecord]:
     rates, weights = setup.starts(setup.points.points(0, FEW), FEW)
     now = int(time.time() * 1000)
     result = setup.train(rates, weights, ("loss", "gradients"))
-    return list(setup.batch(result, 0, "guide", [], now, now).records())
+    return list(setup.batch(result, {}, 0, "guide", [], now, now).records())
 
 
 def fluent(kept: list[RunRecord]) -> None:

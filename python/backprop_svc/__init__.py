@@ -10,6 +10,7 @@ array(['converged'], dtype='<U11')
 
 from backprop_svc._core import Network, build_info
 from backprop_svc.explain import Check, Explanation, Step, chain_rule, explain
+from backprop_svc.initial import initial_weights
 from backprop_svc.sweep import Interval, Sweep, sampled, spaced
 from backprop_svc.training import Gradients, Result, gradients, predict, train
 
@@ -28,6 +29,7 @@ __all__ = [
     "chain_rule",
     "explain",
     "gradients",
+    "initial_weights",
     "predict",
     "sampled",
     "spaced",

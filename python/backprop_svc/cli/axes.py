@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from backprop_svc import Interval, Sweep, sampled, spaced
 from backprop_svc.cli.schema import SweepConfig
 
-ARRAY_AXES = ("train.lr", "init.w1", "init.w2")
+ARRAY_AXES = ("train.lr", "init.w1", "init.w2", "init.seed", "init.scale", "init.offset")
 """Settings that differ from run to run of one call into Rust."""
 SAMPLERS = ("grid", "random", "latin", "sobol")
 TAGS = ("log", "zip")

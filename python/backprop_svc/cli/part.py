@@ -75,10 +75,18 @@ class Setup:
         sweep = axes.build(cast(Config, config).sweep)
         first = config.copy()
         for name, value in sweep.points(0, 1).items():
-            OmegaConf.update(first, name, float(value[0]))
+            number = float(value[0])
+            # Seeds are whole numbers; for all other settings OmegaConf makes them floats.
+            OmegaConf.update(first, name, int(number) if number.is_integer() else number)
         settings = cast(Config, first)
         history_interval(settings.tracking.history)
         work = problem(settings.network, settings.data, settings.init)
+        for name in sorted({"init.seed", "init.scale", "init.offset"} & set(sweep.names)):
+            if settings.init.method is None:
+                raise ValueError(
+                    f"{name} is swept, but the initial weights are given; allowed: with "
+                    "init=random; add it to the command"
+                )
         axes.check_learning_rate(settings.train.lr)
         setup = cls(settings, work, sweep)
         # No epochs, or what is wrong with their number: all other checks are made there.
@@ -88,11 +96,32 @@ class Setup:
     def starts(self, points: dict[str, Floats], count: int) -> tuple[Floats, Floats]:
         """Learning rates (runs,) and initial weights (runs, parameters) of some points."""
         rates = points.get("train.lr", np.full(count, self.config.train.lr))
+        init = self.config.init
+        if init.method is not None:
+            drawn = self._drawn(points, count)
+            return rates, bp.initial_weights(
+                self.work.network,
+                drawn["init.seed"],
+                init.method,
+                scale=drawn["init.scale"],
+                offset=drawn["init.offset"],
+            )
         weights = np.tile(self.work.weights, (count, 1))
         for column, name in enumerate(("init.w1", "init.w2")):
             if name in points:
                 weights[:, column] = points[name]
         return rates, weights
+
+    def _drawn(self, points: dict[str, Floats], count: int) -> dict[str, Floats]:
+        """Of what initial weights are drawn, each of shape (runs,); nothing if given."""
+        init = self.config.init
+        if init.method is None:
+            return {}
+        settings = {"seed": init.seed, "scale": init.scale, "offset": init.offset}
+        return {
+            f"init.{name}": points.get(f"init.{name}", np.full(count, float(value)))
+            for name, value in settings.items()
+        }
 
     def train(
         self,
@@ -121,6 +150,7 @@ class Setup:
     def batch(
         self,
         result: bp.Result,
+        points: dict[str, Floats],
         first: int,
         data: str,
         overrides: list[str],
@@ -139,6 +169,8 @@ class Setup:
         if len(names) <= MOST_NAMED_WEIGHTS:
             for name, column in zip(names, weights.T, strict=True):
                 params[f"init.{name}"] = list(map(str, column.tolist()))
+        for name, column in self._drawn(points, count).items():
+            params[name] = [format(value, ".17g") for value in column.tolist()]
         for override in overrides:
             name, _, value = override.partition("=")
             params.setdefault(_param_name(name), [value] * count)
@@ -203,7 +235,9 @@ def run_part(
             result = setup.train(rates, weights, record)
             chunks.append(_essence(result))
             if writer is not None:
-                batch = setup.batch(result, offset + low, data, overrides, began, _now())
+                batch = setup.batch(
+                    result, points, offset + low, data, overrides, began, _now()
+                )
                 # One batch is written while the next is trained; never more wait.
                 collect(1)
                 pending.append(pool.submit(writer.write_batch, batch, parent))

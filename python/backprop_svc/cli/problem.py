@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from omegaconf import OmegaConf
 
-from backprop_svc import Network, datasets
+from backprop_svc import Network, datasets, initial_weights
 from backprop_svc.cli.schema import DataConfig, InitConfig, NetworkConfig
 
 
@@ -35,12 +35,12 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
         bias=network.bias,
         loss=network.loss,
     )
-    weights = _weights(init)
+    weights = _weights(shape, init)
     if len(weights) != shape.parameters:
         raise ValueError(
             f"init gives {len(weights)} weights; allowed: {shape.parameters}, one for each "
-            f"parameter of network.sizes={list(network.sizes)}; use init=weights "
-            "init.weights=[…]"
+            f"parameter of network.sizes={list(network.sizes)}; use init=random or "
+            "init=weights init.weights=[…]"
         )
     rows = _dataset(data)
     for name, values, size in (
@@ -64,7 +64,17 @@ def shown_unit(data: DataConfig) -> tuple[str, float]:
     return "", 1.0
 
 
-def _weights(init: InitConfig) -> list[float]:
+def _weights(network: Network, init: InitConfig) -> list[float]:
+    if init.method is not None:
+        if init.w1 is not None or init.w2 is not None or init.weights is not None:
+            raise ValueError(
+                f"init.method is {init.method!r}, and init gives weights too; allowed: one of "
+                "them; use init=random and leave the weights out"
+            )
+        drawn = initial_weights(
+            network, init.seed, init.method, scale=init.scale, offset=init.offset
+        )
+        return [float(weight) for weight in drawn[0]]
     if init.weights is not None:
         if init.w1 is not None or init.w2 is not None:
             raise ValueError(

@@ -51,11 +51,15 @@ class TrainConfig:
 
 @dataclass
 class InitConfig:
-    """Initial weights: w1 and w2, or all of them as a list."""
+    """Initial weights: w1 and w2, all of them as a list, or drawn by a method."""
 
     w1: Optional[float] = None
     w2: Optional[float] = None
     weights: Optional[list[float]] = None
+    method: Optional[str] = None
+    seed: int = 0
+    scale: float = 1.0
+    offset: float = 0.0
 
 
 @dataclass

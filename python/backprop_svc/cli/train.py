@@ -61,7 +61,7 @@ def _single(config: DictConfig) -> float:
                 target = float(work.data.y.mean())
                 image = training_png(result, 0, target, unit=unit, factor=factor)
                 images["training.png"] = image
-            batch = setup.batch(result, 0, _data(), _swept(), started, ended)
+            batch = setup.batch(result, {}, 0, _data(), _swept(), started, ended)
             (record,) = batch.records()
             run = replace(
                 record,

@@ -1,0 +1,105 @@
+"""Seeded initial weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from backprop_svc._core import Network
+
+Floats = NDArray[np.float64]
+Draw = Callable[[np.random.RandomState, int, int], Floats]
+"""From a generator, fan-in and fan-out, the matrix of a layer, shape (fan_out, fan_in)."""
+
+
+def _he(generator: np.random.RandomState, fan_in: int, fan_out: int) -> Floats:
+    return float(np.sqrt(2 / fan_in)) * generator.standard_normal((fan_out, fan_in))
+
+
+def _xavier(generator: np.random.RandomState, fan_in: int, fan_out: int) -> Floats:
+    bound = np.sqrt(6 / (fan_in + fan_out))
+    return generator.uniform(-bound, bound, (fan_out, fan_in))
+
+
+METHODS: dict[str, Draw] = {
+    "normal": lambda generator, fan_in, fan_out: generator.standard_normal((fan_out, fan_in)),
+    "uniform": lambda generator, fan_in, fan_out: generator.uniform(-1, 1, (fan_out, fan_in)),
+    "he": _he,
+    "xavier": _xavier,
+}
+
+
+def initial_weights(
+    network: Network,
+    seed: ArrayLike = 0,
+    method: str = "he",
+    *,
+    scale: ArrayLike = 1.0,
+    offset: ArrayLike = 0.0,
+) -> Floats:
+    """Draw the initial weights of every run: offset + scale·draw, with biases of 0.
+
+    A run depends on its own seed alone, whatever other runs there are; NumPy guarantees
+    the stream of ``RandomState`` for all versions and machines.
+
+    Parameters
+    ----------
+    network
+        The shape of the network.
+    seed
+        One for each run, shape (runs,), or one for a single run; 0 to 2^32 − 1.
+    method
+        ``"normal"`` N(0, 1); ``"uniform"`` U(−1, 1); ``"he"`` N(0, 2/fan_in) (He et al.,
+        arXiv 1502.01852); ``"xavier"`` U(±√(6/(fan_in + fan_out))) (Glorot & Bengio 2010).
+    scale, offset
+        Of every run, shape (runs,), or of all.
+
+    Returns
+    -------
+    Shape (runs, parameters).
+
+    Raises
+    ------
+    ValueError
+        An unknown method, impossible seeds, values that are not finite.
+
+    >>> import backprop_svc as bp
+    >>> bp.initial_weights(bp.Network(1, 1, 1), [0, 1], "normal").shape
+    (2, 2)
+    """
+    if method not in METHODS:
+        raise ValueError(
+            f"init.method is {method!r}; allowed: {', '.join(METHODS)}; choose one of them"
+        )
+    seeds = np.atleast_1d(np.asarray(seed, dtype=np.float64))
+    bad = seeds[(seeds < 0) | (seeds >= 2**32) | (seeds != np.floor(seeds))]
+    if bad.size or np.isnan(seeds).any():
+        shown = bad[0] if bad.size else float("nan")
+        raise ValueError(
+            f"init.seed is {shown:g}; allowed: whole numbers from 0 to 2^32 − 1; correct it"
+        )
+    different, inverse = np.unique(seeds.astype(np.int64), return_inverse=True)
+    draws = np.array([_draw(network, int(one), METHODS[method]) for one in different])
+    draws = draws.reshape(-1, network.parameters)[inverse.reshape(-1)]
+    scales, offsets = _column("init.scale", scale), _column("init.offset", offset)
+    is_weight = np.array([name.startswith("w") for name in network.parameter_names])
+    return np.where(is_weight, offsets + scales * draws, 0.0)
+
+
+def _draw(network: Network, seed: int, draw: Draw) -> Floats:
+    generator = np.random.RandomState(seed)
+    parts = []
+    for fan_in, fan_out in zip(network.sizes[:-1], network.sizes[1:], strict=True):
+        parts.append(draw(generator, fan_in, fan_out).reshape(-1))
+        if network.bias:
+            parts.append(np.zeros(fan_out))
+    return np.concatenate(parts)
+
+
+def _column(name: str, values: ArrayLike) -> Floats:
+    column = np.atleast_1d(np.asarray(values, dtype=np.float64))[:, np.newaxis]
+    if not np.isfinite(column).all():
+        raise ValueError(f"{name} is not finite; allowed: finite numbers; correct it")
+    return column
