@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,38 @@ def test_ctrl_c_ends_a_long_training() -> None:
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=20)
     assert out.endswith("stopped\n") or process.returncode == -signal.SIGINT
+
+
+def test_ctrl_c_ends_an_epoch_of_a_large_network() -> None:
+    network = bp.Network(256, 128, 10)
+    rows = np.ones((20_000, 256))
+    weights = bp.initial_weights(network)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        bp.train(network, weights, rows, np.ones((20_000, 10)), epochs=1000, progress=stop)
+    # One epoch alone takes longer, and a thousand were asked for.
+    assert time.monotonic() - begin < 5
+
+
+def test_absurd_numbers_of_epochs_do_not_panic() -> None:
+    network = bp.Network(1, 2, 1)
+    starts = np.full((3, 4), 1e200)
+    seen: list[tuple[int, int]] = []
+    result = bp.train(
+        network,
+        starts,
+        1.0,
+        1.0,
+        epochs=2**62,
+        record=[],
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert set(result.outcome) == {"diverged"}
+    assert seen[-1][1] > 2**62
 
 
 def test_import_is_light() -> None:

@@ -82,6 +82,10 @@ def _weights(network: Network, init: InitConfig) -> list[float]:
                 "in init.weights=[…]"
             )
         return list(init.weights)
+    if init.w1 is None and init.w2 is not None:
+        raise ValueError(
+            f"init.w2 is {init.w2} without init.w1; allowed: w1, or both; set init.w1"
+        )
     return [weight for weight in (init.w1, init.w2) if weight is not None]
 
 

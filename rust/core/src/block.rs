@@ -1,15 +1,21 @@
 //! One pass through a block of networks of any shape, one vector register a number.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pulp::{bytemuck, Simd};
 
 use crate::kernel::{all_at_most, all_finite, Kernel, Trace};
 use crate::{Data, Network};
+
+/// Rows between two looks at whether to go on.
+const ROWS: usize = 64;
 
 /// The numbers of one block, allocated once and used for every epoch.
 pub(crate) struct Block<'a, S: Simd> {
     simd: S,
     network: &'a Network,
     data: Option<&'a Data<'a>>,
+    cancel: &'a AtomicBool,
     weights: Vec<S::f64s>,
     gradients: Vec<S::f64s>,
     loss: S::f64s,
@@ -21,12 +27,19 @@ pub(crate) struct Block<'a, S: Simd> {
 }
 
 impl<'a, S: Simd> Block<'a, S> {
-    pub fn new(simd: S, network: &'a Network, data: Option<&'a Data<'a>>) -> Self {
+    /// A pass that is cancelled ends early, with nothing of use.
+    pub fn new(
+        simd: S,
+        network: &'a Network,
+        data: Option<&'a Data<'a>>,
+        cancel: &'a AtomicBool,
+    ) -> Self {
         let zero = simd.splat_f64s(0.0);
         Self {
             simd,
             network,
             data,
+            cancel,
             weights: vec![zero; network.parameters()],
             gradients: vec![zero; network.parameters()],
             loss: zero,
@@ -138,6 +151,9 @@ impl<'a, S: Simd> Block<'a, S> {
     pub fn pass(&mut self) {
         let Some(data) = self.data else { return };
         for (row, (x, y)) in data.iter().enumerate() {
+            if row > 0 && row % ROWS == 0 && self.cancel.load(Ordering::Relaxed) {
+                return;
+            }
             self.forward(x);
             self.evaluate(y, row == 0);
             self.backward(row == 0);

@@ -96,6 +96,9 @@ impl<'a, K: Kernel> Descent<'a, K> {
             let healthy = self
                 .kernel
                 .advance(&self.learning_rate, span, bound, &mut self.trace);
+            if self.progress.cancel.load(Ordering::Relaxed) {
+                return;
+            }
             if !healthy && span > 1 {
                 // Some run ends in these epochs: go through them one by one.
                 self.kernel.weights_mut().copy_from_slice(&self.saved);
@@ -108,15 +111,20 @@ impl<'a, K: Kernel> Descent<'a, K> {
             }
             runs.record(done..done + span, epochs, &self.trace, &self.active);
             done += span;
+            self.count(span, count);
             alone = alone.saturating_sub(1);
             if !healthy && !self.end_the_diverged(&mut runs, done - 1, bound) {
                 break;
             }
         }
-        let counted = (epochs * count) as u64;
-        self.progress.epochs.fetch_add(counted, Ordering::Relaxed);
+        self.count(epochs - done, count);
         runs.forget_after(done, epochs);
         self.finish(&mut runs);
+    }
+
+    fn count(&self, epochs: usize, runs: usize) {
+        let counted = (epochs as u64).saturating_mul(runs as u64);
+        self.progress.epochs.fetch_add(counted, Ordering::Relaxed);
     }
 
     /// Store the runs that diverged in this epoch. Their lanes repeat a run that goes on,

@@ -57,7 +57,8 @@ impl Loss {
                 }
             }
             Self::SoftmaxCrossEntropy => {
-                softmax(simd, outputs);
+                let mut shifted = outputs.to_vec();
+                softmax(simd, outputs, &mut shifted);
             }
         }
     }
@@ -91,17 +92,20 @@ impl Loss {
                 simd.mul_f64s(losses, simd.splat_f64s(1.0 / count))
             }
             Self::SoftmaxCrossEntropy => {
-                let mass = targets.iter().sum::<f64>();
+                let mass = simd.splat_f64s(targets.iter().sum::<f64>());
+                let log_sum = softmax(simd, outputs, deltas);
                 let mut loss = simd.splat_f64s(0.0);
-                for (z, target) in outputs.iter().zip(targets) {
-                    loss = simd.sub_f64s(loss, simd.mul_f64s(simd.splat_f64s(*target), *z));
-                }
-                let log_sum = softmax(simd, outputs);
                 for ((output, target), delta) in outputs.iter().zip(targets).zip(deltas) {
-                    let expected = simd.mul_f64s(simd.splat_f64s(mass), *output);
+                    // ln ŷ = z − max − ln Σ: small, however large the logits are.
+                    if *target > 0.0 {
+                        let surprise = simd.sub_f64s(log_sum, *delta);
+                        let target = simd.splat_f64s(*target);
+                        loss = simd.add_f64s(loss, simd.mul_f64s(target, surprise));
+                    }
+                    let expected = simd.mul_f64s(mass, *output);
                     *delta = simd.sub_f64s(expected, simd.splat_f64s(*target));
                 }
-                simd.add_f64s(loss, simd.mul_f64s(simd.splat_f64s(mass), log_sum))
+                loss
             }
         }
     }
@@ -130,16 +134,17 @@ fn squared<S: Simd>(
     sum.unwrap_or(simd.splat_f64s(0.0))
 }
 
-/// Replace z by e^z / Σ e^z; returns ln Σ e^z. The largest z is taken out of both.
+/// Replace z by e^z / Σ e^z; keeps z − max, and returns ln Σ e^(z − max).
 #[inline(always)]
-fn softmax<S: Simd>(simd: S, outputs: &mut [S::f64s]) -> S::f64s {
+fn softmax<S: Simd>(simd: S, outputs: &mut [S::f64s], shifted: &mut [S::f64s]) -> S::f64s {
     let mut largest = outputs[0];
     for z in &outputs[1..] {
         largest = simd.select_f64s(simd.greater_than_f64s(*z, largest), *z, largest);
     }
     let mut sum = simd.splat_f64s(0.0);
-    for z in outputs.iter_mut() {
+    for (z, shifted) in outputs.iter_mut().zip(shifted) {
         *z = simd.sub_f64s(*z, largest);
+        *shifted = *z;
         for z in bytemuck::cast_slice_mut::<_, f64>(std::slice::from_mut(z)) {
             *z = exp(*z);
         }
@@ -152,5 +157,29 @@ fn softmax<S: Simd>(simd: S, outputs: &mut [S::f64s]) -> S::f64s {
     for value in bytemuck::cast_slice_mut::<_, f64>(&mut logarithm) {
         *value = libm::log(*value);
     }
-    simd.add_f64s(logarithm[0], largest)
+    logarithm[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{gradients, Activation, Data, Loss, Network};
+
+    #[test]
+    fn cross_entropies_keep_their_digits_at_any_size_of_logits() {
+        let network = Network::new(&[1, 2], Activation::Identity).unwrap();
+        let softmax = network.clone().with_loss(Loss::SoftmaxCrossEntropy);
+        let binary = network.with_loss(Loss::BinaryCrossEntropy);
+        for size in [1.0, 1e6, 1e16, 1e300] {
+            let data = Data::new(&softmax, &[1.0], &[1.0, 0.0]).unwrap();
+            let even = gradients(&softmax, &data, &[size, size]).unwrap();
+            assert!((even.loss[0] - std::f64::consts::LN_2).abs() < 1e-15);
+            assert_eq!(even.gradients, [-0.5, 0.5]);
+            let sure = gradients(&softmax, &data, &[size, -size]).unwrap();
+            assert!((sure.loss[0] - (-2.0 * size).exp().ln_1p()).abs() < 1e-15);
+            let data = Data::new(&binary, &[1.0], &[0.0, 1.0]).unwrap();
+            let wrong = gradients(&binary, &data, &[size, -size]).unwrap();
+            let expected = size + (-size).exp().ln_1p();
+            assert!((wrong.loss[0] - expected).abs() <= 1e-15 * expected);
+        }
+    }
 }

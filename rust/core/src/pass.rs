@@ -1,3 +1,5 @@
+use std::sync::atomic::AtomicBool;
+
 use pulp::Simd;
 
 use crate::block::Block;
@@ -59,6 +61,9 @@ pub fn predict(network: &Network, x: &[f64], weights: &[f64]) -> Result<Vec<f64>
     Ok(predictions)
 }
 
+/// One pass is not cancelled.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
 struct OnePass<'a> {
     network: &'a Network,
     data: &'a Data<'a>,
@@ -75,7 +80,7 @@ impl<'a> Work for OnePass<'a> {
 
     #[inline(always)]
     fn run<S: Simd>(&self, simd: S, piece: Piece<'a>) {
-        let mut block = Block::new(simd, self.network, Some(self.data));
+        let mut block = Block::new(simd, self.network, Some(self.data), &NEVER);
         let (width, parameters) = (block.width(), self.network.parameters());
         let blocks = piece
             .weights
@@ -105,7 +110,7 @@ impl<'a> Work for Forward<'a> {
 
     #[inline(always)]
     fn run<S: Simd>(&self, simd: S, (weights, predictions): Self::Task) {
-        let mut block = Block::new(simd, self.network, None);
+        let mut block = Block::new(simd, self.network, None, &NEVER);
         let (lanes, parameters) = (block.width(), self.network.parameters());
         let outputs = self.network.outputs();
         let blocks = weights

@@ -132,6 +132,9 @@ impl Place<'_> {
     /// values), or into none.
     #[inline(always)]
     fn keep(&self, history: &mut [f64], values: usize, planes: &[f64]) {
+        if history.is_empty() {
+            return;
+        }
         let width = self.active.len();
         let slots = self.span.start * values..self.span.end * values;
         for (lane, run) in history.chunks_exact_mut(self.epochs * values).enumerate() {

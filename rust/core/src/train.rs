@@ -249,7 +249,10 @@ impl<'a> Work for Job<'a> {
         if Chain::<S, 1, 1>::fits(network) {
             self.descend(Chain::<S, 1, 4>::new(simd, network, data), runs);
         } else if !Chain::<S, 2, 1>::fits(network) {
-            self.descend(Block::new(simd, network, Some(data)), runs);
+            self.descend(
+                Block::new(simd, network, Some(data), &self.progress.cancel),
+                runs,
+            );
         } else if few {
             self.descend(Chain::<S, 2, 1>::new(simd, network, data), runs);
         } else if S::REGISTER_COUNT >= 32 {

@@ -55,7 +55,14 @@ fn in_thread<T: Send>(
 ) -> PyResult<T> {
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(1);
-        scope.spawn(move || sender.send(work(progress)));
+        thread::Builder::new()
+            .spawn_scoped(scope, move || sender.send(work(progress)))
+            .map_err(|error| {
+                PyRuntimeError::new_err(format!(
+                    "no thread could be started: {error}; allowed: room for one more; \
+                     end other programs or raise the limit"
+                ))
+            })?;
         let mut stop = None;
         loop {
             match receiver.recv_timeout(INTERVAL) {

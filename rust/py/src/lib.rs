@@ -63,7 +63,7 @@ fn train<'py>(
     let runs = learning_rate.len();
     let report = progress.map(|call| Callback {
         call,
-        total: runs as u64 * epochs as u64,
+        total: (runs as u64).saturating_mul(epochs as u64),
     });
     let work = runs
         .saturating_mul(epochs)
