@@ -96,7 +96,11 @@ class ClientWriter:
     def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
         """End the parent as FINISHED, FAILED or KILLED; return where to look at it."""
         with self.store_errors():
-            patiently(lambda: self._close_sweep(parent, status, summary), self.passes)
+            if status == "FINISHED":
+                patiently(lambda: self._close_sweep(parent, status, summary), self.passes)
+            else:
+                # What ended the sweep may be that the store is away.
+                self._close_sweep(parent, status, summary)
         return self._place(parent, "/model-metrics")
 
     def last_sweep(self) -> str | None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from mlflow.entities import LifecycleStage, RunStatus, SourceType
-from mlflow.store.db.utils import _get_schema_version
+from mlflow.store.db.utils import _get_schema_version, _safe_initialize_tables
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking._tracking_service.utils import _get_store
 from mlflow.utils.file_utils import ExclusiveFileLock
@@ -225,10 +225,22 @@ def _alone(uri: str) -> Iterator[None]:
     with ExclusiveFileLock(str(Path(tempfile.gettempdir(), f"backprop-svc-{name}.lock"))):
         if not Path(file).exists():
             # What cannot be made here is named by MLflow, which tries next.
-            with suppress(sqlite3.Error), closing(sqlite3.connect(file)) as database:
-                database.execute(f"PRAGMA page_size = {PAGE}")
-                database.execute("VACUUM")
+            with suppress(sqlite3.Error, sa.exc.SQLAlchemyError, OSError):
+                _create(Path(file))
         yield
+
+
+def _create(file: Path) -> None:
+    """Make a database with MLflow's tables, all or nothing: a kill leaves no half of it."""
+    draft = file.with_name(f"{file.name}.new")
+    draft.unlink(missing_ok=True)
+    with closing(sqlite3.connect(draft)) as database:
+        database.execute(f"PRAGMA page_size = {PAGE}")
+        database.execute("VACUUM")
+    engine = sa.create_engine(f"sqlite:///{draft}")
+    _safe_initialize_tables(engine)
+    engine.dispose()
+    draft.replace(file)
 
 
 def _cells(columns: Any, ids: list[str]) -> Iterator[tuple[Any, ...]]:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-ATTEMPTS, PAUSE = 6, 0.5
-"""Tries, and seconds before the second; they double: some 16 seconds in all."""
+ATTEMPTS, PAUSE = 8, 0.5
+"""Tries, and seconds before the second; they double: a minute in all, as a restart takes."""
 
 
 def patiently(work: Callable[[], T], passes: Callable[[Exception], bool]) -> T:
