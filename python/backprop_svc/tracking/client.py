@@ -41,6 +41,9 @@ from mlflow.utils.mlflow_tags import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+for _name in ("mlflow", "alembic"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
 SWEEP_ID, KIND, INDEX = "backprop.sweep_id", "backprop.kind", "backprop.index"
 DIGEST, WRITER = "backprop.digest", "backprop.writer"
 KIND_OF_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
@@ -66,8 +69,6 @@ class ClientWriter:
     """Keeps runs with :class:`mlflow.MlflowClient`."""
 
     def __init__(self, uri: str, experiment: str) -> None:
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
         self.uri = uri
         self.failures: tuple[type[Exception], ...] = (MlflowException, SQLAlchemyError, OSError)
         with self.store_errors():
