@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -16,20 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from pyarrow import parquet
 
-COMMAND = [sys.executable, "-m", "backprop_svc.cli.main"]
-
-
-def call(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=folder,
-        env={**clean, **env},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+from command import COMMAND, call
 
 
 def runs_in(folder: Path, order: str = "attributes.start_time") -> list[Run]:

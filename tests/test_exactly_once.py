@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,20 +16,19 @@ import sqlalchemy as sa
 from mlflow import MlflowClient
 
 import stores
+from command import CLEAN, COMMAND
 
-COMMAND = [sys.executable, "-m", "backprop_svc.cli.main", "sweep"]
 AXES = [
     "train.lr=tag(log,interval(0.001,1))",
     "init.w1=interval(-2,2)",
     "sweep.points=[50,120]",
 ]
 RUNS = 6000
-CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
 
 
 def start(folder: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*COMMAND, *AXES, *more],
+        [*COMMAND, "sweep", *AXES, *more],
         cwd=folder,
         env=CLEAN,
         text=True,

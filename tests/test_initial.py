@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import backprop_svc as bp
+from command import call
 
 NETWORK = bp.Network(40, 60, 20, bias=True)
 SPREAD = {
@@ -63,11 +62,9 @@ def test_bad_input_is_named(call: object, message: str) -> None:
 
 
 def test_seeds_are_an_axis(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "backprop_svc.cli.main", "sweep", "experiment=xor"]
     axes = ["init.seed=range(0,30)", "init.scale=1,2", "tracking.history=none"]
-    done = subprocess.run(
-        [*command, *axes], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = call(tmp_path, "sweep", "experiment=xor", *axes)
+    assert done.returncode == 0, done.stderr
     assert "60 runs tracked" in done.stdout
     with sqlite3.connect(tmp_path / "mlflow.db") as db:
         seeds = db.execute("select count(distinct value) from params where key = 'init.seed'")
@@ -80,7 +77,6 @@ def test_seeds_are_an_axis(tmp_path: Path) -> None:
 
 
 def test_given_weights_have_no_seed(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "backprop_svc.cli.main", "sweep", "init.seed=1,2"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = call(tmp_path, "sweep", "init.seed=1,2")
     assert done.returncode == 1
     assert "init.seed is swept, but the initial weights are given; allowed: with" in done.stderr

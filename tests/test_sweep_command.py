@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from backprop_svc.cli.identity import check_sweep_id, new_sweep_id
 from backprop_svc.tracking import without_password
-
-COMMAND = [sys.executable, "-m", "backprop_svc.cli.main", "sweep"]
-
-
-def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
-
+from command import call
 
 BAD = {
     "train.lr=interval(0.1,0.2) sweep.sampler=random sweep.samples=8,4": (
@@ -41,7 +31,7 @@ BAD = {
 
 @pytest.mark.parametrize("arguments", BAD)
 def test_a_bad_sweep_is_one_line_and_no_run(tmp_path: Path, arguments: str) -> None:
-    done = call(tmp_path, *arguments.split())
+    done = call(tmp_path, "sweep", *arguments.split())
     assert done.returncode != 0
     assert BAD[arguments] in done.stderr
     assert "Traceback" not in done.stderr
@@ -53,7 +43,7 @@ def test_shards_are_the_whole_sweep(tmp_path: Path, shards: int) -> None:
     # A percent sign in the path was once taken for a format.
     folder = tmp_path / "50%done"
     folder.mkdir()
-    done = call(folder, "train.lr=0.05,0.1", "init.w1=0.5,1", f"sweep.shards={shards}")
+    done = call(folder, "sweep", "train.lr=0.05,0.1", "init.w1=0.5,1", f"sweep.shards={shards}")
     assert done.returncode == 0, done.stderr
     assert "4 runs tracked" in done.stdout
     with sqlite3.connect(folder / "mlflow.db") as db:
@@ -65,7 +55,7 @@ def test_shards_are_the_whole_sweep(tmp_path: Path, shards: int) -> None:
 
 def test_a_shuffled_sweep_is_the_same_again(tmp_path: Path) -> None:
     words = ["train.epochs=shuffle(range(1,9))", "tracking=none", "sweep.dry_run=true"]
-    first, second = (call(tmp_path, *words).stdout.splitlines()[1:] for _ in range(2))
+    first, second = (call(tmp_path, "sweep", *words).stdout.splitlines()[1:] for _ in range(2))
     assert first == second
     assert sorted(re.findall(r"\d", first[0])) == list("12345678")
 

@@ -6,15 +6,14 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 import stores
+from command import COMMAND
 
-COMMAND = [sys.executable, "-m", "backprop_svc.cli.main"]
 BROWSER = shutil.which("chromium")
 
 

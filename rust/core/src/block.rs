@@ -55,8 +55,8 @@ impl<'a, S: Simd> Block<'a, S> {
     pub fn predict(&mut self, x: &[f64]) -> &[f64] {
         self.forward(x);
         let start = self.neurons.len() - self.network.outputs();
-        let outputs = &mut self.neurons[start..];
-        self.network.loss().predict(self.simd, outputs);
+        let (outputs, scratch) = (&mut self.neurons[start..], &mut self.deltas[start..]);
+        self.network.loss().predict(self.simd, outputs, scratch);
         bytemuck::cast_slice(outputs)
     }
 

@@ -113,9 +113,8 @@ impl<'a, S: Simd, const LAYERS: usize, const R: usize> Chain<'a, S, LAYERS, R> {
         &self,
         weights: &[[S::f64s; R]; LAYERS],
         first: [S::f64s; 2],
-        data: &Data,
     ) -> Pass<S, LAYERS, R> {
-        let simd = self.simd;
+        let (simd, data) = (self.simd, self.data);
         let mut sum = self.row::<RELU>(weights, first[0], first[1]);
         if !ONE_ROW {
             for (x, y) in data.x()[1..].iter().zip(&data.y()[1..]) {
@@ -140,7 +139,7 @@ impl<'a, S: Simd, const LAYERS: usize, const R: usize> Chain<'a, S, LAYERS, R> {
         trace: &mut Trace,
     ) -> [[S::f64s; R]; LAYERS] {
         let simd = self.simd;
-        let pass = self.pass::<RELU, ONE_ROW>(weights, given.first, self.data);
+        let pass = self.pass::<RELU, ONE_ROW>(weights, given.first);
         trace.keep(
             epoch,
             [

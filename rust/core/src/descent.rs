@@ -84,9 +84,6 @@ impl<'a, K: Kernel> Descent<'a, K> {
         self.active.fill(true);
         let (mut done, mut alone) = (0, 0);
         while done < epochs {
-            if self.progress.cancel.load(Ordering::Relaxed) {
-                return;
-            }
             let span = if alone > 0 {
                 1
             } else {

@@ -25,7 +25,6 @@ pub(crate) trait Kernel {
 }
 
 /// What is kept of some epochs, each before its update; empty where not wanted.
-#[derive(Default)]
 pub(crate) struct Trace {
     /// Mean over the rows, shape (epochs, width). Always wanted.
     pub loss: Vec<f64>,

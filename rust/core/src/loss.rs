@@ -46,19 +46,19 @@ impl Loss {
         matches!(self, Self::BinaryCrossEntropy | Self::SoftmaxCrossEntropy)
     }
 
-    /// Replace the z of the outputs by ŷ.
+    /// Replace the z of the outputs by ŷ; `scratch` is as long.
     #[inline(always)]
-    pub(crate) fn predict<S: Simd>(self, simd: S, outputs: &mut [S::f64s]) {
+    pub(crate) fn predict<S: Simd>(
+        self,
+        simd: S,
+        outputs: &mut [S::f64s],
+        scratch: &mut [S::f64s],
+    ) {
         match self {
             Self::HalfSquaredError | Self::Mse => {}
-            Self::BinaryCrossEntropy => {
-                for z in bytemuck::cast_slice_mut::<_, f64>(outputs) {
-                    *z = sigmoid(*z).0;
-                }
-            }
+            Self::BinaryCrossEntropy => logistic::<S>(outputs),
             Self::SoftmaxCrossEntropy => {
-                let mut shifted = outputs.to_vec();
-                softmax(simd, outputs, &mut shifted);
+                softmax(simd, outputs, scratch);
             }
         }
     }
@@ -85,7 +85,7 @@ impl Loss {
                         *z = positive - *z * target + libm::log1p(exp(-z.abs()));
                     }
                     losses = simd.add_f64s(losses, loss[0]);
-                    self.predict(simd, std::slice::from_mut(output));
+                    logistic::<S>(std::slice::from_mut(output));
                     let error = simd.sub_f64s(*output, simd.splat_f64s(*target));
                     *delta = simd.mul_f64s(error, simd.splat_f64s(1.0 / count));
                 }
@@ -132,6 +132,14 @@ fn squared<S: Simd>(
         });
     }
     sum.unwrap_or(simd.splat_f64s(0.0))
+}
+
+/// Replace z by 1 / (1 + e^−z).
+#[inline(always)]
+fn logistic<S: Simd>(outputs: &mut [S::f64s]) {
+    for z in bytemuck::cast_slice_mut::<_, f64>(outputs) {
+        *z = sigmoid(*z).0;
+    }
 }
 
 /// Replace z by e^z / Σ e^z; keeps z − max, and returns ln Σ e^(z − max).

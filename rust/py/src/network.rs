@@ -38,28 +38,18 @@ impl PyNetwork {
             .into_iter()
             .filter_map(|size| usize::try_from(size).ok())
             .collect();
-        let found = Activation::ALL
-            .into_iter()
-            .find(|known| known.name() == activation);
-        let Some(activation) = found else {
-            return Err(PyCoreError(Error::Value {
-                name: "activation".into(),
-                value: format!("{activation:?}"),
-                allowed: "identity, relu, leaky_relu, tanh, sigmoid, gelu, softplus",
-                fix: "choose one of them",
-            })
-            .into());
-        };
-        let found = Loss::ALL.into_iter().find(|known| known.name() == loss);
-        let Some(loss) = found else {
-            return Err(PyCoreError(Error::Value {
-                name: "loss".into(),
-                value: format!("{loss:?}"),
-                allowed: "half_squared_error, mse, binary_cross_entropy, softmax_cross_entropy",
-                fix: "choose one of them",
-            })
-            .into());
-        };
+        let activation = named(
+            "activation",
+            activation,
+            Activation::ALL.map(|known| (known.name(), known)),
+            "identity, relu, leaky_relu, tanh, sigmoid, gelu, softplus",
+        )?;
+        let loss = named(
+            "loss",
+            loss,
+            Loss::ALL.map(|known| (known.name(), known)),
+            "half_squared_error, mse, binary_cross_entropy, softmax_cross_entropy",
+        )?;
         let network = Network::new(&sizes, activation)
             .and_then(|network| network.with_loss(loss).with_bias(bias))
             .and_then(|network| network.with_gain(gain))
@@ -151,4 +141,22 @@ impl PyNetwork {
         keywords.set_item("loss", self.loss())?;
         Ok((self.sizes(py)?, keywords))
     }
+}
+
+/// What a setting is called by a name.
+fn named<T, const N: usize>(
+    setting: &str,
+    name: &str,
+    known: [(&str, T); N],
+    allowed: &'static str,
+) -> Result<T, PyCoreError> {
+    let found = known.into_iter().find(|(known, _)| *known == name);
+    found.map(|(_, value)| value).ok_or_else(|| {
+        PyCoreError(Error::Value {
+            name: setting.into(),
+            value: format!("{name:?}"),
+            allowed,
+            fix: "choose one of them",
+        })
+    })
 }
