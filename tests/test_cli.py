@@ -161,10 +161,12 @@ BAD = {
     "train.lr=nan": "train.lr is nan; allowed",
     "train.lr=fast": "train.lr=fast: Value 'fast'",
     "train.epochs=-1": "epochs is -1; allowed: whole numbers from 0",
-    "data=houses": "data has no option 'houses'; allowed: ames, csv, guide",
+    "data=houses": "data has no option 'houses'; allowed: ames, ames_features, breast",
     "experiment=none_such": "experiment has no option 'none_such'; allowed: ames",
     "data.x=[]": "data.x is []; allowed",
-    "data.x=[1,2]": "y has 1 values; allowed: 2 rows",
+    "data.x=[1,2]": "data.y has 1 rows; allowed: 2, as many as data.x",
+    "data.validation=0.2": "data.validation is 0.2, which leaves none of 1 rows to train on",
+    "data=csv data.path=sklearn://mnist data.x=all data.y=target": "allowed: sklearn:// with",
     "network.sizes=[2,1,1]": "init gives 2 weights; allowed: 3",
     "network.activation=tan": 'activation is "tan"; allowed: identity, relu',
     "init.w1=inf": "weights[0, 0] is inf; allowed: finite",
@@ -203,7 +205,10 @@ def test_every_network_of_the_configuration_trains(tmp_path: Path) -> None:
 
 def test_help_and_configuration(tmp_path: Path) -> None:
     assert "backprop-svc explain" in call(tmp_path, "--help").stdout
-    assert "experiment: ames, edge_of_stability" in call(tmp_path, "train", "--help").stdout
+    assert (
+        "experiment: ames, ames_features, edge_of_stability"
+        in call(tmp_path, "train", "--help").stdout
+    )
     assert "lr: 0.1" in call(tmp_path, "train", "--cfg", "job").stdout
     wrong = call(tmp_path, "tarin")
     assert wrong.returncode == 1

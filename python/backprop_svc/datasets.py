@@ -1,11 +1,12 @@
-"""Rows of inputs and targets: given values, or columns of a CSV or Parquet file."""
+"""Rows of inputs and targets: read, split into training and validation, scaled."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ Scale = float | Sequence[float] | str
 subtract the mean and divide by the standard deviation ("standard")."""
 
 PACKAGED = "pkg://"
+SKLEARN = "sklearn://"
+BUNDLED = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+"""Sets within scikit-learn; none of them is downloaded."""
 
 
 class Dataset(NamedTuple):
@@ -30,38 +34,142 @@ class Dataset(NamedTuple):
     """Shape (rows, outputs)."""
 
 
-def load(
-    path: str, x: Sequence[str], y: Sequence[str], *, x_scale: Scale = 1, y_scale: Scale = 1
-) -> Dataset:
-    """Read columns of a CSV or Parquet file; ``pkg://ames.csv`` is carried in the package.
+def load(path: str, x: Sequence[str] | Literal["all"], y: Sequence[str]) -> Dataset:
+    """Read columns of a CSV or Parquet file, or of a set that a package carries.
+
+    ``pkg://ames.csv`` is carried in this one; ``sklearn://`` with one of :data:`BUNDLED` in
+    scikit-learn, with the columns ``target`` and those of its feature names. ``x="all"`` is
+    every column but those of y.
 
     Raises
     ------
     FileNotFoundError
         No such file.
+    ModuleNotFoundError
+        scikit-learn is not installed.
     ValueError
-        Not a table; no such column; no rows; cells that are not finite numbers; a scale
-        that is not known or is zero.
+        Not a table; no such set or column; no rows; cells that are not finite numbers.
 
-    >>> load("pkg://ames.csv", ["living_area_sqft"], ["sale_price_usd"], x_scale=1000).x.shape
+    >>> load("pkg://ames.csv", ["living_area_sqft"], ["sale_price_usd"]).x.shape
     (2930, 1)
     """
     table = _read(path)
     if table.num_rows == 0:
         raise ValueError(f"{path} has no rows; allowed: one or more; choose another file")
-    return Dataset(
-        scaled("x_scale", _columns(table, "x", x, path), x_scale),
-        scaled("y_scale", _columns(table, "y", y, path), y_scale),
+    targets = _columns(table, "y", y, path)
+    names = [name for name in table.column_names if name not in y] if x == "all" else x
+    if not names:
+        raise ValueError(
+            f"data.x is all, and {path} has no columns but those of data.y; allowed: one or "
+            "more columns; choose another file"
+        )
+    return Dataset(_columns(table, "x", names, path), targets)
+
+
+def one_hot(labels: Floats) -> Floats:
+    """Turn class labels, shape (rows, 1), into one column for each class, sorted.
+
+    Raises
+    ------
+    ValueError
+        More than one column; a label that is not a whole number.
+
+    >>> one_hot(np.array([[7.0], [3.0], [7.0]]))
+    array([[0., 1.],
+           [1., 0.],
+           [0., 1.]])
+    """
+    if labels.shape[1] != 1:
+        raise ValueError(
+            f"data.y has {labels.shape[1]} columns; allowed with data.one_hot: one, of class "
+            "labels; choose one column, or leave out data.one_hot"
+        )
+    bad = np.flatnonzero(~np.isfinite(labels) | (labels != np.floor(labels)))
+    if bad.size:
+        raise ValueError(
+            f"data.y is {labels[bad[0], 0]} in row {bad[0] + 1}; allowed with data.one_hot: "
+            "whole numbers, one for each class; correct it, or leave out data.one_hot"
+        )
+    return np.asarray(labels == np.unique(labels), dtype=np.float64)
+
+
+def split(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """Set rows aside: those to train on, and a share of ⌈fraction·rows⌉ to validate with.
+
+    The rows are shuffled by NumPy's ``RandomState``, as scikit-learn's ``train_test_split``
+    does; a fraction of 0 keeps all of them in their order.
+
+    Raises
+    ------
+    ValueError
+        A fraction below 0 or from 1, or one that leaves no row to train on; an impossible
+        seed.
+
+    >>> train, validation = split(Dataset(np.eye(5), np.ones((5, 1))), 0.2)
+    >>> len(train.x), len(validation.x)
+    (4, 1)
+    """
+    rows = len(dataset.x)
+    if len(dataset.y) != rows:
+        raise ValueError(
+            f"data.y has {len(dataset.y)} rows; allowed: {rows}, as many as data.x; "
+            "give one target for each row"
+        )
+    if not 0 <= fraction < 1:
+        raise ValueError(
+            f"data.validation is {fraction}; allowed: shares of the rows from 0 to below 1; "
+            "such as 0.2"
+        )
+    if not 0 <= seed < 2**32:
+        raise ValueError(
+            f"data.validation_seed is {seed}; allowed: whole numbers from 0 to 2^32 − 1; "
+            "correct it"
+        )
+    aside = math.ceil(fraction * rows)
+    if fraction and aside >= rows:
+        raise ValueError(
+            f"data.validation is {fraction}, which leaves none of {rows} rows to train on; "
+            "allowed: shares that leave one or more; give more rows, or a smaller share"
+        )
+    order = np.random.RandomState(seed).permutation(rows) if aside else np.arange(rows)
+    train, validation = order[aside:], order[:aside]
+    return (
+        Dataset(dataset.x[train], dataset.y[train]),
+        Dataset(dataset.x[validation], dataset.y[validation]),
     )
 
 
-def scaled(name: str, values: Floats, scale: Scale) -> Floats:
-    """Apply a :data:`Scale` to values of shape (rows, columns)."""
-    shift: Floats | float = 0.0
+def scaled(
+    train: Dataset, *others: Dataset, x_scale: Scale = 1, y_scale: Scale = 1
+) -> list[Dataset]:
+    """Scale all of them by what the rows of ``train`` hold.
+
+    Raises
+    ------
+    ValueError
+        A scale that is not known, does not fit the columns, or divides by 0.
+
+    >>> train, other = Dataset(*np.full((2, 1, 1), 4.0)), Dataset(*np.full((2, 1, 1), 6.0))
+    >>> scaled(train, other, x_scale="max", y_scale=2)[1]
+    Dataset(x=array([[1.5]]), y=array([[3.]]))
+    """
+    x_shift, x_divisor = _scale("data.x_scale", train.x, x_scale)
+    y_shift, y_divisor = _scale("data.y_scale", train.y, y_scale)
+    return [
+        Dataset((each.x - x_shift) / x_divisor, (each.y - y_shift) / y_divisor)
+        for each in (train, *others)
+    ]
+
+
+def _scale(name: str, values: Floats, scale: Scale) -> tuple[Floats, Floats]:
+    """Return what to subtract and what to divide by, each a number or one for each column."""
+    shift = np.zeros(())
     if scale == "max":
         divisor = np.abs(values).max(axis=0)
     elif scale == "standard":
-        shift, divisor = values.mean(axis=0), values.std(axis=0)
+        # Rounding gives equal values that are no binary fraction a deviation above 0.
+        varies = np.ptp(values, axis=0) > 0
+        shift, divisor = values.mean(axis=0), values.std(axis=0) * varies
     elif isinstance(scale, str):
         raise ValueError(
             f"{name} is {scale!r}; allowed: max, standard, a number or one per column; "
@@ -79,13 +187,15 @@ def scaled(name: str, values: Floats, scale: Scale) -> Floats:
             f"{name} {scale!r} divides by {divisor}; allowed: finite numbers but 0; "
             "leave out a constant column or give the scale as a number"
         )
-    return np.asarray((values - shift) / divisor if scale == "standard" else values / divisor)
+    return shift, divisor
 
 
 def _read(path: str) -> pa.Table:
     import pyarrow as pa
     from pyarrow import csv, parquet
 
+    if path.startswith(SKLEARN):
+        return _bundled(path)
     if path.startswith(PACKAGED):
         source = resources.files("backprop_svc") / "data" / path.removeprefix(PACKAGED)
         file = Path(str(source))
@@ -105,6 +215,27 @@ def _read(path: str) -> pa.Table:
             f"data.path {path!r} cannot be read: {reason}; allowed: a CSV file with a header, "
             "or a Parquet file; repair it"
         ) from None
+
+
+def _bundled(path: str) -> pa.Table:
+    import pyarrow as pa
+
+    name = path.removeprefix(SKLEARN)
+    if name not in BUNDLED:
+        raise ValueError(
+            f"data.path is {path!r}; allowed: {SKLEARN} with {', '.join(BUNDLED)}; "
+            "choose one of them"
+        )
+    try:
+        from sklearn import datasets
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            f"data.path is {path!r}, and scikit-learn is not installed; allowed: files, or "
+            "its sets with it; pip install 'backprop-svc[sklearn]'"
+        ) from None
+    found = getattr(datasets, f"load_{name}")()
+    columns = zip(found.feature_names, found.data.T, strict=True)
+    return pa.table({**dict(columns), "target": found.target})
 
 
 def _columns(table: pa.Table, name: str, names: Sequence[str], path: str) -> Floats:

@@ -78,4 +78,12 @@ def _line(error: BaseException) -> str:
 
 
 CONFIGURATION = (HydraException, OmegaConfBaseException)
-FORESEEN = (ValueError, TypeError, OSError, MemoryError, OverflowError, *CONFIGURATION)
+FORESEEN = (
+    ValueError,
+    TypeError,
+    OSError,
+    MemoryError,
+    OverflowError,
+    ModuleNotFoundError,
+    *CONFIGURATION,
+)

@@ -16,6 +16,8 @@ class Problem(NamedTuple):
 
     network: Network
     data: datasets.Dataset
+    """To train on."""
+    validation: datasets.Dataset | None
     weights: list[float]
 
 
@@ -42,7 +44,7 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
             f"parameter of network.sizes={list(network.sizes)}; use init=random or "
             "init=weights init.weights=[…]"
         )
-    rows = _dataset(data)
+    rows, *aside = _datasets(data)
     for name, values, size in (
         ("x", rows.x, shape.inputs),
         ("y", rows.y, shape.outputs),
@@ -52,7 +54,7 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
                 f"data.{name} has {values.shape[1]} columns; allowed: {size}, one for each "
                 f"neuron of that layer in network.sizes={list(network.sizes)}; change either"
             )
-    return Problem(shape, rows, weights)
+    return Problem(shape, rows, next(iter(aside), None), weights)
 
 
 def shown_unit(data: DataConfig) -> tuple[str, float]:
@@ -89,15 +91,20 @@ def _weights(network: Network, init: InitConfig) -> list[float]:
     return [weight for weight in (init.w1, init.w2) if weight is not None]
 
 
-def _dataset(data: DataConfig) -> datasets.Dataset:
-    x_scale, y_scale = _plain(data.x_scale), _plain(data.y_scale)
+def _datasets(data: DataConfig) -> list[datasets.Dataset]:
+    """Read, split, then scale: the rows to train on, and those of validation, if any."""
     if data.path is not None:
-        names = [_names("x", data.x), _names("y", data.y)]
-        return datasets.load(data.path, *names, x_scale=x_scale, y_scale=y_scale)
-    x, y = _values("x", data.x), _values("y", data.y)
-    return datasets.Dataset(
-        datasets.scaled("data.x_scale", x, x_scale),
-        datasets.scaled("data.y_scale", y, y_scale),
+        x = "all" if data.x == "all" else _names("x", data.x)
+        rows = datasets.load(data.path, x, _names("y", data.y))
+    else:
+        rows = datasets.Dataset(_values("x", data.x), _values("y", data.y))
+    if data.one_hot:
+        rows = rows._replace(y=datasets.one_hot(rows.y))
+    parts = datasets.split(rows, data.validation, data.validation_seed)
+    return datasets.scaled(
+        *(part for part in parts if len(part.x)),
+        x_scale=_plain(data.x_scale),
+        y_scale=_plain(data.y_scale),
     )
 
 

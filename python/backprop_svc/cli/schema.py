@@ -33,6 +33,10 @@ class DataConfig:
     y: Any = MISSING
     x_scale: Any = 1
     y_scale: Any = 1
+    one_hot: bool = False
+    # A share of the rows, drawn by its seed: never trained on, not seen by the scales.
+    validation: float = 0.0
+    validation_seed: int = 0
     # Of y before scaling: the terminal and the picture show y × unit_factor in this unit.
     unit: str = ""
     unit_factor: float = 1.0
