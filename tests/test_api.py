@@ -247,7 +247,13 @@ def test_build_info() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["backprop_svc", "backprop_svc.training", "backprop_svc.explain", "backprop_svc.datasets"],
+    [
+        "backprop_svc",
+        "backprop_svc.training",
+        "backprop_svc.explain",
+        "backprop_svc.datasets",
+        "backprop_svc.evaluation",
+    ],
 )
 def test_documented_examples_run(module: str) -> None:
     results = doctest.testmod(importlib.import_module(module))

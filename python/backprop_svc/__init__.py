@@ -9,6 +9,7 @@ array(['converged'], dtype='<U11')
 """
 
 from backprop_svc._core import Network, build_info
+from backprop_svc.evaluation import Evaluation, accuracy, evaluate
 from backprop_svc.explain import Check, Explanation, Step, chain_rule, explain
 from backprop_svc.initial import initial_weights
 from backprop_svc.sweep import Interval, Sweep, sampled, spaced
@@ -18,6 +19,7 @@ __version__ = build_info()["version"]
 
 __all__ = [
     "Check",
+    "Evaluation",
     "Explanation",
     "Gradients",
     "Interval",
@@ -25,8 +27,10 @@ __all__ = [
     "Result",
     "Step",
     "Sweep",
+    "accuracy",
     "build_info",
     "chain_rule",
+    "evaluate",
     "explain",
     "gradients",
     "initial_weights",

@@ -90,7 +90,8 @@ class Setup:
         axes.check_learning_rate(settings.train.lr)
         setup = cls(settings, work, sweep)
         # No epochs, or what is wrong with their number: all other checks are made there.
-        setup.train(*setup.starts({}, 1), (), epochs=min(settings.train.epochs, 0))
+        epochs = min(settings.train.epochs, 0)
+        setup.achieved(setup.train(*setup.starts({}, 1), (), epochs=epochs))
         return setup
 
     def starts(self, points: dict[str, Floats], count: int) -> tuple[Floats, Floats]:
@@ -147,6 +148,17 @@ class Setup:
             progress=progress,
         )
 
+    def achieved(self, result: bp.Result) -> dict[str, Floats]:
+        """Evaluate the final weights: accuracy and val_…, where they apply, each (runs,)."""
+        network, data, validation, _ = self.work
+        found: dict[str, Floats | None] = {}
+        if bp.evaluation.classifies(network):
+            found["accuracy"] = bp.evaluate(network, result.weights, *data).accuracy
+        if validation is not None:
+            of_rows = bp.evaluate(network, result.weights, *validation)
+            found |= {"val_loss": of_rows.loss, "val_accuracy": of_rows.accuracy}
+        return {name: values for name, values in found.items() if values is not None}
+
     def batch(
         self,
         result: bp.Result,
@@ -180,7 +192,7 @@ class Setup:
             index=np.arange(first, first + count),
             names=_names(rates, weights),
             params=params,
-            series=series_of(result, self.config.tracking.history),
+            series=series_of(result, self.config.tracking.history, self.achieved(result)),
             tags={"outcome": result.outcome.tolist(), "backprop.version": [version] * count},
             start_time=start_time,
             end_time=end_time,

@@ -177,6 +177,17 @@ def print_training(result: Result, run: int, unit: str, factor: float) -> None:
         console.print(f"after {epochs} epoch{plural}: {', '.join(finals)}", soft_wrap=True)
 
 
+def print_achieved(found: dict[str, float]) -> None:
+    """Print what the final weights achieve on the rows of training and of validation."""
+    for rows, prefix in (("training", ""), ("validation", "val_")):
+        loss = found.get(f"{prefix}loss", np.nan)
+        accuracy = 100 * found.get(f"{prefix}accuracy", np.nan)
+        shown = {f"loss {loss:.6g}": loss, f"accuracy {accuracy:.1f} %": accuracy}
+        parts = [text for text, value in shown.items() if np.isfinite(value)]
+        if parts:
+            print(f"{rows}: {', '.join(parts)}")
+
+
 def _cell(value: float, digits: int) -> str:
     """Write a number with fixed decimals, where these can hold it."""
     fixed = value == 0 or 10.0**-digits <= abs(value) < 1e7

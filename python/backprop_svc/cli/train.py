@@ -51,6 +51,7 @@ def _single(config: DictConfig) -> float:
     ended = _now()
     unit, factor = shown_unit(settings.data)
     show.print_training(result, 0, unit, factor)
+    show.print_achieved({n: float(values[0]) for n, values in setup.achieved(result).items()})
     tracking = settings.tracking
     if tracking.enabled:
         with show.waiting("writing to MLflow"):

@@ -184,8 +184,14 @@ def history_interval(history: str) -> int | None:
     )
 
 
-def series_of(result: Result, history: str = "all") -> dict[str, Series]:
-    """Histories of loss, prediction and gradients, up to a divergence; final weights."""
+def series_of(
+    result: Result, history: str = "all", achieved: Mapping[str, np.ndarray] | None = None
+) -> dict[str, Series]:
+    """Histories of loss, prediction and gradients, up to a divergence; final weights.
+
+    ``achieved`` names what the final weights achieve, of shape (runs,); what is not finite
+    is left out.
+    """
     every = history_interval(history)
     runs, names = len(result), result.network.parameter_names
     named = len(names) <= MOST_NAMED_WEIGHTS
@@ -221,6 +227,9 @@ def series_of(result: Result, history: str = "all") -> dict[str, Series]:
     if named:
         for index, name in enumerate(names):
             series[name] = final(result.weights[:, index], end, everywhere)
+    for name, values in (achieved or {}).items():
+        if np.isfinite(values).any():
+            series[name] = final(values, end, np.isfinite(values))
     if diverged.any():
         series["diverged_at"] = final(result.diverged_at, result.diverged_at, diverged)
     if result.period.any():
