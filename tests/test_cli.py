@@ -155,7 +155,7 @@ def test_explain_walks_and_checks(tmp_path: Path) -> None:
 
 
 BAD = {
-    "train.lrr=1": "train.lrr is not a setting; allowed: lr, epochs",
+    "train.lrr=1": "train.lrr is not a setting; allowed: lr, lr1, lr2, epochs",
     "train.lr=-1": "train.lr is -1.0; allowed: finite numbers above 0",
     "train.lr=0": "train.lr is 0.0; allowed",
     "train.lr=nan": "train.lr is nan; allowed",

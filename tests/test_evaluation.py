@@ -142,3 +142,17 @@ def test_the_logistic_regression_is_judged_on_rows_held_out(tmp_path: Path) -> N
             share, loss = 100 * found["val_accuracy"], found["val_loss"]
             assert f"validation: loss {loss:.6g}, accuracy {share:.1f} %" in done.stdout
             assert f"training: accuracy {100 * found['accuracy']:.1f} %" in done.stdout
+
+
+def test_digits_are_recognised(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/kept.db"
+    done = call(tmp_path, "train", "experiment=digits", f"tracking.uri={uri}")
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("backprop-svc")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.data.metrics["val_accuracy"] >= 0.97
+    assert run.data.params["train.optimizer"] == "adam"
+    assert run.data.params["train.precision"] == "fast"
+    assert "dtype='float32'" in run.data.params["network"]

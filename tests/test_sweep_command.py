@@ -6,8 +6,12 @@ import re
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
+from mlflow import MlflowClient
+from pyarrow import parquet
 
+import backprop_svc as bp
 from backprop_svc.cli.identity import check_sweep_id, new_sweep_id
 from backprop_svc.tracking import without_password
 from command import call
@@ -82,3 +86,66 @@ def test_an_identity_is_no_number_to_hydra() -> None:
 )
 def test_no_password_is_shown(uri: str, shown: str) -> None:
     assert without_password(uri) == shown
+
+
+def test_learning_rates_of_two_layers_are_axes(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/kept.db"
+    axes = ("train.lr1=0.05,0.1", "train.lr2=tag(log,interval(0.001,0.1))", "sweep.points=3")
+    more = ("train.optimizer=momentum", "train.momentum=0.5", "train.precision=fast")
+    done = call(tmp_path, "sweep", *axes, *more, f"tracking.uri={uri}")
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("backprop-svc")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "params.`train.lr1` != ''")
+    found = {}
+    for run in runs:
+        params = run.data.params
+        assert params["train.optimizer"] == "momentum"
+        assert params["train.precision"] == "fast"
+        assert "train.lr" not in params
+        rates = (float(params["train.lr1"]), float(params["train.lr2"]))
+        found[rates] = [run.data.metrics["w1"], run.data.metrics["w2"]]
+    grid = [(lr1, lr2) for lr1 in (0.05, 0.1) for lr2 in np.geomspace(0.001, 0.1, 3)]
+    assert sorted(found) == sorted(grid)
+    expected = bp.train(
+        bp.Network(1, 1, 1), [0.5, 1.0], 2.0, 3.0,
+        learning_rate=grid, optimizer="momentum", momentum=0.5, precision="fast",
+    )  # fmt: skip
+    assert [found[rates] for rates in grid] == expected.weights.tolist()
+
+
+def test_the_fractal_set_up_is_the_paper_s(tmp_path: Path) -> None:
+    """Its equations in NumPy: ŷ = W₁·tanh(√2·W₀·x/√n)/n, the loss the mean of (ŷ − y)²."""
+    axes = ("train.lr1=tag(log,interval(1e-4,1))", "train.lr2=tag(log,interval(1e-4,1))")
+    few = ("experiment=fractal", "sweep.points=3", "train.epochs=60")
+    uri = f"sqlite:///{tmp_path}/kept.db"
+    done = call(tmp_path, "sweep", *few, *axes, f"tracking.uri={uri}", "tracking.history=last")
+    assert done.returncode == 0, done.stderr
+    (table,) = tmp_path.rglob("results.parquet")
+    results = parquet.read_table(table).to_pydict()
+
+    draws = np.random.RandomState(0).standard_normal((272, 17))
+    x, y, n = draws[:, :16], draws[:, 16], 16
+    start = np.random.RandomState(0)
+    first, second = start.standard_normal((n, n)), start.standard_normal((1, n))
+    for lr1, lr2, ratio in zip(
+        results["train.lr1"], results["train.lr2"], results["loss_ratio"], strict=True
+    ):
+        w0, w1, losses = first.copy(), second.copy(), []
+        with np.errstate(all="ignore"):
+            for _ in range(60):
+                h = np.tanh(np.sqrt(2) * x @ w0.T / np.sqrt(n))
+                error = (h @ w1.T)[:, 0] / n - y
+                losses.append((error**2).mean())
+                delta = 2 * error[:, None] / len(y) / n
+                d1 = delta.T @ h
+                d0 = ((delta * w1) * (1 - h**2) * np.sqrt(2 / n)).T @ x
+                # A learning rate here is n² times larger than in the configuration.
+                w0, w1 = w0 - lr1 * n**2 * d0, w1 - lr2 * n**2 * d1
+            relative = np.array(losses) / losses[0]
+        expected = np.where(relative < 1e6, relative, 1e6)[-20:].mean()
+        if min(ratio, expected) < 1e3:
+            # Where it does not diverge, trajectories stay together to many digits.
+            assert np.isclose(ratio, expected, rtol=1e-3), (lr1, lr2)
+        assert (ratio < 1) == (expected < 1)

@@ -6,6 +6,8 @@ from typing import TypedDict, final
 import numpy as np
 from numpy.typing import NDArray
 
+from backprop_svc.training import _Settings
+
 __all__ = ["OUTCOMES", "Network", "build_info", "gradients", "predict", "train"]
 
 OUTCOMES: list[str]
@@ -13,7 +15,9 @@ OUTCOMES: list[str]
 class _Training(TypedDict):
     weights: NDArray[np.float64]
     outcome_code: NDArray[np.uint8]
-    diverged_at: NDArray[np.int64]
+    epochs: NDArray[np.int64]
+    last_loss: NDArray[np.float64]
+    loss_ratio: NDArray[np.float64]
     period: NDArray[np.uint8]
     loss: NDArray[np.float64] | None
     prediction: NDArray[np.float64] | None
@@ -53,6 +57,9 @@ class Network:
         ``"mse"``, the mean of (y − ŷ)² over the outputs; ``"binary_cross_entropy"``, the mean
         of −y·ln ŷ − (1 − y)·ln(1 − ŷ) with ŷ = 1 / (1 + e^−z); ``"softmax_cross_entropy"``,
         −Σ y·ln ŷ with ŷ = e^z / Σ e^z. z are the weighted sums of the last layer.
+    dtype
+        What it computes with, ``"float64"`` or ``"float32"``; activations and losses are
+        evaluated in float64 and rounded. All arrays are float64, which holds every float32.
 
     Raises
     ------
@@ -68,6 +75,7 @@ class Network:
         slope: float = 0.01,
         bias: bool = False,
         loss: str = "half_squared_error",
+        dtype: str = "float64",
     ) -> Network: ...
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -87,6 +95,12 @@ class Network:
     @property
     def loss(self) -> str:
         """What training makes small."""
+    @property
+    def dtype(self) -> str:
+        """What it computes with."""
+    @property
+    def layers(self) -> int:
+        """Number of layers of weights."""
     @property
     def inputs(self) -> int:
         """Number of inputs."""
@@ -110,15 +124,8 @@ def train(
     learning_rate: NDArray[np.float64],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
-    *,
-    epochs: int,
-    tolerance: float,
-    divergence_bound: float,
-    record_loss: bool,
-    record_prediction: bool,
-    record_gradients: bool,
-    record_weights: bool,
-    threads: int | None,
+    order: NDArray[np.uint32],
+    settings: _Settings,
     progress: Callable[[int, int], object] | None,
 ) -> _Training: ...
 def gradients(

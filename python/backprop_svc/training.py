@@ -15,6 +15,9 @@ from backprop_svc._core import Network
 Floats = NDArray[np.float64]
 Record = Literal["loss", "prediction", "gradients", "weights"]
 RECORDS: tuple[Record, ...] = ("loss", "prediction", "gradients", "weights")
+Optimizer = Literal["gradient_descent", "momentum", "nesterov", "adam"]
+Schedule = Literal["constant", "step", "cosine"]
+Precision = Literal["exact", "fast"]
 
 
 class Gradients(NamedTuple):
@@ -30,32 +33,48 @@ class Gradients(NamedTuple):
 class Result:
     """What :func:`train` returns. The first axis of every array is the run.
 
-    Epoch ``e`` of a history holds what was true *before* the update of epoch ``e``. After
-    the epoch in which a run diverged its histories are NaN. A history that was not
-    recorded is ``None``.
+    Epoch ``e`` of a history holds what was true *before* the update of epoch ``e``; with
+    mini-batches the mean over its rows, each before the update of its batch. After the epoch
+    in which a run ended early its histories are NaN. A history that was not recorded is
+    ``None``.
     """
 
     network: Network
     learning_rate: Floats
-    """Shape (runs,)."""
+    """Shape (runs,), or (runs, layers)."""
     initial_weights: Floats
     """Shape (runs, parameters)."""
     weights: Floats
     """After the last update (of a diverged run: the last finite ones), (runs, parameters)."""
     outcome_code: NDArray[np.uint8]
     """Positions in :data:`OUTCOMES`, shape (runs,)."""
-    diverged_at: NDArray[np.int64]
-    """The epoch in which a run diverged, else -1; shape (runs,)."""
+    epochs: NDArray[np.int64]
+    """Epochs that a run went through, fewer than asked for if it ended early; (runs,)."""
+    last_loss: Floats
+    """The loss in the last of its epochs, before the update; NaN without epochs; (runs,)."""
+    loss_ratio: Floats
+    """Mean over the last 20 epochs of min(ℓ/ℓ₀, 10⁶), ℓ₀ the first loss, shape (runs,).
+
+    A run that diverged has 10⁶ afterwards. Below 1 a run is trainable in the sense of
+    Sohl-Dickstein, "The boundary of neural network trainability is fractal", arXiv 2402.06184.
+    """
     period: NDArray[np.uint8]
     """Epochs after which an oscillating run's loss repeats, else 0; shape (runs,)."""
+    recorded: NDArray[np.int64]
+    """Epochs that the histories hold, ascending; shape (records,)."""
     loss: Floats | None
-    """Shape (runs, epochs)."""
+    """Shape (runs, records)."""
     prediction: Floats | None
-    """Mean of ŷ over rows and outputs, shape (runs, epochs)."""
+    """Mean of ŷ over rows and outputs, shape (runs, records)."""
     gradients: Floats | None
-    """Shape (runs, epochs, parameters)."""
+    """Shape (runs, records, parameters)."""
     weight_history: Floats | None
-    """The weights that made the epoch's prediction, shape (runs, epochs, parameters)."""
+    """The weights that began the epoch, shape (runs, records, parameters)."""
+
+    @property
+    def diverged_at(self) -> NDArray[np.int64]:
+        """The epoch in which a run diverged, else -1; shape (runs,)."""
+        return np.where(self.outcome == "diverged", self.epochs - 1, -1)
 
     @property
     def outcome(self) -> NDArray[np.str_]:
@@ -76,6 +95,31 @@ class Result:
 OUTCOMES: NDArray[np.str_] = np.array(_core.OUTCOMES)
 
 
+@dataclass(frozen=True)
+class _Settings:
+    """The keyword arguments of :func:`train`, as the extension takes them."""
+
+    epochs: int
+    optimizer: str
+    momentum: float
+    beta2: float
+    epsilon: float
+    weight_decay: float
+    schedule: str
+    warmup: int
+    step_epochs: int
+    step_factor: float
+    batch_size: int | None
+    precision: str
+    stop_early: bool
+    time_limit: float | None
+    tolerance: float
+    divergence_bound: float
+    record: list[str]
+    record_every: int
+    threads: int | None
+
+
 def train(
     network: Network,
     weights: ArrayLike,
@@ -84,16 +128,31 @@ def train(
     *,
     learning_rate: ArrayLike = 0.1,
     epochs: int = 20,
+    optimizer: Optimizer = "gradient_descent",
+    momentum: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
+    schedule: Schedule = "constant",
+    warmup: int = 0,
+    step_epochs: int = 10,
+    step_factor: float = 0.5,
+    batch_size: int | None = None,
+    batch_seed: int = 0,
+    precision: Precision = "exact",
+    stop_early: bool = False,
+    time_limit: float | None = None,
     tolerance: float = 1e-6,
     divergence_bound: float = float("inf"),
     record: Collection[Record] = ("loss", "prediction", "gradients"),
+    record_every: int = 1,
     threads: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Result:
-    """Train every run by gradient descent on the full batch, ``w ← w − lr·∂L/∂w``.
+    """Train every run by gradient descent, ``w ← w − lr·∂L/∂w``, or another optimizer.
 
-    The loss is L = ½(y − ŷ)², summed over outputs and averaged over rows. The arithmetic
-    is that of plain Python, operation by operation, for any number of threads.
+    L is the loss of the network, averaged over rows. The arithmetic is that of plain
+    Python, operation by operation, for any number of threads, unless ``precision`` is fast.
 
     Parameters
     ----------
@@ -106,15 +165,47 @@ def train(
     y
         Targets, shape (rows, outputs); (rows,) or a number for networks with one output.
     learning_rate
-        Shape (runs,) or a number. One set of weights is repeated for many learning rates.
+        A number, or shape (runs,), or (runs, layers) for one of each layer. One set of
+        weights is repeated for many learning rates.
     epochs
-        Number of updates, from 0.
+        How often the data are gone through, from 0.
+    optimizer
+        ``"gradient_descent"``; ``"momentum"``, the heavy ball v ← βv + g, w ← w − lr·v
+        (Polyak 1964); ``"nesterov"``, w ← w − lr·(g + βv) (Sutskever et al. 2013);
+        ``"adam"`` (Kingma & Ba, arXiv 1412.6980, algorithm 1).
+    momentum, beta2, epsilon
+        β of the momentum, β₁ of Adam, from 0 to below 1; β₂ and ε of Adam.
+    weight_decay
+        λ, decoupled (Loshchilov & Hutter, arXiv 1711.05101): lr·λ·w more is taken from w.
+    schedule
+        Of the learning rate in epoch e: ``"constant"``; ``"step"``, times
+        step_factor^⌊e / step_epochs⌋; ``"cosine"``, times ½(1 + cos(π·e/epochs))
+        (Loshchilov & Hutter, arXiv 1608.03983).
+    warmup
+        Epochs W at the beginning with lr·(e + 1)/W (Goyal et al., arXiv 1706.02677); the
+        schedule counts from their end.
+    step_epochs, step_factor
+        Of the schedule ``"step"``.
+    batch_size
+        Rows of a mini-batch; all of them by default. The last batch of an epoch may be smaller.
+    batch_seed
+        The rows of every epoch are shuffled by NumPy's RandomState with this seed, in the
+        same way for all runs.
+    precision
+        ``"exact"`` rounds each product and each sum: the same bits on every machine.
+        ``"fast"`` uses fused multiply-add where the machine has it.
+    stop_early
+        End a run once it has converged, instead of after all epochs.
+    time_limit
+        Seconds after which all runs end where they are (looked at every 50 ms).
     tolerance
         A run has converged when its last loss or its largest gradient is at most this.
     divergence_bound
         A run has diverged, and ends, when its loss is above this.
     record
         Which histories to keep: any of ``loss``, ``prediction``, ``gradients``, ``weights``.
+    record_every
+        Keep each so many epochs, and the last.
     threads
         Number of threads; every core by default.
     progress
@@ -134,43 +225,78 @@ def train(
     """
     rates = _floats("learning_rate", learning_rate)
     starts = _floats("weights", weights)
-    if rates.ndim > 1:
+    if rates.ndim > 2 or (rates.ndim == 2 and rates.shape[1] != network.layers):
         raise ValueError(
-            f"learning_rate has shape {rates.shape}; allowed: a number or (runs,); "
-            "give one learning rate for each run"
+            f"learning_rate has shape {rates.shape}; allowed: a number, (runs,) or (runs, "
+            f"{network.layers}); give one for each run, or for each run and layer"
         )
     starts = _runs(network, starts)
     try:
-        runs = np.broadcast_shapes(rates.shape, (len(starts),))[0]
+        runs = np.broadcast_shapes(rates.shape[:1], (len(starts),))[0]
     except ValueError:
         raise ValueError(
             f"learning_rate has {len(rates)} values and weights {len(starts)} runs; "
             "allowed: as many of both, or one of either; make them fit"
         ) from None
-    rates = np.array(np.broadcast_to(rates, (runs,)))
+    rates = np.array(np.broadcast_to(rates, (runs, *rates.shape[1:])))
     starts = np.array(np.broadcast_to(starts, (runs, network.parameters)))
     unknown = sorted(set(record) - set(RECORDS))
     if unknown:
         raise ValueError(
             f"record has {unknown[0]!r}; allowed: {', '.join(RECORDS)}; choose among them"
         )
-    done = _core.train(
-        network,
-        starts,
-        rates,
-        _rows("x", x, network.inputs),
-        _rows("y", y, network.outputs),
+    inputs, targets = _rows("x", x, network.inputs), _rows("y", y, network.outputs)
+    settings = _Settings(
         epochs=_count("epochs", epochs, least=0),
+        optimizer=optimizer,
+        momentum=momentum,
+        beta2=beta2,
+        epsilon=epsilon,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        warmup=_count("warmup", warmup, least=0),
+        step_epochs=_count("step_epochs", step_epochs, least=1),
+        step_factor=step_factor,
+        batch_size=None if batch_size is None else _count("batch_size", batch_size, least=1),
+        precision=precision,
+        stop_early=stop_early,
+        time_limit=time_limit,
         tolerance=tolerance,
         divergence_bound=divergence_bound,
-        record_loss="loss" in record,
-        record_prediction="prediction" in record,
-        record_gradients="gradients" in record,
-        record_weights="weights" in record,
+        record=list(record),
+        record_every=_count("record_every", record_every, least=1),
         threads=None if threads is None else _count("threads", threads, least=1),
-        progress=progress,
     )
-    return Result(network=network, learning_rate=rates, initial_weights=starts, **done)
+    order = np.empty((0, 0), dtype=np.uint32)
+    if batch_size is not None:
+        order = _order(len(inputs), epochs, batch_seed)
+    done = _core.train(network, starts, rates, inputs, targets, order, settings, progress)
+    return Result(
+        network=network,
+        learning_rate=rates,
+        initial_weights=starts,
+        recorded=_recorded(epochs if record else 0, record_every),
+        **done,
+    )
+
+
+def _recorded(epochs: int, every: int) -> NDArray[np.int64]:
+    """Each so many epochs, and the last; shape (records,)."""
+    last = [epochs - 1] if epochs and (epochs - 1) % every else []
+    return np.append(np.arange(0, epochs, every), last).astype(np.int64)
+
+
+def _order(rows: int, epochs: int, seed: int) -> NDArray[np.uint32]:
+    """Shuffle the rows of every epoch, shape (epochs, rows)."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(
+            f"batch_seed is {seed}; allowed: whole numbers from 0 to 2^32 − 1; correct it"
+        )
+    generator = np.random.RandomState(seed)
+    order = np.empty((epochs, rows), dtype=np.uint32)
+    for epoch in order:
+        epoch[:] = generator.permutation(rows)
+    return order
 
 
 def gradients(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) -> Gradients:

@@ -13,7 +13,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from backprop_svc import Interval, Sweep, sampled, spaced
 from backprop_svc.cli.schema import SweepConfig
 
-ARRAY_AXES = ("train.lr", "init.w1", "init.w2", "init.seed", "init.scale", "init.offset")
+RATES = ("train.lr", "train.lr1", "train.lr2")
+ARRAY_AXES = (*RATES, "init.w1", "init.w2", "init.seed", "init.scale", "init.offset")
 """Settings that differ from run to run of one call into Rust."""
 SAMPLERS = ("grid", "random", "latin", "sobol")
 TAGS = ("log", "zip")
@@ -86,17 +87,16 @@ def build(settings: SweepConfig) -> Sweep:
         tables["sampler"] = dict(sampled(intervals, settings.samples, method, settings.seed))
     sweep = Sweep(*tables.values())
     for table in sweep.tables:
-        if "train.lr" in table:
-            check_learning_rate(float(table["train.lr"].min()))
+        for name in RATES:
+            if name in table:
+                check_learning_rate(name, float(table[name].min()))
     return sweep
 
 
-def check_learning_rate(value: float) -> None:
+def check_learning_rate(name: str, value: float) -> None:
     """Refuse what is not finite and above 0, with the name of the setting."""
     if not 0 < value < float("inf"):
-        raise ValueError(
-            f"train.lr is {value}; allowed: finite numbers above 0; try train.lr=0.1"
-        )
+        raise ValueError(f"{name} is {value}; allowed: finite numbers above 0; try {name}=0.1")
 
 
 def describe(sweep: Sweep) -> list[tuple[str, str]]:

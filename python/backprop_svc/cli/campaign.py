@@ -254,6 +254,7 @@ class _Table:
             columns["loss"] = part.loss
             columns["outcome"] = pa.array(part.outcome).dictionary_encode()
             columns["diverged_at"] = part.diverged_at
+            columns["loss_ratio"] = part.loss_ratio
             if part.weights is not None:
                 columns["weights"] = pa.array(list(part.weights))
             table = pa.table(columns)
@@ -274,7 +275,7 @@ def _sample(setup: Setup) -> tuple[Floats, Floats]:
     points = {n: np.concatenate([p[n] for p in picked]) for n in setup.points.names}
     rates, weights = setup.starts(points, len(chosen))
     result = setup.train(rates, weights, ("loss",))
-    return cast(Floats, result.loss), rates
+    return cast(Floats, result.loss), rates.reshape(len(rates), -1)[:, 0]
 
 
 def _quantiles(loss: Floats) -> list[tuple[str, float, int]]:

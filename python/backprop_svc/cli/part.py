@@ -6,8 +6,8 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 import backprop_svc as bp
 from backprop_svc.cli import axes, show
 from backprop_svc.cli.problem import Problem, problem
-from backprop_svc.cli.schema import Config
+from backprop_svc.cli.schema import Config, TrainConfig
 from backprop_svc.tracking import RunBatch, Sweep, open_writer
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import (
@@ -32,6 +32,7 @@ MOST_ROWS = 200_000
 MOST_BYTES = 1 << 26
 """Of histories trained at once."""
 MOST_RUNS = 1 << 18
+LR = ("lr", "lr1", "lr2")
 
 Floats = NDArray[np.float64]
 
@@ -50,6 +51,8 @@ class Part:
     """Last loss, infinite where it diverged; shape (runs,)."""
     outcome_code: NDArray[np.uint8]
     diverged_at: NDArray[np.int64]
+    loss_ratio: Floats
+    """Mean of the last losses over the first, shape (runs,)."""
     weights: Floats | None
     """Final weights of small networks, shape (runs, parameters)."""
     written: int
@@ -87,7 +90,8 @@ class Setup:
                     f"{name} is swept, but the initial weights are given; allowed: with "
                     "init=random; add it to the command"
                 )
-        axes.check_learning_rate(settings.train.lr)
+        for name, rate in _rates(settings.train).items():
+            axes.check_learning_rate(name, rate)
         setup = cls(settings, work, sweep)
         # No epochs, or what is wrong with their number: all other checks are made there.
         epochs = min(settings.train.epochs, 0)
@@ -95,8 +99,8 @@ class Setup:
         return setup
 
     def starts(self, points: dict[str, Floats], count: int) -> tuple[Floats, Floats]:
-        """Learning rates (runs,) and initial weights (runs, parameters) of some points."""
-        rates = points.get("train.lr", np.full(count, self.config.train.lr))
+        """Learning rates, (runs,) or (runs, layers), and initial weights (runs, parameters)."""
+        rates = self._learning_rates(points, count)
         init = self.config.init
         if init.method is not None:
             drawn = self._drawn(points, count)
@@ -112,6 +116,18 @@ class Setup:
             if name in points:
                 weights[:, column] = points[name]
         return rates, weights
+
+    def _learning_rates(self, points: dict[str, Floats], count: int) -> Floats:
+        set_rates = _rates(self.config.train)
+        rates = {
+            name: points.get(name, np.full(count, rate)) for name, rate in set_rates.items()
+        }
+        if list(rates) == ["train.lr"]:
+            return rates["train.lr"]
+        layers = range(1, self.work.network.layers + 1)
+        return np.column_stack(
+            [rates.get(f"train.lr{layer}", rates["train.lr"]) for layer in layers]
+        )
 
     def _drawn(self, points: dict[str, Floats], count: int) -> dict[str, Floats]:
         """Of what initial weights are drawn, each of shape (runs,); nothing if given."""
@@ -140,11 +156,11 @@ class Setup:
             self.work.data.x,
             self.work.data.y,
             learning_rate=rates,
-            epochs=settings.epochs if epochs is None else epochs,
-            tolerance=settings.tolerance,
-            divergence_bound=settings.divergence_bound,
-            threads=settings.threads,
             record=record,
+            **{
+                **{name: value for name, value in _plain(settings).items() if name not in LR},
+                **({} if epochs is None else {"epochs": epochs, "warmup": 0}),
+            },
             progress=progress,
         )
 
@@ -172,12 +188,15 @@ class Setup:
         """Return runs as they are kept: their identity, what was swept, what came of it."""
         count, names = len(result), self.work.network.parameter_names
         rates, weights = result.learning_rate, result.initial_weights
-        params = {
-            "network": [str(self.work.network)] * count,
-            "data": [data] * count,
-            "train.lr": list(map(str, rates.tolist())),
-            "train.epochs": [str(self.config.train.epochs)] * count,
-        }
+        params = {"network": [str(self.work.network)] * count, "data": [data] * count}
+        if rates.ndim == 1:
+            params["train.lr"] = list(map(str, rates.tolist()))
+        else:
+            for layer, column in enumerate(rates.T, start=1):
+                params[f"train.lr{layer}"] = list(map(str, column.tolist()))
+        params["train.epochs"] = [str(self.config.train.epochs)] * count
+        for name, value in _unusual(self.config.train).items():
+            params[name] = [str(value)] * count
         if len(names) <= MOST_NAMED_WEIGHTS:
             for name, column in zip(names, weights.T, strict=True):
                 params[f"init.{name}"] = list(map(str, column.tolist()))
@@ -262,9 +281,7 @@ def run_part(
 
 def last_loss(result: bp.Result) -> Floats:
     """Last recorded loss, infinite where it diverged, NaN without epochs; shape (runs,)."""
-    if result.loss is None or not result.loss.shape[1]:
-        return np.full(len(result), np.nan)
-    return np.where(result.diverged_at >= 0, np.inf, result.loss[:, -1])
+    return np.where(result.diverged_at >= 0, np.inf, result.last_loss)
 
 
 def _part(
@@ -284,6 +301,7 @@ def _part(
         loss=np.concatenate([last_loss(chunk) for chunk in chunks]),
         outcome_code=np.concatenate([chunk.outcome_code for chunk in chunks]),
         diverged_at=np.concatenate([chunk.diverged_at for chunk in chunks]),
+        loss_ratio=np.concatenate([chunk.loss_ratio for chunk in chunks]),
         weights=np.concatenate([chunk.weights for chunk in chunks]) if small else None,
         written=written,
     )
@@ -291,12 +309,10 @@ def _part(
 
 def _essence(result: bp.Result) -> bp.Result:
     """Return what :func:`_part` needs: it stays in memory to the end of the sweep."""
-    # A copy of the last column, so that the whole history is not kept by a view.
-    last = None if result.loss is None else result.loss[:, -1:].copy()
     small = result.network.parameters <= MOST_NAMED_WEIGHTS
     return replace(
         result,
-        loss=last,
+        loss=None,
         prediction=None,
         gradients=None,
         weight_history=None,
@@ -306,17 +322,17 @@ def _essence(result: bp.Result) -> bp.Result:
 
 
 def _recorded(settings: Config) -> tuple[Record, ...]:
+    if not settings.tracking.enabled:
+        return ()
     every = history_interval(settings.tracking.history)
-    if not settings.tracking.enabled or every is None:
-        return ("loss",)
-    return ("loss", "gradients")
+    return ("loss",) if every is None else ("loss", "gradients")
 
 
 def _chunk(setup: Setup, record: tuple[Record, ...]) -> int:
     """Return how many runs to train at once: memory is bounded, whatever the sweep."""
     settings, parameters = setup.config, setup.work.network.parameters
     epochs = max(1, settings.train.epochs)
-    wide = 1 + parameters if "gradients" in record else 1
+    wide = len(record) + (parameters - 1 if "gradients" in record else 0)
     size = MOST_BYTES // (8 * (epochs * wide + 2 * parameters))
     if settings.tracking.enabled:
         every = history_interval(settings.tracking.history)
@@ -330,6 +346,27 @@ def _ranges(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
         yield low, min(low + size, stop)
 
 
+def _rates(train: TrainConfig) -> dict[str, float]:
+    """Return the learning rates that are set: of all layers, and of those that differ."""
+    rates = {"train.lr": train.lr, "train.lr1": train.lr1, "train.lr2": train.lr2}
+    return {name: rate for name, rate in rates.items() if rate is not None}
+
+
+def _unusual(train: TrainConfig) -> dict[str, object]:
+    """Return settings with other values than by default, which decide what is computed."""
+    usual = {field.name: field.default for field in fields(TrainConfig)}
+    shown = {"epochs", "threads", *LR}
+    return {
+        f"train.{name}": value
+        for name, value in _plain(train).items()
+        if name not in shown and value != usual[name]
+    }
+
+
+def _plain(train: TrainConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(cast(DictConfig, train)))
+
+
 def _param_name(name: str) -> str:
     """Name a setting as MLflow allows it: data@train becomes data.train."""
     return re.sub(r"[^\w./ -]", ".", name.lstrip("+~"))
@@ -337,9 +374,11 @@ def _param_name(name: str) -> str:
 
 def _names(rates: Floats, weights: Floats) -> list[str]:
     more = ",…" if weights.shape[1] > 4 else ""
+    columns = rates.reshape(len(rates), -1)
     return [
-        f"lr={rate:g} w={','.join(format(weight, 'g') for weight in row)}{more}"
-        for rate, row in zip(rates.tolist(), weights[:, :4].tolist(), strict=True)
+        f"lr={','.join(format(rate, 'g') for rate in own)} "
+        f"w={','.join(format(weight, 'g') for weight in row)}{more}"
+        for own, row in zip(columns.tolist(), weights[:, :4].tolist(), strict=True)
     ]
 
 

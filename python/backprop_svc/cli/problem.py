@@ -36,6 +36,7 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
         slope=network.slope,
         bias=network.bias,
         loss=network.loss,
+        dtype=network.dtype,
     )
     weights = _weights(shape, init)
     if len(weights) != shape.parameters:

@@ -22,6 +22,7 @@ class NetworkConfig:
     slope: float = 0.01
     bias: bool = False
     loss: str = "half_squared_error"
+    dtype: str = "float64"
 
 
 @dataclass
@@ -44,10 +45,27 @@ class DataConfig:
 
 @dataclass
 class TrainConfig:
-    """Gradient descent."""
+    """From gradients to new weights, and for how long: see :func:`backprop_svc.train`."""
 
     lr: float = 0.1
+    # Of the first and the second layer, where they differ.
+    lr1: Optional[float] = None
+    lr2: Optional[float] = None
     epochs: int = 20
+    optimizer: str = "gradient_descent"
+    momentum: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warmup: int = 0
+    step_epochs: int = 10
+    step_factor: float = 0.5
+    batch_size: Optional[int] = None
+    batch_seed: int = 0
+    precision: str = "exact"
+    stop_early: bool = False
+    time_limit: Optional[float] = None
     tolerance: float = 1e-6
     divergence_bound: float = float("inf")
     threads: Optional[int] = None

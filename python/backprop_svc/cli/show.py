@@ -144,7 +144,7 @@ def print_training(result: Result, run: int, unit: str, factor: float) -> None:
     names = result.network.parameter_names
     shown = names if len(names) <= 6 else []
     diverged = int(result.diverged_at[run])
-    epochs = loss.shape[1] if diverged < 0 else diverged + 1
+    epochs = int(result.epochs[run])
     table = Table(title=None, box=None, pad_edge=False)
     heading = f"prediction [{unit}]" if unit else "prediction"
     for column in ("epoch", "loss", heading, *shown):

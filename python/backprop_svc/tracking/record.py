@@ -208,12 +208,10 @@ def series_of(
             histories["grad_norm"] = np.linalg.norm(result.gradients, axis=2)
     diverged = result.diverged_at >= 0
     series: dict[str, Series] = {}
-    epochs = 0
     for name, values in histories.items():
-        epochs = values.shape[1]
-        last = np.where(diverged, result.diverged_at, epochs - 1)[:, np.newaxis]
-        step = np.arange(epochs)
-        wanted = (step % every == 0) if every else np.zeros(epochs, dtype=bool)
+        last = (result.epochs - 1)[:, np.newaxis]
+        step = result.recorded
+        wanted = (step % every == 0) if every else np.zeros(len(step), dtype=bool)
         kept = (step == last) | (wanted & (step < last))
         some = kept.any(axis=0)
         if some.any():
@@ -223,7 +221,7 @@ def series_of(
         column = values.astype(np.float64)[:, np.newaxis]
         return Series(column, steps[:, np.newaxis], kept[:, np.newaxis])
 
-    everywhere, end = np.ones(runs, dtype=bool), np.full(runs, epochs)
+    everywhere, end = np.ones(runs, dtype=bool), result.epochs
     if named:
         for index, name in enumerate(names):
             series[name] = final(result.weights[:, index], end, everywhere)

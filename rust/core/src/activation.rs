@@ -89,8 +89,8 @@ fn rectify(z: f64, leak: f64) -> Point {
 pub(crate) fn sigmoid(z: f64) -> Point {
     // e^−|z| is at most 1: nothing overflows, and both tails keep their digits.
     let e = exp(-z.abs());
-    let below = e / (1.0 + e);
     let above = 1.0 / (1.0 + e);
+    let below = e * above;
     (if z >= 0.0 { above } else { below }, below * above)
 }
 
@@ -108,61 +108,55 @@ fn gelu(z: f64) -> Point {
     (z * distribution, distribution + z * density)
 }
 
-/// Cephes' tanh: a rational function near 0, where 1 − 2/(e^2z + 1) loses digits.
+/// (1 − e^−2|z|) / (1 + e^−2|z|), where e^x − 1 keeps its digits near 0.
 #[inline(always)]
 fn tanh(z: f64) -> Point {
-    let square = z * z;
-    let numerator = polynomial(
-        square,
-        [
-            -9.643_991_794_250_522e-1,
-            -9.928_772_310_019_186e1,
-            -1.614_687_684_417_084_5e3,
-        ],
-    );
-    let denominator = polynomial(
-        square,
-        [
-            1.0,
-            1.128_116_784_916_329_3e2,
-            2.235_488_390_601_004_5e3,
-            4.844_063_053_251_255e3,
-        ],
-    );
-    let near = z + z * square * (numerator / denominator);
-    let e = exp(-2.0 * z.abs());
-    let far = (1.0 - e) / (1.0 + e);
-    let value = (if z.abs() < 0.625 { near } else { far }).copysign(z);
+    let (rest, power) = exponential(-2.0 * z.abs());
+    let less_one = power * rest + (power - 1.0);
+    let value = (-less_one / (2.0 + less_one)).copysign(z);
     (value, 1.0 - value * value)
 }
 
-/// e^z for z ≤ 0, Cephes' exp without a branch: below e^−708 it stays there.
+/// e^z for z ≤ 0; below e^−708 it stays there.
 #[inline(always)]
 pub(crate) fn exp(z: f64) -> f64 {
+    let (rest, power) = exponential(z);
+    power + power * rest
+}
+
+/// e^z as (1 + rest)·power, a power of two; for z ≤ 0.
+///
+/// The rest is Taylor's series for |r| ≤ ½ ln 2, whose first term left out is below 2^−58
+/// of the sum. There is no branch and no division: vector registers do four at a time.
+#[inline(always)]
+fn exponential(z: f64) -> (f64, f64) {
     // Adding it rounds to a whole number, which is then in the low bits.
     const ROUND: f64 = 6_755_399_441_055_744.0;
     const LN_2: [f64; 2] = [6.931_457_519_531_25e-1, 1.428_606_820_309_417_2e-6];
+    /// 1/13!, 1/12!, …, 1/2!
+    const SERIES: [f64; 12] = [
+        1.0 / 6_227_020_800.0,
+        1.0 / 479_001_600.0,
+        1.0 / 39_916_800.0,
+        1.0 / 3_628_800.0,
+        1.0 / 362_880.0,
+        1.0 / 40_320.0,
+        1.0 / 5_040.0,
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+    ];
     let z = if z < -708.0 { -708.0 } else { z };
     let rounded = z * std::f64::consts::LOG2_E + ROUND;
     let whole = rounded - ROUND;
-    let rest = z - whole * LN_2[0] - whole * LN_2[1];
-    let square = rest * rest;
-    let odd = rest
-        * polynomial(
-            square,
-            [1.261_771_930_748_105_9e-4, 3.029_944_077_074_419_6e-2, 1.0],
-        );
-    let even = polynomial(
-        square,
-        [
-            3.001_985_051_386_644_6e-6,
-            2.524_483_403_496_841e-3,
-            2.272_655_482_081_550_3e-1,
-            2.0,
-        ],
-    );
-    let power = f64::from_bits(rounded.to_bits().wrapping_add(1023) << 52);
-    (1.0 + 2.0 * (odd / (even - odd))) * power
+    let r = z - whole * LN_2[0] - whole * LN_2[1];
+    let rest = r + r * r * polynomial(r, SERIES);
+    (
+        rest,
+        f64::from_bits(rounded.to_bits().wrapping_add(1023) << 52),
+    )
 }
 
 /// Horner's rule, the highest power first.
@@ -170,7 +164,8 @@ pub(crate) fn exp(z: f64) -> f64 {
 fn polynomial<const N: usize>(x: f64, coefficients: [f64; N]) -> f64 {
     coefficients
         .into_iter()
-        .fold(0.0, |sum, coefficient| sum * x + coefficient)
+        .reduce(|sum, coefficient| sum * x + coefficient)
+        .unwrap_or(0.0)
 }
 
 #[cfg(test)]

@@ -1,251 +1,315 @@
-//! One pass through a block of networks of any shape, one vector register a number.
+//! Forward and backward through a block of networks of any shape.
+//!
+//! A register holds a number of every run of the block. Some rows of the data go through
+//! together, so that a weight is fetched once for all of them; every sum keeps the order
+//! that it has in plain code.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pulp::{bytemuck, Simd};
 
-use crate::kernel::{all_at_most, all_finite, Kernel, Trace};
+use crate::arithmetic::{Arithmetic, Number};
+use crate::loss::Space;
+use crate::product::{product, Across, Along};
 use crate::{Data, Network};
 
+/// Rows that go through together.
+pub(crate) const TILE: usize = 8;
 /// Rows between two looks at whether to go on.
-const ROWS: usize = 64;
+const PATIENCE: usize = 64;
 
-/// The numbers of one block, allocated once and used for every epoch.
-pub(crate) struct Block<'a, S: Simd> {
+/// The numbers of one block, allocated once and used for every pass.
+pub(crate) struct Block<'a, S: Simd, A: Arithmetic> {
     simd: S,
     network: &'a Network,
-    data: Option<&'a Data<'a>>,
     cancel: &'a AtomicBool,
-    weights: Vec<S::f64s>,
-    gradients: Vec<S::f64s>,
-    loss: S::f64s,
-    prediction: S::f64s,
-    neurons: Vec<S::f64s>,
+    pub weights: Vec<A::Vector<S>>,
+    /// ∂L/∂w, summed over the rows of a pass.
+    pub gradients: Vec<A::Vector<S>>,
+    loss: A::Vector<S>,
+    prediction: A::Vector<S>,
+    /// Of each neuron its rows, shape (neurons, rows), as the next two.
+    neurons: Vec<A::Vector<S>>,
     /// φ'(z) of the hidden neurons.
-    slopes: Vec<S::f64s>,
-    deltas: Vec<S::f64s>,
+    slopes: Vec<A::Vector<S>>,
+    deltas: Vec<A::Vector<S>>,
+    /// For the loss, in double precision.
+    outputs: Vec<f64>,
+    targets: Vec<f64>,
+    losses: Vec<f64>,
+    output_deltas: Vec<f64>,
+    mass: Vec<f64>,
 }
 
-impl<'a, S: Simd> Block<'a, S> {
+impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
     /// A pass that is cancelled ends early, with nothing of use.
-    pub fn new(
-        simd: S,
-        network: &'a Network,
-        data: Option<&'a Data<'a>>,
-        cancel: &'a AtomicBool,
-    ) -> Self {
-        let zero = simd.splat_f64s(0.0);
+    pub fn new(simd: S, network: &'a Network, cancel: &'a AtomicBool) -> Self {
+        let zero = A::splat(simd, 0.0);
+        let samples = TILE * A::lanes::<S>();
+        let neurons = vec![zero; network.neurons() * TILE];
+        let outputs = vec![0.0; network.outputs() * samples];
         Self {
             simd,
             network,
-            data,
             cancel,
             weights: vec![zero; network.parameters()],
             gradients: vec![zero; network.parameters()],
             loss: zero,
             prediction: zero,
-            neurons: vec![zero; network.neurons()],
-            slopes: vec![zero; network.neurons()],
-            deltas: vec![zero; network.neurons()],
+            slopes: neurons.clone(),
+            deltas: neurons.clone(),
+            neurons,
+            targets: outputs.clone(),
+            output_deltas: outputs.clone(),
+            outputs,
+            losses: vec![0.0; samples],
+            mass: vec![0.0; samples],
         }
     }
 
-    /// The outputs ŷ for one row of inputs, shape (outputs, width).
+    /// The outputs ŷ for some rows of inputs, at most [`TILE`]: shape (outputs, rows, width).
     #[inline(always)]
     pub fn predict(&mut self, x: &[f64]) -> &[f64] {
-        self.forward(x);
-        let start = self.neurons.len() - self.network.outputs();
-        let (outputs, scratch) = (&mut self.neurons[start..], &mut self.deltas[start..]);
-        self.network.loss().predict(self.simd, outputs, scratch);
-        bytemuck::cast_slice(outputs)
+        let inputs = self.network.inputs();
+        let rows = x.len() / inputs;
+        for (row, x) in x.chunks_exact(inputs).enumerate() {
+            self.enter(row, rows, x);
+        }
+        self.forward(rows);
+        let loss = self.network.loss();
+        let (outputs, mut space) = self.criterion(rows);
+        loss.predict(outputs, &mut space);
+        outputs
     }
 
-    /// The z of the outputs for one row of inputs; every hidden neuron keeps its activation.
+    /// Put a row of inputs beside the others.
     #[inline(always)]
-    fn forward(&mut self, x: &[f64]) {
-        let simd = self.simd;
-        for (neuron, value) in self.neurons.iter_mut().zip(x) {
-            *neuron = simd.splat_f64s(*value);
+    fn enter(&mut self, row: usize, rows: usize, x: &[f64]) {
+        for (neuron, value) in self.neurons.chunks_exact_mut(rows).zip(x) {
+            neuron[row] = A::splat(self.simd, *value);
         }
+    }
+
+    /// The z of the outputs; every hidden neuron keeps its activation.
+    #[inline(always)]
+    fn forward(&mut self, rows: usize) {
+        let simd = self.simd;
         for layer in self.network.layers() {
-            let (before, after) = self.neurons.split_at_mut(layer.outputs.start);
-            let inputs = &before[layer.inputs.clone()];
-            let outputs = &mut after[..layer.outputs.len()];
-            let weights = &self.weights[layer.weights.clone()];
-            for (z, row) in outputs.iter_mut().zip(weights.chunks_exact(inputs.len())) {
-                *z = dot(simd, row, inputs);
-            }
-            for (z, bias) in outputs.iter_mut().zip(&self.weights[layer.biases.clone()]) {
-                *z = simd.add_f64s(*z, *bias);
+            let (before, after) = self.neurons.split_at_mut(layer.outputs.start * rows);
+            let inputs = &before[layer.inputs.start * rows..];
+            let outputs = &mut after[..layer.outputs.len() * rows];
+            let depth = layer.inputs.len();
+            let weights = Along {
+                values: &self.weights[layer.weights.clone()],
+                depth,
+            };
+            let inputs = Across {
+                values: inputs,
+                count: rows,
+            };
+            product::<A, S, _, _>(simd, weights, inputs, depth, outputs, rows, false);
+            let biases = &self.weights[layer.biases.clone()];
+            for (outputs, bias) in outputs.chunks_exact_mut(rows).zip(biases) {
+                for z in outputs {
+                    *z = A::add(simd, *z, *bias);
+                }
             }
             if layer.hidden {
-                let slopes = &mut self.slopes[layer.outputs.clone()];
-                let slopes = bytemuck::cast_slice_mut(slopes);
-                self.network
-                    .activate(bytemuck::cast_slice_mut(outputs), slopes);
+                let slopes = &mut self.slopes[layer.outputs.start * rows..][..outputs.len()];
+                A::Number::through_double(
+                    bytemuck::cast_slice_mut(outputs),
+                    bytemuck::cast_slice_mut(slopes),
+                    |neurons, slopes| self.network.activate(neurons, slopes),
+                );
             }
         }
     }
 
-    /// Add up the loss and the predictions of one row, and set ∂L/∂z of the outputs.
+    /// The z of the outputs in double precision, and space for their loss.
     #[inline(always)]
-    fn evaluate(&mut self, y: &[f64], first_row: bool) {
-        let simd = self.simd;
-        let start = self.neurons.len() - y.len();
-        let (outputs, deltas) = (&mut self.neurons[start..], &mut self.deltas[start..]);
-        let loss = self.network.loss().evaluate(simd, outputs, y, deltas);
-        // A sum starts with its first term: 0 + x would lose the sign of −0.
-        let first = if first_row {
-            outputs[0]
-        } else {
-            simd.add_f64s(self.prediction, outputs[0])
+    fn criterion(&mut self, rows: usize) -> (&mut [f64], Space<'_>) {
+        let samples = rows * A::lanes::<S>();
+        let count = self.network.outputs();
+        let start = self.network.neurons() - count;
+        let z = &self.neurons[start * rows..][..count * rows];
+        let outputs = &mut self.outputs[..count * samples];
+        for (wide, z) in outputs
+            .iter_mut()
+            .zip(bytemuck::cast_slice::<_, A::Number>(z))
+        {
+            *wide = (*z).into();
+        }
+        let space = Space {
+            losses: &mut self.losses[..samples],
+            deltas: &mut self.output_deltas[..count * samples],
+            mass: &mut self.mass[..samples],
         };
-        self.loss = if first_row {
-            loss
-        } else {
-            simd.add_f64s(self.loss, loss)
-        };
-        self.prediction = outputs[1..]
-            .iter()
-            .fold(first, |sum, output| simd.add_f64s(sum, *output));
+        (outputs, space)
+    }
+
+    /// Add up losses and predictions of some rows, and set ∂L/∂z of the outputs.
+    #[inline(always)]
+    fn evaluate(&mut self, data: &Data, rows: &[usize], fresh: bool) {
+        let (simd, lanes, count) = (self.simd, A::lanes::<S>(), self.network.outputs());
+        let samples = rows.len() * lanes;
+        let mut targets = std::mem::take(&mut self.targets);
+        for (targets, output) in targets.chunks_exact_mut(samples).zip(0..count) {
+            for (targets, row) in targets.chunks_exact_mut(lanes).zip(rows) {
+                targets.fill(data.target(*row, output));
+            }
+        }
+        let loss = self.network.loss();
+        let (outputs, mut space) = self.criterion(rows.len());
+        loss.evaluate(outputs, &targets[..count * samples], &mut space);
+        self.targets = targets;
+        let start = (self.network.neurons() - count) * rows.len();
+        let deltas = &mut self.deltas[start..][..count * rows.len()];
+        let deltas = bytemuck::cast_slice_mut::<_, A::Number>(deltas);
+        for (delta, wide) in deltas.iter_mut().zip(&self.output_deltas) {
+            *delta = A::Number::rounded(*wide);
+        }
+        for row in 0..rows.len() {
+            for output in 0..count {
+                let at = (output * rows.len() + row) * lanes;
+                let prediction = narrow::<A, S>(simd, &self.outputs[at..][..lanes]);
+                // A sum starts with its first term: 0 + x would lose the sign of −0.
+                self.prediction = if fresh && row == 0 && output == 0 {
+                    prediction
+                } else {
+                    A::add(simd, self.prediction, prediction)
+                };
+            }
+            let loss = narrow::<A, S>(simd, &self.losses[row * lanes..][..lanes]);
+            self.loss = if fresh && row == 0 {
+                loss
+            } else {
+                A::add(simd, self.loss, loss)
+            };
+        }
     }
 
     /// The chain rule, from the last layer to the first: ∂L/∂w of each layer is its
     /// delta times its input, and the delta of the layer before is the sum of the
     /// deltas times the weights that lead to it, times the derivative of its activation.
     #[inline(always)]
-    fn backward(&mut self, first_row: bool) {
+    fn backward(&mut self, rows: usize, fresh: bool) {
         let simd = self.simd;
         for layer in self.network.layers().iter().rev() {
-            let inputs = &self.neurons[layer.inputs.clone()];
-            let weights = &self.weights[layer.weights.clone()];
-            let gradients = &mut self.gradients[layer.weights.clone()];
-            let (before, after) = self.deltas.split_at_mut(layer.outputs.start);
-            let deltas = &after[..layer.outputs.len()];
-            for (delta, row) in deltas.iter().zip(gradients.chunks_exact_mut(inputs.len())) {
-                add_products(simd, row, *delta, inputs, first_row);
-            }
-            for (gradient, delta) in self.gradients[layer.biases.clone()].iter_mut().zip(deltas) {
-                *gradient = if first_row {
-                    *delta
+            let (from, to) = (layer.inputs.len(), layer.outputs.len());
+            let inputs = &self.neurons[layer.inputs.start * rows..][..from * rows];
+            let (before, after) = self.deltas.split_at_mut(layer.outputs.start * rows);
+            let deltas = &after[..to * rows];
+            product::<A, S, _, _>(
+                simd,
+                Along {
+                    values: deltas,
+                    depth: rows,
+                },
+                Along {
+                    values: inputs,
+                    depth: rows,
+                },
+                rows,
+                &mut self.gradients[layer.weights.clone()],
+                from,
+                !fresh,
+            );
+            let biases = self.gradients[layer.biases.clone()].iter_mut();
+            for (gradient, deltas) in biases.zip(deltas.chunks_exact(rows)) {
+                let (first, rest) = (deltas[0], &deltas[1..]);
+                let first = if fresh {
+                    first
                 } else {
-                    simd.add_f64s(*gradient, *delta)
+                    A::add(simd, *gradient, first)
                 };
+                *gradient = rest
+                    .iter()
+                    .fold(first, |sum, delta| A::add(simd, sum, *delta));
             }
             if layer.weights.start > 0 {
-                let before = &mut before[layer.inputs.clone()];
-                let rows = weights.chunks_exact(before.len());
-                for (index, (delta, row)) in deltas.iter().zip(rows).enumerate() {
-                    add_products(simd, before, *delta, row, index == 0);
-                }
+                let before = &mut before[layer.inputs.start * rows..];
+                product::<A, S, _, _>(
+                    simd,
+                    Across {
+                        values: &self.weights[layer.weights.clone()],
+                        count: from,
+                    },
+                    Across {
+                        values: deltas,
+                        count: rows,
+                    },
+                    to,
+                    before,
+                    rows,
+                    false,
+                );
                 // A product, not a selection: the sign of a zero is the guide's.
-                for (delta, slope) in before.iter_mut().zip(&self.slopes[layer.inputs.clone()]) {
-                    *delta = simd.mul_f64s(*delta, *slope);
+                let slopes = &self.slopes[layer.inputs.start * rows..];
+                for (delta, slope) in before.iter_mut().zip(slopes) {
+                    *delta = A::mul(simd, *delta, *slope);
                 }
             }
         }
     }
 
-    /// Loss, prediction and gradients at the present weights: the mean of the rows.
+    /// Sums of loss, prediction and gradients at the present weights over some rows: loss
+    /// and prediction go on from the pass before unless they are `fresh`.
     #[inline(always)]
-    pub fn pass(&mut self) {
-        let Some(data) = self.data else { return };
-        for (row, (x, y)) in data.iter().enumerate() {
-            if row > 0 && row % ROWS == 0 && self.cancel.load(Ordering::Relaxed) {
+    pub fn pass(&mut self, data: &Data, rows: &[usize], fresh: bool) {
+        for (index, tile) in rows.chunks(TILE).enumerate() {
+            let due = index > 0 && (index * TILE).is_multiple_of(PATIENCE);
+            if due && self.cancel.load(Ordering::Relaxed) {
                 return;
             }
-            self.forward(x);
-            self.evaluate(y, row == 0);
-            self.backward(row == 0);
+            for (place, row) in tile.iter().enumerate() {
+                self.enter(place, tile.len(), data.inputs(*row));
+            }
+            self.forward(tile.len());
+            self.evaluate(data, tile, fresh && index == 0);
+            self.backward(tile.len(), index == 0);
         }
-        let rows = data.rows() as f64;
-        self.divide(rows, rows * self.network.outputs() as f64);
     }
 
-    /// L at the last pass, shape (width,).
-    pub fn loss(&self) -> &[f64] {
+    /// Mean loss and prediction of so many rows, from their sums.
+    #[inline(always)]
+    pub fn average(&mut self, rows: usize) {
+        let outputs = rows * self.network.outputs();
+        divide::<A, S>(self.simd, std::slice::from_mut(&mut self.loss), rows);
+        divide::<A, S>(
+            self.simd,
+            std::slice::from_mut(&mut self.prediction),
+            outputs,
+        );
+    }
+
+    /// L, shape (width,).
+    pub fn loss(&self) -> &[A::Number] {
         bytemuck::cast_slice(std::slice::from_ref(&self.loss))
     }
 
-    #[inline(always)]
-    fn divide(&mut self, by: f64, prediction_by: f64) {
-        let simd = self.simd;
-        if by > 1.0 {
-            let by = simd.splat_f64s(by);
-            self.loss = simd.div_f64s(self.loss, by);
-            for gradient in &mut self.gradients {
-                *gradient = simd.div_f64s(*gradient, by);
-            }
-        }
-        if prediction_by > 1.0 {
-            self.prediction = simd.div_f64s(self.prediction, simd.splat_f64s(prediction_by));
-        }
+    /// Mean of ŷ, shape (width,).
+    pub fn prediction(&self) -> &[A::Number] {
+        bytemuck::cast_slice(std::slice::from_ref(&self.prediction))
     }
 }
 
-impl<S: Simd> Kernel for Block<'_, S> {
-    fn width(&self) -> usize {
-        S::F64_LANES
-    }
-
-    fn weights(&self) -> &[f64] {
-        bytemuck::cast_slice(&self.weights)
-    }
-
-    fn weights_mut(&mut self) -> &mut [f64] {
-        bytemuck::cast_slice_mut(&mut self.weights)
-    }
-
-    fn gradients(&self) -> &[f64] {
-        bytemuck::cast_slice(&self.gradients)
-    }
-
-    #[inline(always)]
-    fn advance(
-        &mut self,
-        learning_rate: &[f64],
-        epochs: usize,
-        bound: f64,
-        trace: &mut Trace,
-    ) -> bool {
-        let simd = self.simd;
-        let mut rate = [simd.splat_f64s(0.0)];
-        bytemuck::cast_slice_mut(&mut rate).copy_from_slice(learning_rate);
-        let mut healthy = true;
-        for epoch in 0..epochs {
-            self.pass();
-            healthy &= all_at_most(self.loss(), bound);
-            let prediction = bytemuck::cast_slice(std::slice::from_ref(&self.prediction));
-            let planes = [self.loss(), prediction, self.gradients(), self.weights()];
-            trace.keep(epoch, planes);
-            for (weight, gradient) in self.weights.iter_mut().zip(&self.gradients) {
-                *weight = simd.sub_f64s(*weight, simd.mul_f64s(rate[0], *gradient));
-            }
-        }
-        healthy & all_finite(self.weights())
-    }
-}
-
-/// Σ aᵢ·bᵢ in order, each product and each sum rounded.
+/// From sums to means.
 #[inline(always)]
-fn dot<S: Simd>(simd: S, a: &[S::f64s], b: &[S::f64s]) -> S::f64s {
-    let mut sum = simd.mul_f64s(a[0], b[0]);
-    for (a, b) in a[1..].iter().zip(&b[1..]) {
-        sum = simd.add_f64s(sum, simd.mul_f64s(*a, *b));
+pub(crate) fn divide<A: Arithmetic, S: Simd>(simd: S, sums: &mut [A::Vector<S>], by: usize) {
+    if by > 1 {
+        let by = A::splat(simd, by as f64);
+        for sum in sums {
+            *sum = A::div(simd, *sum, by);
+        }
     }
-    sum
 }
 
-/// `sums = a·b` for the first term, `sums += a·b` (rounded twice) for the others.
 #[inline(always)]
-fn add_products<S: Simd>(simd: S, sums: &mut [S::f64s], a: S::f64s, b: &[S::f64s], first: bool) {
-    if first {
-        for (sum, b) in sums.iter_mut().zip(b) {
-            *sum = simd.mul_f64s(a, *b);
-        }
-    } else {
-        for (sum, b) in sums.iter_mut().zip(b) {
-            *sum = simd.add_f64s(*sum, simd.mul_f64s(a, *b));
-        }
+fn narrow<A: Arithmetic, S: Simd>(simd: S, values: &[f64]) -> A::Vector<S> {
+    let mut vector = [A::splat(simd, 0.0)];
+    let lanes = bytemuck::cast_slice_mut::<_, A::Number>(&mut vector);
+    for (lane, value) in lanes.iter_mut().zip(values) {
+        *lane = A::Number::rounded(*value);
     }
+    vector[0]
 }

@@ -57,10 +57,12 @@ impl<'a> Data<'a> {
         self.y
     }
 
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&'a [f64], &'a [f64])> {
-        self.x
-            .chunks_exact(self.inputs)
-            .zip(self.y.chunks_exact(self.outputs))
+    pub(crate) fn inputs(&self, row: usize) -> &'a [f64] {
+        &self.x[row * self.inputs..][..self.inputs]
+    }
+
+    pub(crate) fn target(&self, row: usize, output: usize) -> f64 {
+        self.y[row * self.outputs + output]
     }
 }
 

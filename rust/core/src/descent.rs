@@ -1,49 +1,51 @@
-//! Gradient descent of the runs of a thread, block after block.
+//! Runs of a thread brought to their end, block after block.
 
 use std::sync::atomic::Ordering;
 
+use crate::arithmetic::Number;
 use crate::kernel::{load, unload, Kernel, Trace};
-use crate::outcome::{is_dead, period, WINDOW};
-use crate::runs::Runs;
-use crate::{Activation, Data, Network, Outcome, Progress, Settings};
+use crate::outcome::{is_dead, loss_ratio, period, WINDOW};
+use crate::runs::{Recorded, Runs};
+use crate::train::Task;
+use crate::{Activation, Outcome};
 
-/// Products between two looks at [`Progress::cancel`].
+/// Products between two looks at [`crate::Progress`].
 const PATIENCE: usize = 1 << 22;
 /// Values of a trace: it stays in the cache of a core.
 const MOST_TRACED: usize = 1 << 12;
 
 /// A kernel with what it needs to bring runs to their end.
-pub(crate) struct Descent<'a, K> {
+pub(crate) struct Descent<'a, K: Kernel> {
     kernel: K,
-    network: &'a Network,
-    data: &'a Data<'a>,
-    settings: &'a Settings,
-    progress: &'a Progress,
+    task: Task<'a>,
+    recorded: Recorded,
+    bound: f64,
     /// Epochs done at once when no run of a block is about to end.
     span: usize,
-    trace: Trace,
-    learning_rate: Vec<f64>,
-    saved: Vec<f64>,
+    trace: Trace<K::Number>,
+    learning_rate: Vec<K::Number>,
+    /// Weights and the optimizer's memory before the span.
+    saved: [Vec<K::Number>; 2],
     /// The last losses, shape (WINDOW, width).
-    losses: Vec<f64>,
+    losses: Vec<K::Number>,
+    /// Of the first epoch, shape (width,).
+    first: Vec<K::Number>,
     active: Vec<bool>,
 }
 
 impl<'a, K: Kernel> Descent<'a, K> {
     #[inline(always)]
-    pub fn new(
-        kernel: K,
-        network: &'a Network,
-        data: &'a Data<'a>,
-        settings: &'a Settings,
-        progress: &'a Progress,
-    ) -> Self {
+    pub fn new(mut kernel: K, task: Task<'a>) -> Self {
         let (width, values) = (kernel.width(), kernel.weights().len());
+        let settings = task.settings;
         let record = settings.record;
         let per_epoch = width + values * usize::from(record.gradients | record.weights);
-        let span = (PATIENCE / (data.rows() * values)).min(MOST_TRACED / per_epoch);
-        let span = span.clamp(1, 2 * WINDOW);
-        let wanted = |wanted: bool, values| vec![0.0; if wanted { span * values } else { 0 }];
+        let work = task.data.rows().saturating_mul(values);
+        let span = (PATIENCE / work).min(MOST_TRACED / per_epoch);
+        let most = if settings.stop_early { 1 } else { 2 * WINDOW };
+        let span = span.clamp(1, most);
+        let zero = K::Number::rounded(0.0);
+        let wanted = |wanted: bool, values| vec![zero; if wanted { span * values } else { 0 }];
         Self {
             span,
             trace: Trace {
@@ -52,141 +54,197 @@ impl<'a, K: Kernel> Descent<'a, K> {
                 gradients: wanted(record.gradients, values),
                 weights: wanted(record.weights, values),
             },
-            learning_rate: vec![0.0; width],
-            saved: vec![0.0; kernel.weights().len()],
-            losses: vec![0.0; WINDOW * width],
+            learning_rate: vec![zero; task.groups * width],
+            saved: kernel.state().map(|values| values.to_vec()),
+            losses: vec![zero; WINDOW * width],
+            first: vec![zero; width],
             active: vec![true; width],
+            recorded: settings.recorded(),
+            bound: settings.divergence_bound.min(K::Number::LARGEST),
             kernel,
-            network,
-            data,
-            settings,
-            progress,
+            task,
         }
     }
 
     /// Train runs, as many at a time as the kernel is wide.
     #[inline(always)]
     pub fn run(&mut self, mut runs: Runs) {
-        while runs.count() > 0 && !self.progress.cancel.load(Ordering::Relaxed) {
+        while runs.count() > 0 && !self.is_cancelled() {
             let block = runs.take(self.kernel.width());
             self.train(block);
         }
     }
 
+    fn is_cancelled(&self) -> bool {
+        self.task.progress.cancel.load(Ordering::Relaxed)
+    }
+
     #[inline(always)]
     fn train(&mut self, mut runs: Runs) {
-        let (count, epochs, width) = (runs.count(), self.settings.epochs, self.kernel.width());
-        let bound = self.settings.divergence_bound.min(f64::MAX);
-        load(&mut self.kernel, runs.weights, count);
-        for (lane, rate) in self.learning_rate.iter_mut().enumerate() {
-            *rate = runs.learning_rate[lane.min(count - 1)];
-        }
+        let (count, width) = (runs.count(), self.kernel.width());
+        let epochs = self.task.settings.epochs;
+        let [weights, memory] = self.kernel.state();
+        load(weights, width, runs.weights, count);
+        memory.fill(K::Number::rounded(0.0));
+        load(&mut self.learning_rate, width, runs.learning_rate, count);
         self.active.fill(true);
         let (mut done, mut alone) = (0, 0);
-        while done < epochs {
+        while done < epochs && !self.task.progress.stop.load(Ordering::Relaxed) {
             let span = if alone > 0 {
                 1
             } else {
                 self.span.min(epochs - done)
             };
-            self.saved.copy_from_slice(self.kernel.weights());
+            let span = done..done + span;
+            for (saved, values) in self.saved.iter_mut().zip(self.kernel.state()) {
+                saved.copy_from_slice(values);
+            }
+            let (rates, bound) = (&self.learning_rate, self.bound);
             let healthy = self
                 .kernel
-                .advance(&self.learning_rate, span, bound, &mut self.trace);
-            if self.progress.cancel.load(Ordering::Relaxed) {
+                .advance(rates, span.clone(), bound, &mut self.trace);
+            if self.is_cancelled() {
                 return;
             }
-            if !healthy && span > 1 {
+            if !healthy && span.len() > 1 {
                 // Some run ends in these epochs: go through them one by one.
-                self.kernel.weights_mut().copy_from_slice(&self.saved);
-                alone = span;
+                for (saved, values) in self.saved.iter().zip(self.kernel.state()) {
+                    values.copy_from_slice(saved);
+                }
+                alone = span.len();
                 continue;
             }
-            for epoch in 0..span {
-                let loss = &self.trace.loss[epoch * width..][..width];
-                self.losses[(done + epoch) % WINDOW * width..][..width].copy_from_slice(loss);
+            for (index, loss) in self.trace.loss[..span.len() * width]
+                .chunks_exact(width)
+                .enumerate()
+            {
+                self.losses[(done + index) % WINDOW * width..][..width].copy_from_slice(loss);
             }
-            runs.record(done..done + span, epochs, &self.trace, &self.active);
-            done += span;
-            self.count(span, count);
+            if done == 0 {
+                self.first.copy_from_slice(&self.trace.loss[..width]);
+            }
+            runs.record(&span, self.recorded, &self.trace, &self.active);
+            self.count(span.len(), count);
+            done = span.end;
             alone = alone.saturating_sub(1);
-            if !healthy && !self.end_the_diverged(&mut runs, done - 1, bound) {
+            let goes_on = (healthy && !self.task.settings.stop_early) || self.end(&mut runs, done);
+            if !goes_on {
                 break;
             }
         }
         self.count(epochs - done, count);
-        runs.forget_after(done, epochs);
-        self.finish(&mut runs);
+        runs.forget_after(done, self.recorded);
+        for lane in (0..count).filter(|lane| self.active[*lane]) {
+            unload(self.kernel.weights(), width, lane, runs.weights_of(lane));
+            self.finish(&mut runs, lane, done);
+        }
     }
 
     fn count(&self, epochs: usize, runs: usize) {
         let counted = (epochs as u64).saturating_mul(runs as u64);
-        self.progress.epochs.fetch_add(counted, Ordering::Relaxed);
+        let epochs = &self.task.progress.epochs;
+        epochs.fetch_add(counted, Ordering::Relaxed);
     }
 
-    /// Store the runs that diverged in this epoch. Their lanes repeat a run that goes on,
-    /// so that they never stop the others; false if there is none.
-    fn end_the_diverged(&mut self, runs: &mut Runs, epoch: usize, bound: f64) -> bool {
+    /// End the runs that diverged in the last epoch, or need no other. Their lanes repeat a
+    /// run that goes on, so that they never stop the others; false if there is none.
+    fn end(&mut self, runs: &mut Runs, done: usize) -> bool {
         let width = self.kernel.width();
         let healthy: Vec<bool> = (0..width)
             .map(|lane| {
                 let mut weights = self.kernel.weights().iter().skip(lane).step_by(width);
-                self.trace.loss[lane] <= bound && weights.all(|weight| weight.is_finite())
+                self.trace.loss[lane].into() <= self.bound && weights.all(|w| w.is_finite())
             })
             .collect();
-        for (lane, healthy) in healthy.iter().enumerate().take(runs.count()) {
-            if self.active[lane] && !healthy {
-                self.active[lane] = false;
+        let mut ended: Vec<bool> = healthy.iter().map(|healthy| !healthy).collect();
+        for lane in (0..runs.count()).filter(|lane| self.active[*lane]) {
+            if !healthy[lane] {
+                unload(&self.saved[0], width, lane, runs.weights_of(lane));
                 runs.outcome[lane] = Outcome::Diverged;
-                runs.diverged_at[lane] = i64::try_from(epoch).unwrap_or(i64::MAX);
-                unload(&self.saved, width, lane, runs.weights_of(lane));
+                self.measure(runs, lane, done);
+            } else if self.task.settings.stop_early && self.is_at_rest(lane, done) {
+                unload(self.kernel.weights(), width, lane, runs.weights_of(lane));
+                self.finish(runs, lane, done);
+                ended[lane] = true;
             }
+        }
+        for lane in (0..runs.count()).filter(|lane| ended[*lane]) {
+            self.active[lane] = false;
         }
         let Some(model) = (0..runs.count()).find(|lane| self.active[*lane]) else {
             return false;
         };
-        for lane in (0..width).filter(|lane| !healthy[*lane]) {
-            self.learning_rate[lane] = self.learning_rate[model];
-            for plane in self.kernel.weights_mut().chunks_exact_mut(width) {
-                plane[lane] = plane[model];
+        for lane in (0..width).filter(|lane| ended[*lane]) {
+            let [weights, memory] = self.kernel.state();
+            for planes in [weights, memory, &mut self.learning_rate] {
+                for plane in planes.chunks_exact_mut(width) {
+                    plane[lane] = plane[model];
+                }
             }
         }
         true
     }
 
-    /// Store the final weights of the runs that went on to the end, and name their outcome.
-    fn finish(&mut self, runs: &mut Runs) {
-        let (epochs, width) = (self.settings.epochs, self.kernel.width());
-        let tolerance = self.settings.tolerance;
-        let relu = self.network.activation() == Activation::Relu;
-        for lane in (0..runs.count()).filter(|lane| self.active[*lane]) {
-            unload(self.kernel.weights(), width, lane, runs.weights_of(lane));
-            if epochs == 0 {
-                continue;
-            }
-            let last = self.losses[(epochs - 1) % WINDOW * width + lane];
-            let gradients = self.kernel.gradients().iter().skip(lane).step_by(width);
-            let steepest = gradients.fold(0.0, |steepest: f64, g| steepest.max(g.abs()));
-            let stuck = relu && steepest == 0.0 && last > tolerance;
-            runs.outcome[lane] = if stuck && is_dead(self.network, self.data, runs.weights_of(lane))
-            {
-                Outcome::Dead
-            } else if last <= tolerance || steepest <= tolerance {
-                Outcome::Converged
-            } else {
-                let kept = epochs.min(WINDOW);
-                let mut recent = [0.0; WINDOW];
-                for (loss, epoch) in recent.iter_mut().zip(epochs - kept..epochs) {
-                    *loss = self.losses[epoch % WINDOW * width + lane];
-                }
-                match period(&recent[..kept]) {
-                    Some(period) => {
-                        runs.period[lane] = u8::try_from(period).unwrap_or(u8::MAX);
-                        Outcome::Oscillating
-                    }
-                    None => Outcome::Unresolved,
-                }
-            };
+    fn loss(&self, lane: usize, epoch: usize) -> f64 {
+        self.losses[epoch % WINDOW * self.kernel.width() + lane].into()
+    }
+
+    fn steepest(&self, lane: usize) -> f64 {
+        let planes = self.kernel.gradients().iter().skip(lane);
+        planes
+            .step_by(self.kernel.width())
+            .fold(0.0, |steepest: f64, g| steepest.max((*g).into().abs()))
+    }
+
+    fn is_at_rest(&self, lane: usize, done: usize) -> bool {
+        let tolerance = self.task.settings.tolerance;
+        self.loss(lane, done - 1) <= tolerance || self.steepest(lane) <= tolerance
+    }
+
+    /// Keep how far a run came, and its last losses.
+    fn measure(&self, runs: &mut Runs, lane: usize, done: usize) -> ([f64; WINDOW], usize) {
+        let mut recent = [0.0; WINDOW];
+        let kept = done.min(WINDOW);
+        for (loss, epoch) in recent.iter_mut().zip(done - kept..done) {
+            *loss = self.loss(lane, epoch);
         }
+        runs.epochs[lane] = i64::try_from(done).unwrap_or(i64::MAX);
+        if let Some(last) = recent[..kept].last() {
+            runs.last_loss[lane] = *last;
+            let diverged = runs.outcome[lane] == Outcome::Diverged;
+            let epochs = if diverged {
+                self.task.settings.epochs
+            } else {
+                done
+            };
+            runs.loss_ratio[lane] =
+                loss_ratio(self.first[lane].into(), &recent[..kept], done, epochs);
+        }
+        (recent, kept)
+    }
+
+    /// Name the outcome of a run that did not diverge.
+    fn finish(&self, runs: &mut Runs, lane: usize, done: usize) {
+        let (recent, kept) = self.measure(runs, lane, done);
+        if done == 0 {
+            return;
+        }
+        let Task { network, data, .. } = self.task;
+        let last = recent[kept - 1];
+        let is_relu = network.activation() == Activation::Relu;
+        let stuck = is_relu
+            && last > self.task.settings.tolerance
+            && self.steepest(lane) == 0.0
+            && is_dead(network, data, runs.weights_of(lane));
+        runs.outcome[lane] = if stuck {
+            Outcome::Dead
+        } else if self.is_at_rest(lane, done) {
+            Outcome::Converged
+        } else if let Some(period) = period(&recent[..kept]) {
+            runs.period[lane] = u8::try_from(period).unwrap_or(u8::MAX);
+            Outcome::Oscillating
+        } else {
+            Outcome::Unresolved
+        };
     }
 }

@@ -55,3 +55,22 @@ pub(crate) fn all_finite(name: &str, values: &[f64], columns: usize) -> Result<(
         }),
     }
 }
+
+/// Refuse a setting outside of what is allowed.
+pub(crate) fn within(
+    name: &str,
+    value: f64,
+    is_allowed: impl Fn(f64) -> bool,
+    allowed: &'static str,
+    fix: &'static str,
+) -> Result<()> {
+    if is_allowed(value) {
+        return Ok(());
+    }
+    Err(Error::Value {
+        name: name.into(),
+        value: value.to_string(),
+        allowed,
+        fix,
+    })
+}

@@ -1,88 +1,98 @@
 //! What trains a block of runs: a lane of a vector register is a run.
 
+use std::ops::Range;
+
+use crate::arithmetic::Number;
+
 /// Some runs side by side, trained on the same data.
 ///
 /// Arrays are planar: a number of every run, then the next number of every run.
 pub(crate) trait Kernel {
+    type Number: Number;
+
     /// Runs side by side.
     fn width(&self) -> usize;
     /// w, shape (parameters, width).
-    fn weights(&self) -> &[f64];
-    /// w, to be changed.
-    fn weights_mut(&mut self) -> &mut [f64];
+    fn weights(&self) -> &[Self::Number];
     /// ∂L/∂w in the last epoch, shape (parameters, width).
-    fn gradients(&self) -> &[f64];
+    fn gradients(&self) -> &[Self::Number];
+    /// All that an epoch changes: w, and what the optimizer remembers of each.
+    fn state(&mut self) -> [&mut [Self::Number]; 2];
 
-    /// So many epochs: a pass, then w ← w − lr·∂L/∂w. What the trace wants is kept of each.
-    /// Whether every loss was at most `bound` and every weight stayed finite.
+    /// Some epochs. What the trace wants is kept of each. Whether every loss was at most
+    /// `bound` and every weight stayed finite.
     fn advance(
         &mut self,
-        learning_rate: &[f64],
-        epochs: usize,
+        learning_rate: &[Self::Number],
+        epochs: Range<usize>,
         bound: f64,
-        trace: &mut Trace,
+        trace: &mut Trace<Self::Number>,
     ) -> bool;
 }
 
 /// What is kept of some epochs, each before its update; empty where not wanted.
-pub(crate) struct Trace {
+pub(crate) struct Trace<N> {
     /// Mean over the rows, shape (epochs, width). Always wanted.
-    pub loss: Vec<f64>,
+    pub loss: Vec<N>,
     /// Mean of ŷ over rows and outputs, shape (epochs, width).
-    pub prediction: Vec<f64>,
+    pub prediction: Vec<N>,
     /// Shape (epochs, parameters, width).
-    pub gradients: Vec<f64>,
+    pub gradients: Vec<N>,
     /// Shape (epochs, parameters, width).
-    pub weights: Vec<f64>,
+    pub weights: Vec<N>,
 }
 
-impl Trace {
+impl<N: Number> Trace<N> {
     #[inline(always)]
-    pub fn keep(&mut self, epoch: usize, [loss, prediction, gradients, weights]: [&[f64]; 4]) {
-        self.loss[epoch * loss.len()..][..loss.len()].copy_from_slice(loss);
-        for (kept, values) in [
-            (&mut self.prediction, prediction),
-            (&mut self.gradients, gradients),
-            (&mut self.weights, weights),
-        ] {
-            if !kept.is_empty() {
-                kept[epoch * values.len()..][..values.len()].copy_from_slice(values);
-            }
+    pub fn keep(&mut self, epoch: usize, loss: &[N], prediction: &[N], gradients: &[N]) {
+        copy(&mut self.loss, epoch, loss);
+        copy(&mut self.prediction, epoch, prediction);
+        copy(&mut self.gradients, epoch, gradients);
+    }
+
+    #[inline(always)]
+    pub fn keep_weights(&mut self, epoch: usize, weights: &[N]) {
+        copy(&mut self.weights, epoch, weights);
+    }
+}
+
+#[inline(always)]
+fn copy<N: Number>(kept: &mut [N], epoch: usize, values: &[N]) {
+    if !kept.is_empty() {
+        kept[epoch * values.len()..][..values.len()].copy_from_slice(values);
+    }
+}
+
+/// Put runs into lanes, from weights of shape (runs, values). Lanes left over repeat the
+/// last run, so that they never do anything that no run does.
+#[inline(always)]
+pub(crate) fn load<N: Number>(planes: &mut [N], width: usize, values: &[f64], runs: usize) {
+    let count = values.len() / runs;
+    for (index, plane) in planes.chunks_exact_mut(width).enumerate() {
+        for (lane, slot) in plane.iter_mut().enumerate() {
+            *slot = N::rounded(values[lane.min(runs - 1) * count + index]);
         }
     }
 }
 
-/// Put runs into lanes, from weights of shape (runs, parameters). Lanes left over repeat
-/// the last run, so that they never do anything that no run does.
+/// Copy the values of a lane into those of a run, shape (values,).
 #[inline(always)]
-pub(crate) fn load(kernel: &mut impl Kernel, weights: &[f64], runs: usize) {
-    let width = kernel.width();
-    let parameters = weights.len() / runs;
-    for (parameter, plane) in kernel.weights_mut().chunks_exact_mut(width).enumerate() {
-        for (lane, weight) in plane.iter_mut().enumerate() {
-            *weight = weights[lane.min(runs - 1) * parameters + parameter];
-        }
-    }
-}
-
-/// Copy the weights of a lane into those of a run, shape (parameters,).
-#[inline(always)]
-pub(crate) fn unload(planes: &[f64], width: usize, lane: usize, weights: &mut [f64]) {
-    for (weight, plane) in weights.iter_mut().zip(planes.chunks_exact(width)) {
-        *weight = plane[lane];
+pub(crate) fn unload<N: Number>(planes: &[N], width: usize, lane: usize, values: &mut [f64]) {
+    for (value, plane) in values.iter_mut().zip(planes.chunks_exact(width)) {
+        *value = plane[lane].into();
     }
 }
 
 /// NaN is not at most anything.
 #[inline(always)]
-pub(crate) fn all_at_most(values: &[f64], bound: f64) -> bool {
+pub(crate) fn all_at_most<N: Number>(values: &[N], bound: f64) -> bool {
     values
         .iter()
-        .fold(true, |all, value| all & (*value <= bound))
+        .fold(true, |all, value| all & ((*value).into() <= bound))
 }
 
 #[inline(always)]
-pub(crate) fn all_finite(values: &[f64]) -> bool {
+pub(crate) fn all_finite<N: Number>(values: &[N]) -> bool {
     values
         .iter()
         .fold(true, |all, value| all & value.is_finite())

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod activation;
+mod arithmetic;
 mod block;
 mod chain;
 mod data;
@@ -20,18 +21,26 @@ mod error;
 mod kernel;
 mod loss;
 mod network;
+mod optimizer;
 mod outcome;
 mod parallel;
 mod pass;
+mod product;
 mod runs;
+mod schedule;
 mod train;
+mod trainer;
 
 pub use activation::Activation;
 pub use data::Data;
 pub use error::{Error, Result};
 pub use loss::Loss;
-pub use network::Network;
+pub use network::{Dtype, Network};
+pub use optimizer::Optimizer;
 pub use outcome::Outcome;
 pub use parallel::{instruction_set, room, threads};
 pub use pass::{gradients, predict, Gradients};
-pub use train::{train, train_into, Histories, Progress, Record, Settings, Start, Training};
+pub use schedule::{Decay, Schedule};
+pub use train::{
+    train, train_into, Batches, Histories, Precision, Progress, Record, Settings, Start, Training,
+};

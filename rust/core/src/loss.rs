@@ -1,7 +1,5 @@
 //! Losses: each turns outputs and targets into a number and its own derivative.
 
-use pulp::{bytemuck, Simd};
-
 use crate::activation::{exp, sigmoid};
 
 /// What training makes small, for one row; over several rows it is the mean.
@@ -46,131 +44,162 @@ impl Loss {
         matches!(self, Self::BinaryCrossEntropy | Self::SoftmaxCrossEntropy)
     }
 
-    /// Replace the z of the outputs by ŷ; `scratch` is as long.
+    /// Replace the z of the outputs, shape (outputs, samples), by ŷ.
     #[inline(always)]
-    pub(crate) fn predict<S: Simd>(
-        self,
-        simd: S,
-        outputs: &mut [S::f64s],
-        scratch: &mut [S::f64s],
-    ) {
+    pub(crate) fn predict(self, outputs: &mut [f64], space: &mut Space) {
         match self {
             Self::HalfSquaredError | Self::Mse => {}
-            Self::BinaryCrossEntropy => logistic::<S>(outputs),
-            Self::SoftmaxCrossEntropy => {
-                softmax(simd, outputs, scratch);
-            }
+            Self::BinaryCrossEntropy => logistic(outputs),
+            Self::SoftmaxCrossEntropy => softmax(outputs, space),
         }
     }
 
-    /// The loss of one row; the z of the outputs become ŷ, and `deltas` ∂L/∂z.
+    /// Losses of some samples, and ∂L/∂z; the z of the outputs become ŷ. Shape of outputs,
+    /// targets and deltas: (outputs, samples).
     #[inline(always)]
-    pub(crate) fn evaluate<S: Simd>(
-        self,
-        simd: S,
-        outputs: &mut [S::f64s],
-        targets: &[f64],
-        deltas: &mut [S::f64s],
-    ) -> S::f64s {
-        let count = outputs.len() as f64;
+    pub(crate) fn evaluate(self, outputs: &mut [f64], targets: &[f64], space: &mut Space) {
+        let samples = space.losses.len();
+        let count = (outputs.len() / samples) as f64;
         match self {
-            Self::HalfSquaredError => squared(simd, outputs, targets, deltas, [0.5, 1.0]),
-            Self::Mse => squared(simd, outputs, targets, deltas, [1.0 / count, 2.0 / count]),
+            Self::HalfSquaredError => squared(outputs, targets, space, [0.5, 1.0]),
+            Self::Mse => squared(outputs, targets, space, [1.0 / count, 2.0 / count]),
             Self::BinaryCrossEntropy => {
-                let mut losses = simd.splat_f64s(0.0);
-                for ((output, target), delta) in outputs.iter_mut().zip(targets).zip(deltas) {
-                    let mut loss = [*output];
-                    for z in bytemuck::cast_slice_mut::<_, f64>(&mut loss) {
+                space.losses.fill(0.0);
+                let rows = outputs.chunks_exact_mut(samples);
+                for (z, targets) in rows.zip(targets.chunks_exact(samples)) {
+                    for ((loss, z), target) in space.losses.iter_mut().zip(&*z).zip(targets) {
                         let positive = if *z > 0.0 { *z } else { 0.0 };
-                        *z = positive - *z * target + libm::log1p(exp(-z.abs()));
+                        *loss += positive - *z * target + libm::log1p(exp(-z.abs()));
                     }
-                    losses = simd.add_f64s(losses, loss[0]);
-                    logistic::<S>(std::slice::from_mut(output));
-                    let error = simd.sub_f64s(*output, simd.splat_f64s(*target));
-                    *delta = simd.mul_f64s(error, simd.splat_f64s(1.0 / count));
+                    logistic(z);
                 }
-                simd.mul_f64s(losses, simd.splat_f64s(1.0 / count))
+                for loss in &mut *space.losses {
+                    *loss *= 1.0 / count;
+                }
+                for ((delta, output), target) in space.deltas.iter_mut().zip(outputs).zip(targets) {
+                    *delta = (*output - target) * (1.0 / count);
+                }
             }
             Self::SoftmaxCrossEntropy => {
-                let mass = simd.splat_f64s(targets.iter().sum::<f64>());
-                let log_sum = softmax(simd, outputs, deltas);
-                let mut loss = simd.splat_f64s(0.0);
-                for ((output, target), delta) in outputs.iter().zip(targets).zip(deltas) {
-                    // ln ŷ = z − max − ln Σ: small, however large the logits are.
-                    if *target > 0.0 {
-                        let surprise = simd.sub_f64s(log_sum, *delta);
-                        let target = simd.splat_f64s(*target);
-                        loss = simd.add_f64s(loss, simd.mul_f64s(target, surprise));
-                    }
-                    let expected = simd.mul_f64s(mass, *output);
-                    *delta = simd.sub_f64s(expected, simd.splat_f64s(*target));
+                softmax(outputs, space);
+                let Space {
+                    losses,
+                    deltas,
+                    mass,
+                } = space;
+                let log_sums = &mut **losses;
+                mass.fill(0.0);
+                for targets in targets.chunks_exact(samples) {
+                    add(mass, targets);
                 }
-                loss
+                // Σ y·(ln Σ − (z − max)): ln ŷ is small, however large the logits are.
+                let rows = deltas.chunks_exact_mut(samples);
+                for (deltas, targets) in rows.zip(targets.chunks_exact(samples)) {
+                    for ((shifted, target), log_sum) in
+                        deltas.iter_mut().zip(targets).zip(&*log_sums)
+                    {
+                        let surprise = target * (log_sum - *shifted);
+                        *shifted = if *target > 0.0 { surprise } else { 0.0 };
+                    }
+                }
+                log_sums.fill(0.0);
+                for surprises in deltas.chunks_exact(samples) {
+                    add(log_sums, surprises);
+                }
+                let rows = deltas
+                    .chunks_exact_mut(samples)
+                    .zip(outputs.chunks_exact(samples));
+                for ((deltas, outputs), targets) in rows.zip(targets.chunks_exact(samples)) {
+                    for (((delta, output), target), mass) in
+                        deltas.iter_mut().zip(outputs).zip(targets).zip(&**mass)
+                    {
+                        *delta = mass * output - target;
+                    }
+                }
             }
         }
+    }
+}
+
+/// What a loss writes for some samples: a sample is a row in a lane.
+pub(crate) struct Space<'a> {
+    /// Shape (samples,).
+    pub losses: &'a mut [f64],
+    /// ∂L/∂z, shape (outputs, samples).
+    pub deltas: &'a mut [f64],
+    /// Shape (samples,).
+    pub mass: &'a mut [f64],
+}
+
+#[inline(always)]
+fn add(sums: &mut [f64], values: &[f64]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum += value;
     }
 }
 
 /// loss = factors[0]·Σ (y − ŷ)², delta = −factors[1]·(y − ŷ).
 #[inline(always)]
-fn squared<S: Simd>(
-    simd: S,
-    outputs: &[S::f64s],
-    targets: &[f64],
-    deltas: &mut [S::f64s],
-    factors: [f64; 2],
-) -> S::f64s {
-    let [of_loss, of_delta] = factors.map(|factor| simd.splat_f64s(factor));
-    let mut sum = None;
-    for ((output, target), delta) in outputs.iter().zip(targets).zip(deltas) {
-        let error = simd.sub_f64s(simd.splat_f64s(*target), *output);
-        let loss = simd.mul_f64s(of_loss, simd.mul_f64s(error, error));
-        *delta = simd.mul_f64s(of_delta, simd.neg_f64s(error));
-        sum = Some(match sum {
-            None => loss,
-            Some(sum) => simd.add_f64s(sum, loss),
-        });
+fn squared(outputs: &[f64], targets: &[f64], space: &mut Space, factors: [f64; 2]) {
+    let samples = space.losses.len();
+    for ((delta, output), target) in space.deltas.iter_mut().zip(outputs).zip(targets) {
+        *delta = target - output;
     }
-    sum.unwrap_or(simd.splat_f64s(0.0))
+    for (index, errors) in space.deltas.chunks_exact_mut(samples).enumerate() {
+        for (loss, error) in space.losses.iter_mut().zip(errors) {
+            let one = factors[0] * (*error * *error);
+            *loss = if index == 0 { one } else { *loss + one };
+            *error = factors[1] * -*error;
+        }
+    }
 }
 
 /// Replace z by 1 / (1 + e^−z).
 #[inline(always)]
-fn logistic<S: Simd>(outputs: &mut [S::f64s]) {
-    for z in bytemuck::cast_slice_mut::<_, f64>(outputs) {
+fn logistic(outputs: &mut [f64]) {
+    for z in outputs {
         *z = sigmoid(*z).0;
     }
 }
 
-/// Replace z by e^z / Σ e^z; keeps z − max, and returns ln Σ e^(z − max).
+/// Replace z by e^z / Σ e^z; deltas keep z − max, and losses ln Σ e^(z − max).
 #[inline(always)]
-fn softmax<S: Simd>(simd: S, outputs: &mut [S::f64s], shifted: &mut [S::f64s]) -> S::f64s {
-    let mut largest = outputs[0];
-    for z in &outputs[1..] {
-        largest = simd.select_f64s(simd.greater_than_f64s(*z, largest), *z, largest);
-    }
-    let mut sum = simd.splat_f64s(0.0);
-    for (z, shifted) in outputs.iter_mut().zip(shifted) {
-        *z = simd.sub_f64s(*z, largest);
-        *shifted = *z;
-        for z in bytemuck::cast_slice_mut::<_, f64>(std::slice::from_mut(z)) {
-            *z = exp(*z);
+fn softmax(outputs: &mut [f64], space: &mut Space) {
+    let samples = space.losses.len();
+    let Space {
+        losses,
+        deltas,
+        mass,
+    } = space;
+    let (largest, sums) = (&mut **losses, &mut **mass);
+    largest.copy_from_slice(&outputs[..samples]);
+    for z in outputs[samples..].chunks_exact(samples) {
+        for (largest, z) in largest.iter_mut().zip(z) {
+            *largest = if *z > *largest { *z } else { *largest };
         }
-        sum = simd.add_f64s(sum, *z);
     }
-    for e in outputs.iter_mut() {
-        *e = simd.div_f64s(*e, sum);
+    sums.fill(0.0);
+    let rows = outputs.chunks_exact_mut(samples);
+    for (outputs, deltas) in rows.zip(deltas.chunks_exact_mut(samples)) {
+        for ((z, shifted), largest) in outputs.iter_mut().zip(deltas).zip(&*largest) {
+            *shifted = *z - largest;
+            *z = exp(*shifted);
+        }
+        add(sums, outputs);
     }
-    let mut logarithm = [sum];
-    for value in bytemuck::cast_slice_mut::<_, f64>(&mut logarithm) {
-        *value = libm::log(*value);
+    for outputs in outputs.chunks_exact_mut(samples) {
+        for (e, sum) in outputs.iter_mut().zip(&*sums) {
+            *e /= sum;
+        }
     }
-    logarithm[0]
+    for (logarithm, sum) in largest.iter_mut().zip(&*sums) {
+        *logarithm = libm::log(*sum);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{gradients, Activation, Data, Loss, Network};
+    use crate::{gradients, Activation, Data, Loss, Network, Progress};
 
     #[test]
     fn cross_entropies_keep_their_digits_at_any_size_of_logits() {
@@ -179,13 +208,13 @@ mod tests {
         let binary = network.with_loss(Loss::BinaryCrossEntropy);
         for size in [1.0, 1e6, 1e16, 1e300] {
             let data = Data::new(&softmax, &[1.0], &[1.0, 0.0]).unwrap();
-            let even = gradients(&softmax, &data, &[size, size]).unwrap();
+            let even = gradients(&softmax, &data, &[size, size], &Progress::default()).unwrap();
             assert!((even.loss[0] - std::f64::consts::LN_2).abs() < 1e-15);
             assert_eq!(even.gradients, [-0.5, 0.5]);
-            let sure = gradients(&softmax, &data, &[size, -size]).unwrap();
+            let sure = gradients(&softmax, &data, &[size, -size], &Progress::default()).unwrap();
             assert!((sure.loss[0] - (-2.0 * size).exp().ln_1p()).abs() < 1e-15);
             let data = Data::new(&binary, &[1.0], &[0.0, 1.0]).unwrap();
-            let wrong = gradients(&binary, &data, &[size, -size]).unwrap();
+            let wrong = gradients(&binary, &data, &[size, -size], &Progress::default()).unwrap();
             let expected = size + (-size).exp().ln_1p();
             assert!((wrong.loss[0] - expected).abs() <= 1e-15 * expected);
         }

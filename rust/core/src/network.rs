@@ -19,7 +19,32 @@ pub struct Network {
     slope: f64,
     bias: bool,
     loss: Loss,
+    dtype: Dtype,
     layers: Vec<Layer>,
+}
+
+/// What a network computes with. Activations and losses are evaluated in double precision
+/// and rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    /// Single precision: half the memory, twice the runs in a register.
+    Float32,
+    /// Double precision.
+    Float64,
+}
+
+impl Dtype {
+    /// Every one, in the order in which messages name them.
+    pub const ALL: [Self; 2] = [Self::Float32, Self::Float64];
+
+    /// The name used in configuration and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Float32 => "float32",
+            Self::Float64 => "float64",
+        }
+    }
 }
 
 /// Where one layer's numbers lie: neurons are counted from the first input on.
@@ -46,6 +71,7 @@ impl Network {
             slope: 0.01,
             bias: false,
             loss: Loss::HalfSquaredError,
+            dtype: Dtype::Float64,
             layers: layers(sizes, false)?,
         })
     }
@@ -66,6 +92,18 @@ impl Network {
     #[must_use]
     pub fn with_loss(self, loss: Loss) -> Self {
         Self { loss, ..self }
+    }
+
+    /// What it computes with; double precision by default.
+    #[must_use]
+    pub fn with_dtype(self, dtype: Dtype) -> Self {
+        Self { dtype, ..self }
+    }
+
+    /// See [`Network::with_dtype`].
+    #[must_use]
+    pub const fn dtype(&self) -> Dtype {
+        self.dtype
     }
 
     /// Numbers of neurons, from the inputs to the outputs.
@@ -239,7 +277,7 @@ impl Hash for Network {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.sizes.hash(state);
         self.activation.hash(state);
-        (self.bias, self.loss).hash(state);
+        (self.bias, self.loss, self.dtype).hash(state);
         self.gain.to_bits().hash(state);
         // The two zeros are equal.
         (self.slope + 0.0).to_bits().hash(state);

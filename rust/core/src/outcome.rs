@@ -61,10 +61,38 @@ pub(crate) fn period(losses: &[f64]) -> Option<usize> {
     (2..=LONGEST_PERIOD).find(|period| repeats(*period))
 }
 
+/// How a run ends compared with its beginning: the mean over its last 20 epochs of
+/// min(ℓ/ℓ₀, 10⁶), after Sohl-Dickstein (arXiv 2402.06184), who calls a run trainable if it
+/// is below 1.
+///
+/// `recent` are the last losses before epoch `done`; a run that diverged has 10⁶ afterwards.
+pub(crate) fn loss_ratio(first: f64, recent: &[f64], done: usize, epochs: usize) -> f64 {
+    const LAST: usize = 20;
+    const MOST: f64 = 1e6;
+    let count = LAST.min(epochs);
+    let lost = (epochs - done).min(count);
+    let ratio = |loss: &f64| {
+        let ratio = if loss.to_bits() == first.to_bits() {
+            1.0
+        } else {
+            loss / first
+        };
+        // NaN is neither.
+        if ratio < MOST {
+            ratio
+        } else {
+            MOST
+        }
+    };
+    let kept = &recent[recent.len() - (count - lost).min(recent.len())..];
+    let sum: f64 = kept.iter().map(ratio).sum();
+    (sum + lost as f64 * MOST) / count as f64
+}
+
 /// Whether for every row some hidden layer is off: all its neurons at zero.
 pub(crate) fn is_dead(network: &Network, data: &Data, weights: &[f64]) -> bool {
-    data.iter().all(|(x, _)| {
-        let mut inputs = x.to_vec();
+    (0..data.rows()).all(|row| {
+        let mut inputs = data.inputs(row).to_vec();
         network
             .layers()
             .iter()
@@ -97,5 +125,20 @@ mod tests {
         assert_eq!(period(&[1.0; 32]), None, "standing still is no oscillation");
         assert_eq!(period(&[4.0, 2.0, 1.0, 0.5]), None);
         assert_eq!(period(&[]), None);
+    }
+
+    #[test]
+    fn a_loss_ratio_is_the_mean_of_the_last_twenty() {
+        let falling: Vec<f64> = (1..=30).map(|epoch| 1.0 / f64::from(epoch)).collect();
+        let expected = (11..=30).map(|epoch| 1.0 / f64::from(epoch)).sum::<f64>() / 20.0;
+        assert!((loss_ratio(1.0, &falling, 30, 30) - expected).abs() < 1e-15);
+        for (found, expected) in [
+            (loss_ratio(2.0, &[2.0, 1.0], 2, 2), 0.75),
+            (loss_ratio(0.0, &[0.0], 1, 1), 1.0),
+            (loss_ratio(1.0, &[1.0, f64::NAN], 2, 40), 1e6),
+            (loss_ratio(1.0, &[1.0; 3], 3, 4), (3.0 + 1e6) / 4.0),
+        ] {
+            assert!((found - expected).abs() < 1e-9);
+        }
     }
 }

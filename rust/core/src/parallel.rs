@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::{Error, Network, Result};
+use crate::{Dtype, Error, Network, Result};
 
 /// Runs handed to a thread at a time: enough to hide the cost of handing over.
 const LARGEST_SHARE: usize = 1536;
@@ -29,7 +29,11 @@ pub fn threads() -> usize {
 pub(crate) fn share(network: &Network, runs: usize, threads: Option<usize>) -> usize {
     let threads = threads.unwrap_or_else(self::threads);
     // Whole blocks of any kernel: those of the smallest networks have up to 32 runs.
-    let block = if network.parameters() <= 2 { 96 } else { 8 };
+    let block = match network.dtype() {
+        _ if network.parameters() <= 2 => 96,
+        Dtype::Float64 => 8,
+        Dtype::Float32 => 16,
+    };
     let fair = runs.div_ceil(4 * threads.min(runs.max(1)));
     fair.next_multiple_of(block).clamp(block, LARGEST_SHARE)
 }

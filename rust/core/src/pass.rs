@@ -1,13 +1,14 @@
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
-use pulp::Simd;
+use pulp::{bytemuck, Simd};
 
-use crate::block::Block;
+use crate::arithmetic::{Arithmetic, ExactDouble, ExactSingle};
+use crate::block::{divide, Block, TILE};
 use crate::data::rows_of;
 use crate::error::all_finite;
-use crate::kernel::{load, unload, Kernel};
+use crate::kernel::{load, unload};
 use crate::parallel::{for_each, share, zeros, Work};
-use crate::{Data, Error, Network, Result};
+use crate::{Data, Dtype, Error, Network, Progress, Result};
 
 /// Loss and gradients of one pass.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,8 +22,14 @@ pub struct Gradients {
 /// One forward and one backward pass for weights of shape (runs, parameters).
 ///
 /// # Errors
-/// Weights that do not fit the network or are not finite; results beyond memory.
-pub fn gradients(network: &Network, data: &Data, weights: &[f64]) -> Result<Gradients> {
+/// Weights that do not fit the network or are not finite; results beyond memory;
+/// [`Error::Cancelled`].
+pub fn gradients(
+    network: &Network,
+    data: &Data,
+    weights: &[f64],
+    progress: &Progress,
+) -> Result<Gradients> {
     let parameters = network.parameters();
     let runs = runs_of(network, weights)?;
     let mut loss = zeros(runs, 1)?;
@@ -38,7 +45,12 @@ pub fn gradients(network: &Network, data: &Data, weights: &[f64]) -> Result<Grad
             gradients,
         })
         .collect();
-    for_each(tasks, None, &OnePass { network, data })?;
+    let call = Call { network, progress };
+    match network.dtype() {
+        Dtype::Float64 => for_each(tasks, None, &OnePass(call, data, ExactDouble)),
+        Dtype::Float32 => for_each(tasks, None, &OnePass(call, data, ExactSingle)),
+    }?;
+    call.finished()?;
     Ok(Gradients { loss, gradients })
 }
 
@@ -46,8 +58,14 @@ pub fn gradients(network: &Network, data: &Data, weights: &[f64]) -> Result<Grad
 /// array of shape (runs, rows, outputs).
 ///
 /// # Errors
-/// Weights or inputs that do not fit the network or are not finite; results beyond memory.
-pub fn predict(network: &Network, x: &[f64], weights: &[f64]) -> Result<Vec<f64>> {
+/// Weights or inputs that do not fit the network or are not finite; results beyond memory;
+/// [`Error::Cancelled`].
+pub fn predict(
+    network: &Network,
+    x: &[f64],
+    weights: &[f64],
+    progress: &Progress,
+) -> Result<Vec<f64>> {
     let (parameters, outputs) = (network.parameters(), network.outputs());
     let runs = runs_of(network, weights)?;
     let width = rows_of(network, x)? * outputs;
@@ -57,17 +75,36 @@ pub fn predict(network: &Network, x: &[f64], weights: &[f64]) -> Result<Vec<f64>
         .chunks(share * parameters)
         .zip(predictions.chunks_mut(share * width))
         .collect();
-    for_each(tasks, None, &Forward { network, x, width })?;
+    let call = Call { network, progress };
+    match network.dtype() {
+        Dtype::Float64 => for_each(tasks, None, &Forward(call, x, ExactDouble)),
+        Dtype::Float32 => for_each(tasks, None, &Forward(call, x, ExactSingle)),
+    }?;
+    call.finished()?;
     Ok(predictions)
 }
 
-/// One pass is not cancelled.
-static NEVER: AtomicBool = AtomicBool::new(false);
-
-struct OnePass<'a> {
+/// What holds for all runs.
+#[derive(Clone, Copy)]
+struct Call<'a> {
     network: &'a Network,
-    data: &'a Data<'a>,
+    progress: &'a Progress,
 }
+
+impl Call<'_> {
+    fn is_cancelled(&self) -> bool {
+        self.progress.cancel.load(Ordering::Relaxed)
+    }
+
+    fn finished(&self) -> Result<()> {
+        if self.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        Ok(())
+    }
+}
+
+struct OnePass<'a, A>(Call<'a>, &'a Data<'a>, A);
 
 struct Piece<'a> {
     weights: &'a [f64],
@@ -75,53 +112,70 @@ struct Piece<'a> {
     gradients: &'a mut [f64],
 }
 
-impl<'a> Work for OnePass<'a> {
+impl<'a, A: Arithmetic> Work for OnePass<'a, A> {
     type Task = Piece<'a>;
 
     #[inline(always)]
     fn run<S: Simd>(&self, simd: S, piece: Piece<'a>) {
-        let mut block = Block::new(simd, self.network, Some(self.data), &NEVER);
-        let (width, parameters) = (block.width(), self.network.parameters());
+        let Self(call, data, _) = *self;
+        let mut block = Block::<S, A>::new(simd, call.network, &call.progress.cancel);
+        let (width, parameters) = (A::lanes::<S>(), call.network.parameters());
+        let rows: Vec<usize> = (0..data.rows()).collect();
         let blocks = piece
             .weights
             .chunks(width * parameters)
             .zip(piece.loss.chunks_mut(width))
             .zip(piece.gradients.chunks_mut(width * parameters));
-        for ((weights, loss), gradients) in blocks {
-            load(&mut block, weights, loss.len());
-            block.pass();
-            loss.copy_from_slice(&block.loss()[..loss.len()]);
+        for ((weights, loss), gradients) in blocks.take_while(|_| !call.is_cancelled()) {
+            let planes = bytemuck::cast_slice_mut::<_, A::Number>(&mut block.weights);
+            load(planes, width, weights, loss.len());
+            block.pass(data, &rows, true);
+            block.average(rows.len());
+            divide::<A, S>(simd, &mut block.gradients, rows.len());
+            for (loss, lane) in loss.iter_mut().zip(block.loss()) {
+                *loss = (*lane).into();
+            }
+            let planes = bytemuck::cast_slice::<_, A::Number>(&block.gradients);
             for (lane, run) in gradients.chunks_exact_mut(parameters).enumerate() {
-                unload(block.gradients(), width, lane, run);
+                unload(planes, width, lane, run);
             }
         }
     }
 }
 
-struct Forward<'a> {
-    network: &'a Network,
-    x: &'a [f64],
-    /// Rows × outputs.
-    width: usize,
-}
+struct Forward<'a, A>(Call<'a>, &'a [f64], A);
 
-impl<'a> Work for Forward<'a> {
+impl<'a, A: Arithmetic> Work for Forward<'a, A> {
     type Task = (&'a [f64], &'a mut [f64]);
 
     #[inline(always)]
     fn run<S: Simd>(&self, simd: S, (weights, predictions): Self::Task) {
-        let mut block = Block::new(simd, self.network, None, &NEVER);
-        let (lanes, parameters) = (block.width(), self.network.parameters());
-        let outputs = self.network.outputs();
+        let Self(call, x, _) = *self;
+        let network = call.network;
+        let mut block = Block::<S, A>::new(simd, network, &call.progress.cancel);
+        let (lanes, parameters) = (A::lanes::<S>(), network.parameters());
+        let (inputs, outputs) = (network.inputs(), network.outputs());
+        let width = x.len() / inputs * outputs;
         let blocks = weights
             .chunks(lanes * parameters)
-            .zip(predictions.chunks_mut(lanes * self.width));
+            .zip(predictions.chunks_mut(lanes * width));
         for (weights, predictions) in blocks {
-            load(&mut block, weights, weights.len() / parameters);
-            for (row, x) in self.x.chunks_exact(self.network.inputs()).enumerate() {
+            let runs = weights.len() / parameters;
+            let planes = bytemuck::cast_slice_mut::<_, A::Number>(&mut block.weights);
+            load(planes, lanes, weights, runs);
+            for (tile, x) in x.chunks(TILE * inputs).enumerate() {
+                if call.is_cancelled() {
+                    return;
+                }
+                let samples = x.len() / inputs * lanes;
                 let planes = block.predict(x);
-                for (lane, run) in predictions.chunks_exact_mut(self.width).enumerate() {
-                    unload(planes, lanes, lane, &mut run[row * outputs..][..outputs]);
+                for (lane, run) in predictions.chunks_exact_mut(width).enumerate() {
+                    let slots = run[tile * TILE * outputs..].chunks_exact_mut(outputs);
+                    for (row, slots) in slots.take(x.len() / inputs).enumerate() {
+                        for (slot, plane) in slots.iter_mut().zip(planes.chunks_exact(samples)) {
+                            *slot = plane[row * lanes + lane];
+                        }
+                    }
                 }
             }
         }

@@ -2,15 +2,20 @@
 
 use std::ops::Range;
 
+use crate::arithmetic::Number;
 use crate::kernel::Trace;
 use crate::{Histories, Outcome, Training};
 
 /// Some neighbouring runs, as slices of the arrays of a [`Training`].
 pub(crate) struct Runs<'a> {
+    count: usize,
+    /// Shape (runs, 1) or (runs, layers).
     pub learning_rate: &'a [f64],
     pub weights: &'a mut [f64],
     pub outcome: &'a mut [Outcome],
-    pub diverged_at: &'a mut [i64],
+    pub epochs: &'a mut [i64],
+    pub last_loss: &'a mut [f64],
+    pub loss_ratio: &'a mut [f64],
     pub period: &'a mut [u8],
     loss: &'a mut [f64],
     prediction: &'a mut [f64],
@@ -31,10 +36,13 @@ impl<'a> Runs<'a> {
             weights,
         } = histories;
         Self {
+            count: training.outcome.len(),
             learning_rate,
             weights: &mut training.weights,
             outcome: &mut training.outcome,
-            diverged_at: &mut training.diverged_at,
+            epochs: &mut training.epochs,
+            last_loss: &mut training.last_loss,
+            loss_ratio: &mut training.loss_ratio,
             period: &mut training.period,
             loss,
             prediction,
@@ -44,12 +52,12 @@ impl<'a> Runs<'a> {
     }
 
     pub fn count(&self) -> usize {
-        self.learning_rate.len()
+        self.count
     }
 
     /// Split off the first `count` runs.
     pub fn take(&mut self, count: usize) -> Self {
-        let total = self.count();
+        let total = self.count;
         let count = count.min(total);
         // Every array has the same number of values for each run, possibly none.
         macro_rules! split {
@@ -60,13 +68,18 @@ impl<'a> Runs<'a> {
                 front
             }};
         }
-        let (learning_rate, rest) = self.learning_rate.split_at(count);
+        let rates = self.learning_rate;
+        let (learning_rate, rest) = rates.split_at(rates.len() / total * count);
         self.learning_rate = rest;
+        self.count -= count;
         Self {
+            count,
             learning_rate,
             weights: split!(weights),
             outcome: split!(outcome),
-            diverged_at: split!(diverged_at),
+            epochs: split!(epochs),
+            last_loss: split!(last_loss),
+            loss_ratio: split!(loss_ratio),
             period: split!(period),
             loss: split!(loss),
             prediction: split!(prediction),
@@ -74,78 +87,145 @@ impl<'a> Runs<'a> {
             weight_history: split!(weight_history),
         }
     }
+
+    /// The final weights of a run.
+    pub fn weights_of(&mut self, run: usize) -> &mut [f64] {
+        let parameters = self.weights.len() / self.count;
+        &mut self.weights[run * parameters..][..parameters]
+    }
+}
+
+/// Which epochs have a place in the histories: each `every`-th, and the last.
+#[derive(Clone, Copy)]
+pub(crate) struct Recorded {
+    pub epochs: usize,
+    pub every: usize,
+}
+
+impl Recorded {
+    /// Places in a history.
+    pub fn count(self) -> usize {
+        match self.epochs {
+            0 => 0,
+            epochs => (epochs - 1).div_ceil(self.every) + 1,
+        }
+    }
+
+    /// Of some epochs the first that is recorded, how many are, each `every`-th, and the
+    /// place of the first; then the same for the last epoch of all if it comes besides.
+    fn within(self, span: &Range<usize>) -> [Places; 2] {
+        let slot = span.start.div_ceil(self.every);
+        let regular = Places {
+            first: slot * self.every - span.start,
+            count: span.end.div_ceil(self.every) - slot,
+            slot,
+        };
+        let last = self.epochs - 1;
+        let besides = span.end == self.epochs && !last.is_multiple_of(self.every);
+        let last = Places {
+            first: last - span.start.min(last),
+            count: usize::from(besides),
+            slot: self.count() - 1,
+        };
+        [regular, last]
+    }
+}
+
+/// Epochs of a span, and where they are kept.
+struct Places {
+    first: usize,
+    count: usize,
+    slot: usize,
 }
 
 impl Runs<'_> {
     /// Keep what was traced of these epochs; NaN for runs that have ended.
     #[inline(always)]
-    pub fn record(&mut self, span: Range<usize>, epochs: usize, trace: &Trace, active: &[bool]) {
-        let at = Place {
-            span,
-            epochs,
-            active,
-        };
-        let parameters = self.weights.len() / self.count();
-        at.keep(self.loss, 1, &trace.loss);
-        at.keep(self.prediction, 1, &trace.prediction);
-        at.keep(self.gradients, parameters, &trace.gradients);
-        at.keep(self.weight_history, parameters, &trace.weights);
+    pub fn record<N: Number>(
+        &mut self,
+        span: &Range<usize>,
+        recorded: Recorded,
+        trace: &Trace<N>,
+        active: &[bool],
+    ) {
+        let parameters = self.weights.len() / self.count;
+        let slots = recorded.count();
+        for places in recorded.within(span) {
+            let keep = |history: &mut [f64], values: usize, planes: &[N]| {
+                places.keep(
+                    history,
+                    slots * values,
+                    values,
+                    recorded.every,
+                    planes,
+                    active,
+                );
+            };
+            keep(self.loss, 1, &trace.loss);
+            keep(self.prediction, 1, &trace.prediction);
+            keep(self.gradients, parameters, &trace.gradients);
+            keep(self.weight_history, parameters, &trace.weights);
+        }
     }
 
     /// Every run of the block has ended before the last epoch: the rest is NaN.
-    pub fn forget_after(&mut self, done: usize, epochs: usize) {
-        if done == epochs {
+    pub fn forget_after(&mut self, done: usize, recorded: Recorded) {
+        if done == recorded.epochs {
             return;
         }
+        let slots = recorded.count();
+        let from = done.div_ceil(recorded.every).min(slots);
         for history in [
             &mut *self.loss,
             &mut *self.prediction,
             &mut *self.gradients,
             &mut *self.weight_history,
         ] {
-            let per_run = history.len() / self.learning_rate.len();
+            let per_run = history.len() / self.count;
             if per_run == 0 {
                 continue;
             }
             for run in history.chunks_exact_mut(per_run) {
-                run[per_run / epochs * done..].fill(f64::NAN);
+                run[per_run / slots * from..].fill(f64::NAN);
             }
         }
     }
-
-    /// The final weights of a run.
-    pub fn weights_of(&mut self, run: usize) -> &mut [f64] {
-        let parameters = self.weights.len() / self.learning_rate.len();
-        &mut self.weights[run * parameters..][..parameters]
-    }
 }
 
-/// Some epochs of a block.
-struct Place<'a> {
-    span: Range<usize>,
-    epochs: usize,
-    active: &'a [bool],
-}
-
-impl Place<'_> {
-    /// Copy planes of shape (span, values, width) into a history of shape (runs, epochs,
+impl Places {
+    /// Copy planes of shape (span, values, width) into a history of shape (runs, slots,
     /// values), or into none.
     #[inline(always)]
-    fn keep(&self, history: &mut [f64], values: usize, planes: &[f64]) {
-        if history.is_empty() {
+    fn keep<N: Number>(
+        &self,
+        history: &mut [f64],
+        per_run: usize,
+        values: usize,
+        every: usize,
+        planes: &[N],
+        active: &[bool],
+    ) {
+        if history.is_empty() || self.count == 0 {
             return;
         }
-        let width = self.active.len();
-        let slots = self.span.start * values..self.span.end * values;
-        for (lane, run) in history.chunks_exact_mut(self.epochs * values).enumerate() {
-            let slots = &mut run[slots.clone()];
-            if self.active[lane] {
-                let own = planes[lane..].iter().step_by(width);
-                for (slot, value) in slots.iter_mut().zip(own) {
-                    *slot = *value;
+        let width = active.len();
+        for (lane, run) in history.chunks_exact_mut(per_run).enumerate() {
+            let slots = &mut run[self.slot * values..][..self.count * values];
+            if !active[lane] {
+                slots.fill(f64::NAN);
+            } else if every == 1 {
+                let own = planes[self.first * values * width + lane..].iter();
+                for (slot, value) in slots.iter_mut().zip(own.step_by(width)) {
+                    *slot = (*value).into();
                 }
             } else {
-                slots.fill(f64::NAN);
+                for (index, slots) in slots.chunks_exact_mut(values).enumerate() {
+                    let epoch = self.first + index * every;
+                    let own = planes[epoch * values * width + lane..].iter();
+                    for (slot, value) in slots.iter_mut().zip(own.step_by(width)) {
+                        *slot = (*value).into();
+                    }
+                }
             }
         }
     }

@@ -39,9 +39,9 @@ fn the_guide_s_twenty_epochs() {
 fn one_pass_of_the_guide() {
     let network = guide();
     let data = Data::new(&network, &[2.0], &[3.0]).unwrap();
-    let pass = gradients(&network, &data, &[0.5, 1.0]).unwrap();
+    let pass = gradients(&network, &data, &[0.5, 1.0], &Progress::default()).unwrap();
     assert_eq!((pass.loss[0], pass.gradients), (2.0, vec![-4.0, -2.0]));
-    let predictions = predict(&network, &[2.0, -2.0], &[0.5, 1.0]).unwrap();
+    let predictions = predict(&network, &[2.0, -2.0], &[0.5, 1.0], &Progress::default()).unwrap();
     assert_eq!(predictions, [1.0, 0.0]);
 }
 
@@ -62,8 +62,8 @@ fn a_diverging_run_ends_and_its_neighbours_do_not() {
         training.outcome,
         [Outcome::Converged, Outcome::Diverged, Outcome::Converged]
     );
-    assert_eq!(training.diverged_at[0], -1);
-    let epoch = usize::try_from(training.diverged_at[1]).unwrap();
+    assert_eq!(training.epochs[0], 20);
+    let epoch = usize::try_from(training.epochs[1]).unwrap() - 1;
     assert!(training.weights.iter().all(|weight| weight.is_finite()));
     assert!(training.loss[20 + epoch + 1..40]
         .iter()
@@ -82,7 +82,7 @@ fn the_bound_ends_a_run() {
         ..Settings::default()
     };
     let training = run(&[0.5, 1.0], &[0.1], settings).unwrap();
-    assert_eq!(training.diverged_at, [0]);
+    assert_eq!(training.epochs, [1]);
     assert_eq!(training.weights, [0.5, 1.0]);
 }
 
@@ -147,7 +147,7 @@ fn bad_input_is_named() {
         Data::new(&network, &[2.0], &[3.0, 4.0]).unwrap_err(),
         run(&[0.5, f64::INFINITY], &[0.1], Settings::default()).unwrap_err(),
         run(&[0.5], &[0.1], Settings::default()).unwrap_err(),
-        run(&[0.5, 1.0], &[0.1, 0.1], Settings::default()).unwrap_err(),
+        run(&[0.5, 1.0], &[0.1; 3], Settings::default()).unwrap_err(),
         run(&[0.5, 1.0], &[-0.1], Settings::default()).unwrap_err(),
         run(&[0.5, 1.0], &[f64::NAN], Settings::default()).unwrap_err(),
         run(
@@ -175,7 +175,7 @@ fn bad_input_is_named() {
         "y has 2 values; allowed: 1 rows × 1 outputs",
         "weights[0, 1] is inf; allowed: finite",
         "weights has 1 values; allowed: 2 parameters",
-        "learning_rate has 2 values; allowed: 1, one",
+        "learning_rate has 3 values; allowed: 1, one",
         "learning_rate[0] is -0.1; allowed: finite numbers above 0",
         "learning_rate[0] is NaN; allowed",
         "threads is 0; allowed: 1",

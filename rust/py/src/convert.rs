@@ -19,7 +19,7 @@ impl From<PyCoreError> for PyErr {
 }
 
 /// A copy in row order: the caller may change its array while the GIL is released.
-pub fn values(array: &PyReadonlyArrayDyn<f64>) -> Vec<f64> {
+pub fn values<T: Element + Copy>(array: &PyReadonlyArrayDyn<T>) -> Vec<T> {
     array.as_array().iter().copied().collect()
 }
 

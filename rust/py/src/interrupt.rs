@@ -2,7 +2,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{sync_channel, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backprop_core::{Progress, Result};
 use pyo3::exceptions::PyRuntimeError;
@@ -29,18 +29,19 @@ impl Callback {
 }
 
 /// Do `work` without the GIL; larger work in a thread beside the caller's, so that this
-/// one can look after Python.
+/// one can look after Python, and tell it when its time is up.
 pub fn interruptible<T: Send>(
     py: Python<'_>,
     size: usize,
     callback: Option<Callback>,
+    limit: Option<Duration>,
     work: impl FnOnce(&Progress) -> Result<T> + Send,
 ) -> PyResult<T> {
     let progress = Progress::default();
     let result = if size < SMALL {
         py.detach(|| work(&progress)).map_err(PyCoreError)?
     } else {
-        py.detach(|| in_thread(&progress, callback.as_ref(), work))?
+        py.detach(|| in_thread(&progress, callback.as_ref(), limit, work))?
     };
     if let Some(callback) = callback {
         callback.report(py, &progress)?;
@@ -51,8 +52,10 @@ pub fn interruptible<T: Send>(
 fn in_thread<T: Send>(
     progress: &Progress,
     callback: Option<&Callback>,
+    limit: Option<Duration>,
     work: impl FnOnce(&Progress) -> Result<T> + Send,
 ) -> PyResult<T> {
+    let begin = Instant::now();
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(1);
         thread::Builder::new()
@@ -83,6 +86,8 @@ fn in_thread<T: Send>(
                     .err();
                     let cancel = stop.is_some();
                     progress.cancel.store(cancel, Ordering::Relaxed);
+                    let late = limit.is_some_and(|limit| begin.elapsed() >= limit);
+                    progress.stop.store(late, Ordering::Relaxed);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }

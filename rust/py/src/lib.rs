@@ -7,8 +7,9 @@
 mod convert;
 mod interrupt;
 mod network;
+mod settings;
 
-use backprop_core::{Data, Histories, Outcome, Record, Settings, Start};
+use backprop_core::{Data, Histories, Outcome, Start};
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -16,13 +17,10 @@ use pyo3::types::PyDict;
 use crate::convert::{array, history, values, PyCoreError};
 use crate::interrupt::{interruptible, Callback};
 use crate::network::PyNetwork;
+use crate::settings::PySettings;
 
 #[pyfunction]
-#[pyo3(signature = (
-    network, weights, learning_rate, x, y, *, epochs, tolerance, divergence_bound,
-    record_loss, record_prediction, record_gradients, record_weights, threads, progress
-))]
-#[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
+#[allow(clippy::too_many_arguments)]
 fn train<'py>(
     py: Python<'py>,
     network: &PyNetwork,
@@ -30,37 +28,21 @@ fn train<'py>(
     learning_rate: PyReadonlyArrayDyn<'py, f64>,
     x: PyReadonlyArrayDyn<'py, f64>,
     y: PyReadonlyArrayDyn<'py, f64>,
-    epochs: usize,
-    tolerance: f64,
-    divergence_bound: f64,
-    record_loss: bool,
-    record_prediction: bool,
-    record_gradients: bool,
-    record_weights: bool,
-    threads: Option<usize>,
+    order: PyReadonlyArrayDyn<'py, u32>,
+    settings: PySettings,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let network = &network.0;
     let (weights, learning_rate) = (values(&weights), values(&learning_rate));
-    let (x, y) = (values(&x), values(&y));
+    let (x, y, order) = (values(&x), values(&y), values(&order));
     let data = Data::new(network, &x, &y).map_err(PyCoreError)?;
     let start = Start {
         weights: &weights,
         learning_rate: &learning_rate,
     };
-    let settings = Settings {
-        epochs,
-        tolerance,
-        divergence_bound,
-        record: Record {
-            loss: record_loss,
-            prediction: record_prediction,
-            gradients: record_gradients,
-            weights: record_weights,
-        },
-        threads,
-    };
-    let runs = learning_rate.len();
+    let limit = settings.time_limit()?;
+    let settings = settings.core(&order)?;
+    let (runs, epochs) = (weights.len() / network.parameters(), settings.epochs);
     let report = progress.map(|call| Callback {
         call,
         total: (runs as u64).saturating_mul(epochs as u64),
@@ -83,7 +65,7 @@ fn train<'py>(
             gradients: gradients.as_slice_mut()?,
             weights: weights.as_slice_mut()?,
         };
-        interruptible(py, work, report, |progress| {
+        interruptible(py, work, report, limit, |progress| {
             backprop_core::train_into(network, &data, &start, &settings, progress, histories)
         })?
     };
@@ -92,21 +74,24 @@ fn train<'py>(
     let result = PyDict::new(py);
     result.set_item("weights", array(py, done.weights, &[runs, parameters])?)?;
     result.set_item("outcome_code", array(py, codes, &[runs])?)?;
-    result.set_item("diverged_at", array(py, done.diverged_at, &[runs])?)?;
+    result.set_item("epochs", array(py, done.epochs, &[runs])?)?;
+    result.set_item("last_loss", array(py, done.last_loss, &[runs])?)?;
+    result.set_item("loss_ratio", array(py, done.loss_ratio, &[runs])?)?;
     result.set_item("period", array(py, done.period, &[runs])?)?;
     let [loss, prediction, gradients, weight_history] = arrays;
+    let (record, records) = (settings.record, settings.records());
     for (name, wanted, array) in [
-        ("loss", record_loss, loss),
-        ("prediction", record_prediction, prediction),
+        ("loss", record.loss, loss),
+        ("prediction", record.prediction, prediction),
     ] {
-        let array = wanted.then(|| array.reshape([runs, epochs])).transpose()?;
+        let array = wanted.then(|| array.reshape([runs, records])).transpose()?;
         result.set_item(name, array)?;
     }
     for (name, wanted, array) in [
-        ("gradients", record_gradients, gradients),
-        ("weight_history", record_weights, weight_history),
+        ("gradients", record.gradients, gradients),
+        ("weight_history", record.weights, weight_history),
     ] {
-        let shape = [runs, epochs, parameters];
+        let shape = [runs, records, parameters];
         let array = wanted.then(|| array.reshape(shape)).transpose()?;
         result.set_item(name, array)?;
     }
@@ -126,9 +111,10 @@ fn gradients<'py>(
     let network = &network.0;
     let (weights, x, y) = (values(&weights), values(&x), values(&y));
     let data = Data::new(network, &x, &y).map_err(PyCoreError)?;
-    let pass = py
-        .detach(|| backprop_core::gradients(network, &data, &weights))
-        .map_err(PyCoreError)?;
+    let work = weights.len().saturating_mul(data.rows());
+    let pass = interruptible(py, work, None, None, |progress| {
+        backprop_core::gradients(network, &data, &weights, progress)
+    })?;
     let runs = pass.loss.len();
     Ok((
         array(py, pass.loss, &[runs])?,
@@ -145,9 +131,10 @@ fn predict<'py>(
 ) -> PyResult<Bound<'py, PyArrayDyn<f64>>> {
     let network = &network.0;
     let (weights, x) = (values(&weights), values(&x));
-    let predictions = py
-        .detach(|| backprop_core::predict(network, &x, &weights))
-        .map_err(PyCoreError)?;
+    let work = weights.len().saturating_mul(x.len() / network.inputs());
+    let predictions = interruptible(py, work, None, None, |progress| {
+        backprop_core::predict(network, &x, &weights, progress)
+    })?;
     let runs = weights.len() / network.parameters();
     let rows = x.len() / network.inputs();
     array(py, predictions, &[runs, rows, network.outputs()])

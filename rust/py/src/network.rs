@@ -1,4 +1,4 @@
-use backprop_core::{Activation, Error, Loss, Network};
+use backprop_core::{Activation, Dtype, Error, Loss, Network};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -14,8 +14,9 @@ impl PyNetwork {
     #[new]
     #[pyo3(signature = (
         *sizes, activation = "relu", gain = 1.0, slope = 0.01, bias = false,
-        loss = "half_squared_error"
+        loss = "half_squared_error", dtype = "float64"
     ))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         sizes: Vec<i64>,
         activation: &str,
@@ -23,6 +24,7 @@ impl PyNetwork {
         slope: f64,
         bias: bool,
         loss: &str,
+        dtype: &str,
     ) -> PyResult<Self> {
         // A negative size is as impossible as a zero, and is named as it was given.
         if let Some(size) = sizes.iter().find(|size| **size < 0) {
@@ -50,8 +52,14 @@ impl PyNetwork {
             Loss::ALL.map(|known| (known.name(), known)),
             "half_squared_error, mse, binary_cross_entropy, softmax_cross_entropy",
         )?;
+        let dtype = named(
+            "dtype",
+            dtype,
+            Dtype::ALL.map(|known| (known.name(), known)),
+            "float32, float64",
+        )?;
         let network = Network::new(&sizes, activation)
-            .and_then(|network| network.with_loss(loss).with_bias(bias))
+            .and_then(|network| network.with_loss(loss).with_dtype(dtype).with_bias(bias))
             .and_then(|network| network.with_gain(gain))
             .and_then(|network| network.with_slope(slope));
         Ok(Self(network.map_err(PyCoreError)?))
@@ -85,6 +93,16 @@ impl PyNetwork {
     #[getter]
     fn loss(&self) -> &'static str {
         self.0.loss().name()
+    }
+
+    #[getter]
+    fn dtype(&self) -> &'static str {
+        self.0.dtype().name()
+    }
+
+    #[getter]
+    fn layers(&self) -> usize {
+        self.0.sizes().len() - 1
     }
 
     #[getter]
@@ -122,8 +140,12 @@ impl PyNetwork {
             Loss::HalfSquaredError => String::new(),
             loss => format!(", loss='{}'", loss.name()),
         };
+        let dtype = match self.0.dtype() {
+            Dtype::Float64 => "",
+            Dtype::Float32 => ", dtype='float32'",
+        };
         format!(
-            "Network({}, activation='{}'{gain}{slope}{bias}{loss})",
+            "Network({}, activation='{}'{gain}{slope}{bias}{loss}{dtype})",
             sizes.join(", "),
             self.activation()
         )
@@ -139,12 +161,13 @@ impl PyNetwork {
         keywords.set_item("slope", self.0.slope())?;
         keywords.set_item("bias", self.0.bias())?;
         keywords.set_item("loss", self.loss())?;
+        keywords.set_item("dtype", self.dtype())?;
         Ok((self.sizes(py)?, keywords))
     }
 }
 
 /// What a setting is called by a name.
-fn named<T, const N: usize>(
+pub fn named<T, const N: usize>(
     setting: &str,
     name: &str,
     known: [(&str, T); N],

@@ -1,0 +1,292 @@
+//! How numbers are kept, multiplied and added: the whole difference between precisions.
+
+use pulp::bytemuck::Pod;
+use pulp::Simd;
+
+/// A number in a lane.
+pub(crate) trait Number: Pod + PartialOrd + Into<f64> + Send + Sync {
+    /// The largest finite one.
+    const LARGEST: f64;
+
+    fn rounded(value: f64) -> Self;
+    fn is_finite(self) -> bool;
+
+    /// Do to some values and their slopes what is defined in double precision.
+    fn through_double(
+        values: &mut [Self],
+        slopes: &mut [Self],
+        function: impl Fn(&mut [f64], &mut [f64]),
+    );
+}
+
+impl Number for f64 {
+    const LARGEST: f64 = Self::MAX;
+
+    #[inline(always)]
+    fn rounded(value: f64) -> Self {
+        value
+    }
+
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
+
+    #[inline(always)]
+    fn through_double(
+        values: &mut [Self],
+        slopes: &mut [Self],
+        function: impl Fn(&mut [f64], &mut [f64]),
+    ) {
+        function(values, slopes);
+    }
+}
+
+impl Number for f32 {
+    const LARGEST: f64 = Self::MAX as f64;
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation)]
+    fn rounded(value: f64) -> Self {
+        value as f32
+    }
+
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
+
+    #[inline(always)]
+    fn through_double(
+        values: &mut [Self],
+        slopes: &mut [Self],
+        function: impl Fn(&mut [f64], &mut [f64]),
+    ) {
+        const SOME: usize = 64;
+        for (values, slopes) in values.chunks_mut(SOME).zip(slopes.chunks_mut(SOME)) {
+            let (mut wide, mut steep) = ([0.0; SOME], [0.0; SOME]);
+            for (wide, value) in wide.iter_mut().zip(&*values) {
+                *wide = f64::from(*value);
+            }
+            function(&mut wide[..values.len()], &mut steep[..values.len()]);
+            for (value, wide) in values.iter_mut().zip(wide) {
+                *value = Self::rounded(wide);
+            }
+            for (slope, steep) in slopes.iter_mut().zip(steep) {
+                *slope = Self::rounded(steep);
+            }
+        }
+    }
+}
+
+/// Operations on registers of numbers; a lane is a run.
+pub(crate) trait Arithmetic: Copy + Send + Sync + 'static {
+    type Number: Number;
+    type Vector<S: Simd>: Pod + Send + Sync;
+    type Mask<S: Simd>: Copy;
+
+    fn splat<S: Simd>(simd: S, value: f64) -> Self::Vector<S>;
+    fn add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn mul<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn div<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn neg<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
+    fn sqrt<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
+    /// a·b + c: rounded twice if exact, once if fast.
+    fn mul_add<S: Simd>(
+        simd: S,
+        a: Self::Vector<S>,
+        b: Self::Vector<S>,
+        c: Self::Vector<S>,
+    ) -> Self::Vector<S>;
+    /// c − a·b, as [`Arithmetic::mul_add`].
+    fn mul_sub<S: Simd>(
+        simd: S,
+        a: Self::Vector<S>,
+        b: Self::Vector<S>,
+        c: Self::Vector<S>,
+    ) -> Self::Vector<S>;
+    fn greater<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
+    fn at_most<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
+    fn and<S: Simd>(simd: S, a: Self::Mask<S>, b: Self::Mask<S>) -> Self::Mask<S>;
+    fn select<S: Simd>(
+        simd: S,
+        mask: Self::Mask<S>,
+        yes: Self::Vector<S>,
+        no: Self::Vector<S>,
+    ) -> Self::Vector<S>;
+
+    /// Runs side by side in a register.
+    fn lanes<S: Simd>() -> usize {
+        size_of::<Self::Vector<S>>() / size_of::<Self::Number>()
+    }
+}
+
+/// Every operation rounded to double precision, as plain code does it.
+#[derive(Clone, Copy)]
+pub(crate) struct ExactDouble;
+/// Double precision; products are added without being rounded where the machine can.
+#[derive(Clone, Copy)]
+pub(crate) struct FastDouble;
+/// Every operation rounded to single precision.
+#[derive(Clone, Copy)]
+pub(crate) struct ExactSingle;
+/// Single precision; products are added without being rounded where the machine can.
+#[derive(Clone, Copy)]
+pub(crate) struct FastSingle;
+
+macro_rules! arithmetic {
+    (
+        $name:ident, $number:ident, $vector:ident, $mask:ident, $splat:ident, $add:ident,
+        $mul:ident, $div:ident, $neg:ident, $sqrt:ident, $greater:ident, $at_most:ident, $and:ident,
+        $select:ident,
+        |$simd:ident, $a:ident, $b:ident, $c:ident| $mul_add:expr, $mul_sub:expr
+    ) => {
+        impl Arithmetic for $name {
+            type Number = $number;
+            type Vector<S: Simd> = S::$vector;
+            type Mask<S: Simd> = S::$mask;
+
+            #[inline(always)]
+            fn splat<S: Simd>(simd: S, value: f64) -> S::$vector {
+                simd.$splat(Number::rounded(value))
+            }
+
+            #[inline(always)]
+            fn add<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$add(a, b)
+            }
+
+            #[inline(always)]
+            fn mul<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$mul(a, b)
+            }
+
+            #[inline(always)]
+            fn div<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$div(a, b)
+            }
+
+            #[inline(always)]
+            fn neg<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
+                simd.$neg(a)
+            }
+
+            #[inline(always)]
+            fn sqrt<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
+                simd.$sqrt(a)
+            }
+
+            #[inline(always)]
+            fn mul_add<S: Simd>(
+                $simd: S,
+                $a: S::$vector,
+                $b: S::$vector,
+                $c: S::$vector,
+            ) -> S::$vector {
+                $mul_add
+            }
+
+            #[inline(always)]
+            fn mul_sub<S: Simd>(
+                $simd: S,
+                $a: S::$vector,
+                $b: S::$vector,
+                $c: S::$vector,
+            ) -> S::$vector {
+                $mul_sub
+            }
+
+            #[inline(always)]
+            fn greater<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$mask {
+                simd.$greater(a, b)
+            }
+
+            #[inline(always)]
+            fn at_most<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$mask {
+                simd.$at_most(a, b)
+            }
+
+            #[inline(always)]
+            fn and<S: Simd>(simd: S, a: S::$mask, b: S::$mask) -> S::$mask {
+                simd.$and(a, b)
+            }
+
+            #[inline(always)]
+            fn select<S: Simd>(
+                simd: S,
+                mask: S::$mask,
+                yes: S::$vector,
+                no: S::$vector,
+            ) -> S::$vector {
+                simd.$select(mask, yes, no)
+            }
+        }
+    };
+}
+
+macro_rules! double {
+    ($name:ident, |$simd:ident, $a:ident, $b:ident, $c:ident| $mul_add:expr, $mul_sub:expr) => {
+        arithmetic!(
+            $name,
+            f64,
+            f64s,
+            m64s,
+            splat_f64s,
+            add_f64s,
+            mul_f64s,
+            div_f64s,
+            neg_f64s,
+            sqrt_f64s,
+            greater_than_f64s,
+            less_than_or_equal_f64s,
+            and_m64s,
+            select_f64s,
+            |$simd, $a, $b, $c| $mul_add,
+            $mul_sub
+        );
+    };
+}
+
+macro_rules! single {
+    ($name:ident, |$simd:ident, $a:ident, $b:ident, $c:ident| $mul_add:expr, $mul_sub:expr) => {
+        arithmetic!(
+            $name,
+            f32,
+            f32s,
+            m32s,
+            splat_f32s,
+            add_f32s,
+            mul_f32s,
+            div_f32s,
+            neg_f32s,
+            sqrt_f32s,
+            greater_than_f32s,
+            less_than_or_equal_f32s,
+            and_m32s,
+            select_f32s,
+            |$simd, $a, $b, $c| $mul_add,
+            $mul_sub
+        );
+    };
+}
+
+double!(
+    ExactDouble,
+    |simd, a, b, c| simd.add_f64s(c, simd.mul_f64s(a, b)),
+    simd.sub_f64s(c, simd.mul_f64s(a, b))
+);
+double!(
+    FastDouble,
+    |simd, a, b, c| simd.mul_add_e_f64s(a, b, c),
+    simd.negate_mul_add_e_f64s(a, b, c)
+);
+single!(
+    ExactSingle,
+    |simd, a, b, c| simd.add_f32s(c, simd.mul_f32s(a, b)),
+    simd.sub_f32s(c, simd.mul_f32s(a, b))
+);
+single!(
+    FastSingle,
+    |simd, a, b, c| simd.mul_add_e_f32s(a, b, c),
+    simd.negate_mul_add_e_f32s(a, b, c)
+);

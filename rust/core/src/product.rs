@@ -1,0 +1,181 @@
+//! Matrix products of a few vector registers, in which every sum keeps its order.
+
+use pulp::Simd;
+
+use crate::arithmetic::Arithmetic;
+
+/// Rows and columns of the result that stay in registers while the sums grow.
+const TALL: usize = 4;
+const WIDE: usize = 2;
+
+/// A factor of a product, which is summed over its depth.
+pub(crate) trait Factor<V: Copy>: Copy {
+    type Part<const N: usize>: Part<V, N>;
+
+    /// The neighbours `first..first + N`, at every depth.
+    fn part<const N: usize>(self, first: usize) -> Self::Part<N>;
+}
+
+/// Some neighbours of a factor.
+pub(crate) trait Part<V, const N: usize> {
+    fn at(&self, depth: usize) -> [V; N];
+}
+
+/// A factor of shape (index, depth).
+#[derive(Clone, Copy)]
+pub(crate) struct Along<'a, V> {
+    pub values: &'a [V],
+    pub depth: usize,
+}
+
+/// A factor of shape (depth, index).
+#[derive(Clone, Copy)]
+pub(crate) struct Across<'a, V> {
+    pub values: &'a [V],
+    pub count: usize,
+}
+
+pub(crate) struct Rows<'a, V, const N: usize>([&'a [V]; N]);
+
+pub(crate) struct Columns<'a, V> {
+    values: &'a [V],
+    count: usize,
+}
+
+impl<'a, V: Copy> Factor<V> for Along<'a, V> {
+    type Part<const N: usize> = Rows<'a, V, N>;
+
+    #[inline(always)]
+    fn part<const N: usize>(self, first: usize) -> Rows<'a, V, N> {
+        Rows(std::array::from_fn(|n| {
+            &self.values[(first + n) * self.depth..][..self.depth]
+        }))
+    }
+}
+
+impl<V: Copy, const N: usize> Part<V, N> for Rows<'_, V, N> {
+    #[inline(always)]
+    fn at(&self, depth: usize) -> [V; N] {
+        self.0.map(|row| row[depth])
+    }
+}
+
+impl<'a, V: Copy> Factor<V> for Across<'a, V> {
+    type Part<const N: usize> = Columns<'a, V>;
+
+    #[inline(always)]
+    fn part<const N: usize>(self, first: usize) -> Columns<'a, V> {
+        Columns {
+            values: &self.values[first..],
+            count: self.count,
+        }
+    }
+}
+
+impl<V: Copy, const N: usize> Part<V, N> for Columns<'_, V> {
+    #[inline(always)]
+    fn at(&self, depth: usize) -> [V; N] {
+        let neighbours = &self.values[depth * self.count..][..N];
+        std::array::from_fn(|n| neighbours[n])
+    }
+}
+
+/// `sums = left·right`, or `sums += left·right` if they go `on`; shape (rows, columns).
+///
+/// A sum begins with its first product, not with 0, which would lose the sign of −0.
+#[inline(always)]
+pub(crate) fn product<A, S, L, R>(
+    simd: S,
+    left: L,
+    right: R,
+    depth: usize,
+    sums: &mut [A::Vector<S>],
+    columns: usize,
+    on: bool,
+) where
+    A: Arithmetic,
+    S: Simd,
+    L: Factor<A::Vector<S>>,
+    R: Factor<A::Vector<S>>,
+{
+    let rows = sums.len() / columns;
+    let mut row = 0;
+    while row + TALL <= rows {
+        let sums = &mut sums[row * columns..][..TALL * columns];
+        band::<A, S, L, R, TALL>(simd, &left.part(row), right, depth, sums, columns, on);
+        row += TALL;
+    }
+    while row < rows {
+        let sums = &mut sums[row * columns..][..columns];
+        band::<A, S, L, R, 1>(simd, &left.part(row), right, depth, sums, columns, on);
+        row += 1;
+    }
+}
+
+#[inline(always)]
+fn band<A, S, L, R, const M: usize>(
+    simd: S,
+    left: &L::Part<M>,
+    right: R,
+    depth: usize,
+    sums: &mut [A::Vector<S>],
+    columns: usize,
+    on: bool,
+) where
+    A: Arithmetic,
+    S: Simd,
+    L: Factor<A::Vector<S>>,
+    R: Factor<A::Vector<S>>,
+{
+    let mut column = 0;
+    while column + WIDE <= columns {
+        let right = right.part::<WIDE>(column);
+        tile::<A, S, M, WIDE>(simd, left, &right, depth, &mut sums[column..], columns, on);
+        column += WIDE;
+    }
+    if column < columns {
+        let right = right.part::<1>(column);
+        tile::<A, S, M, 1>(simd, left, &right, depth, &mut sums[column..], columns, on);
+    }
+}
+
+#[inline(always)]
+fn tile<A, S, const M: usize, const N: usize>(
+    simd: S,
+    left: &impl Part<A::Vector<S>, M>,
+    right: &impl Part<A::Vector<S>, N>,
+    depth: usize,
+    sums: &mut [A::Vector<S>],
+    columns: usize,
+    on: bool,
+) where
+    A: Arithmetic,
+    S: Simd,
+{
+    let mut tile = [[A::splat(simd, 0.0); N]; M];
+    let mut from = 0;
+    if on {
+        for (m, row) in tile.iter_mut().enumerate() {
+            row.copy_from_slice(&sums[m * columns..][..N]);
+        }
+    } else {
+        let (a, b) = (left.at(0), right.at(0));
+        for m in 0..M {
+            for n in 0..N {
+                tile[m][n] = A::mul(simd, a[m], b[n]);
+            }
+        }
+        from = 1;
+    }
+    for at in from..depth {
+        let (a, b) = (left.at(at), right.at(at));
+        for m in 0..M {
+            for n in 0..N {
+                tile[m][n] = A::mul_add(simd, a[m], b[n], tile[m][n]);
+            }
+        }
+    }
+    for (m, row) in tile.iter().enumerate() {
+        sums[m * columns..][..N].copy_from_slice(row);
+    }
+}
