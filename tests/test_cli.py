@@ -206,7 +206,7 @@ def test_every_network_of_the_configuration_trains(tmp_path: Path) -> None:
 def test_help_and_configuration(tmp_path: Path) -> None:
     assert "backprop-svc explain" in call(tmp_path, "--help").stdout
     assert (
-        "experiment: ames, ames_features, edge_of_stability"
+        "experiment: ames, ames_features, digits, edge_of_stability, fractal"
         in call(tmp_path, "train", "--help").stdout
     )
     assert "lr: 0.1" in call(tmp_path, "train", "--cfg", "job").stdout

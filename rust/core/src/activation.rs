@@ -54,25 +54,27 @@ impl Activation {
     /// Replace each z by φ(gain·z), and set the derivative of that by z.
     #[inline(always)]
     pub(crate) fn apply(self, gain: f64, leak: f64, neurons: &mut [f64], slopes: &mut [f64]) {
-        match self {
-            Self::Identity => map(gain, neurons, slopes, |z| (z, 1.0)),
-            Self::Relu => map(gain, neurons, slopes, |z| rectify(z, 0.0)),
-            Self::LeakyRelu => map(gain, neurons, slopes, |z| rectify(z, leak)),
-            Self::Tanh => map(gain, neurons, slopes, tanh),
-            Self::Sigmoid => map(gain, neurons, slopes, sigmoid),
-            Self::Gelu => map(gain, neurons, slopes, gelu),
-            Self::Softplus => map(gain, neurons, slopes, softplus),
+        // A loop of its own for each function, which the compiler turns into vector
+        // instructions. Not a closure: it would not be compiled for the instruction set.
+        macro_rules! each {
+            (|$z:ident| $point:expr) => {
+                for (neuron, slope) in neurons.iter_mut().zip(slopes) {
+                    let $z = gain * *neuron;
+                    let (value, derivative) = $point;
+                    *neuron = value;
+                    *slope = gain * derivative;
+                }
+            };
         }
-    }
-}
-
-/// A loop of its own for each function, which the compiler turns into vector instructions.
-#[inline(always)]
-fn map(gain: f64, neurons: &mut [f64], slopes: &mut [f64], function: impl Fn(f64) -> Point) {
-    for (neuron, slope) in neurons.iter_mut().zip(slopes) {
-        let (value, derivative) = function(gain * *neuron);
-        *neuron = value;
-        *slope = gain * derivative;
+        match self {
+            Self::Identity => each!(|z| (z, 1.0)),
+            Self::Relu => each!(|z| rectify(z, 0.0)),
+            Self::LeakyRelu => each!(|z| rectify(z, leak)),
+            Self::Tanh => each!(|z| tanh(z)),
+            Self::Sigmoid => each!(|z| sigmoid(z)),
+            Self::Gelu => each!(|z| gelu(z)),
+            Self::Softplus => each!(|z| softplus(z)),
+        }
     }
 }
 
@@ -162,10 +164,11 @@ fn exponential(z: f64) -> (f64, f64) {
 /// Horner's rule, the highest power first.
 #[inline(always)]
 fn polynomial<const N: usize>(x: f64, coefficients: [f64; N]) -> f64 {
-    coefficients
-        .into_iter()
-        .reduce(|sum, coefficient| sum * x + coefficient)
-        .unwrap_or(0.0)
+    let mut sum = coefficients[0];
+    for coefficient in &coefficients[1..] {
+        sum = sum * x + coefficient;
+    }
+    sum
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use pulp::bytemuck::Pod;
 use pulp::Simd;
 
+use crate::Network;
+
 /// A number in a lane.
 pub(crate) trait Number: Pod + PartialOrd + Into<f64> + Send + Sync {
     /// The largest finite one.
@@ -11,12 +13,8 @@ pub(crate) trait Number: Pod + PartialOrd + Into<f64> + Send + Sync {
     fn rounded(value: f64) -> Self;
     fn is_finite(self) -> bool;
 
-    /// Do to some values and their slopes what is defined in double precision.
-    fn through_double(
-        values: &mut [Self],
-        slopes: &mut [Self],
-        function: impl Fn(&mut [f64], &mut [f64]),
-    );
+    /// Activate hidden neurons, which is defined in double precision.
+    fn activate(network: &Network, neurons: &mut [Self], slopes: &mut [Self]);
 }
 
 impl Number for f64 {
@@ -33,12 +31,8 @@ impl Number for f64 {
     }
 
     #[inline(always)]
-    fn through_double(
-        values: &mut [Self],
-        slopes: &mut [Self],
-        function: impl Fn(&mut [f64], &mut [f64]),
-    ) {
-        function(values, slopes);
+    fn activate(network: &Network, neurons: &mut [Self], slopes: &mut [Self]) {
+        network.activate(neurons, slopes);
     }
 }
 
@@ -57,18 +51,14 @@ impl Number for f32 {
     }
 
     #[inline(always)]
-    fn through_double(
-        values: &mut [Self],
-        slopes: &mut [Self],
-        function: impl Fn(&mut [f64], &mut [f64]),
-    ) {
+    fn activate(network: &Network, neurons: &mut [Self], slopes: &mut [Self]) {
         const SOME: usize = 64;
-        for (values, slopes) in values.chunks_mut(SOME).zip(slopes.chunks_mut(SOME)) {
+        for (values, slopes) in neurons.chunks_mut(SOME).zip(slopes.chunks_mut(SOME)) {
             let (mut wide, mut steep) = ([0.0; SOME], [0.0; SOME]);
             for (wide, value) in wide.iter_mut().zip(&*values) {
                 *wide = f64::from(*value);
             }
-            function(&mut wide[..values.len()], &mut steep[..values.len()]);
+            network.activate(&mut wide[..values.len()], &mut steep[..values.len()]);
             for (value, wide) in values.iter_mut().zip(wide) {
                 *value = Self::rounded(wide);
             }

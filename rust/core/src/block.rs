@@ -116,10 +116,10 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
             }
             if layer.hidden {
                 let slopes = &mut self.slopes[layer.outputs.start * rows..][..outputs.len()];
-                A::Number::through_double(
+                A::Number::activate(
+                    self.network,
                     bytemuck::cast_slice_mut(outputs),
                     bytemuck::cast_slice_mut(slopes),
-                    |neurons, slopes| self.network.activate(neurons, slopes),
                 );
             }
         }

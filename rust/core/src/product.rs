@@ -47,16 +47,22 @@ impl<'a, V: Copy> Factor<V> for Along<'a, V> {
 
     #[inline(always)]
     fn part<const N: usize>(self, first: usize) -> Rows<'a, V, N> {
-        Rows(std::array::from_fn(|n| {
-            &self.values[(first + n) * self.depth..][..self.depth]
-        }))
+        let mut rows = [&self.values[..self.depth]; N];
+        for (n, row) in rows.iter_mut().enumerate() {
+            *row = &self.values[(first + n) * self.depth..][..self.depth];
+        }
+        Rows(rows)
     }
 }
 
 impl<V: Copy, const N: usize> Part<V, N> for Rows<'_, V, N> {
     #[inline(always)]
     fn at(&self, depth: usize) -> [V; N] {
-        self.0.map(|row| row[depth])
+        let mut values = [self.0[0][depth]; N];
+        for (value, row) in values.iter_mut().zip(self.0) {
+            *value = row[depth];
+        }
+        values
     }
 }
 
@@ -76,7 +82,9 @@ impl<V: Copy, const N: usize> Part<V, N> for Columns<'_, V> {
     #[inline(always)]
     fn at(&self, depth: usize) -> [V; N] {
         let neighbours = &self.values[depth * self.count..][..N];
-        std::array::from_fn(|n| neighbours[n])
+        let mut values = [neighbours[0]; N];
+        values.copy_from_slice(neighbours);
+        values
     }
 }
 
