@@ -39,8 +39,7 @@ impl<'a, S: Simd, A: Arithmetic> Trainer<'a, S, A> {
         }
     }
 
-    /// The rows of an epoch in batches, each with an update; returns what was recorded of
-    /// weights before the first.
+    /// The rows of an epoch in batches, each with an update.
     #[inline(always)]
     fn epoch(&mut self, epoch: usize) {
         let (simd, task) = (self.simd, self.task);
