@@ -111,27 +111,25 @@ pub(crate) trait Arithmetic: Copy + Send + Sync + 'static {
     }
 }
 
-/// Every operation rounded to double precision, as plain code does it.
+/// Each product and each sum is rounded, as plain code does it.
+pub(crate) const EXACT: bool = false;
+/// Products are added without being rounded, where the machine can.
+pub(crate) const FUSED: bool = true;
+
+/// Double precision, exact or fused.
 #[derive(Clone, Copy)]
-pub(crate) struct ExactDouble;
-/// Double precision; products are added without being rounded where the machine can.
+pub(crate) struct Double<const FUSED: bool>;
+/// Single precision, exact or fused.
 #[derive(Clone, Copy)]
-pub(crate) struct FastDouble;
-/// Every operation rounded to single precision.
-#[derive(Clone, Copy)]
-pub(crate) struct ExactSingle;
-/// Single precision; products are added without being rounded where the machine can.
-#[derive(Clone, Copy)]
-pub(crate) struct FastSingle;
+pub(crate) struct Single<const FUSED: bool>;
 
 macro_rules! arithmetic {
     (
-        $name:ident, $number:ident, $vector:ident, $mask:ident, $splat:ident, $add:ident,
+        $name:ident, $number:ident, $vector:ident, $mask:ident, $splat:ident, $add:ident, $sub:ident,
         $mul:ident, $div:ident, $neg:ident, $sqrt:ident, $greater:ident, $at_most:ident, $and:ident,
-        $select:ident,
-        |$simd:ident, $a:ident, $b:ident, $c:ident| $mul_add:expr, $mul_sub:expr
+        $select:ident, $mul_add:ident, $negate_mul_add:ident
     ) => {
-        impl Arithmetic for $name {
+        impl<const FUSED: bool> Arithmetic for $name<FUSED> {
             type Number = $number;
             type Vector<S: Simd> = S::$vector;
             type Mask<S: Simd> = S::$mask;
@@ -168,22 +166,30 @@ macro_rules! arithmetic {
 
             #[inline(always)]
             fn mul_add<S: Simd>(
-                $simd: S,
-                $a: S::$vector,
-                $b: S::$vector,
-                $c: S::$vector,
+                simd: S,
+                a: S::$vector,
+                b: S::$vector,
+                c: S::$vector,
             ) -> S::$vector {
-                $mul_add
+                if FUSED {
+                    simd.$mul_add(a, b, c)
+                } else {
+                    simd.$add(c, simd.$mul(a, b))
+                }
             }
 
             #[inline(always)]
             fn mul_sub<S: Simd>(
-                $simd: S,
-                $a: S::$vector,
-                $b: S::$vector,
-                $c: S::$vector,
+                simd: S,
+                a: S::$vector,
+                b: S::$vector,
+                c: S::$vector,
             ) -> S::$vector {
-                $mul_sub
+                if FUSED {
+                    simd.$negate_mul_add(a, b, c)
+                } else {
+                    simd.$sub(c, simd.$mul(a, b))
+                }
             }
 
             #[inline(always)]
@@ -214,69 +220,41 @@ macro_rules! arithmetic {
     };
 }
 
-macro_rules! double {
-    ($name:ident, |$simd:ident, $a:ident, $b:ident, $c:ident| $mul_add:expr, $mul_sub:expr) => {
-        arithmetic!(
-            $name,
-            f64,
-            f64s,
-            m64s,
-            splat_f64s,
-            add_f64s,
-            mul_f64s,
-            div_f64s,
-            neg_f64s,
-            sqrt_f64s,
-            greater_than_f64s,
-            less_than_or_equal_f64s,
-            and_m64s,
-            select_f64s,
-            |$simd, $a, $b, $c| $mul_add,
-            $mul_sub
-        );
-    };
-}
-
-macro_rules! single {
-    ($name:ident, |$simd:ident, $a:ident, $b:ident, $c:ident| $mul_add:expr, $mul_sub:expr) => {
-        arithmetic!(
-            $name,
-            f32,
-            f32s,
-            m32s,
-            splat_f32s,
-            add_f32s,
-            mul_f32s,
-            div_f32s,
-            neg_f32s,
-            sqrt_f32s,
-            greater_than_f32s,
-            less_than_or_equal_f32s,
-            and_m32s,
-            select_f32s,
-            |$simd, $a, $b, $c| $mul_add,
-            $mul_sub
-        );
-    };
-}
-
-double!(
-    ExactDouble,
-    |simd, a, b, c| simd.add_f64s(c, simd.mul_f64s(a, b)),
-    simd.sub_f64s(c, simd.mul_f64s(a, b))
+arithmetic!(
+    Double,
+    f64,
+    f64s,
+    m64s,
+    splat_f64s,
+    add_f64s,
+    sub_f64s,
+    mul_f64s,
+    div_f64s,
+    neg_f64s,
+    sqrt_f64s,
+    greater_than_f64s,
+    less_than_or_equal_f64s,
+    and_m64s,
+    select_f64s,
+    mul_add_e_f64s,
+    negate_mul_add_e_f64s
 );
-double!(
-    FastDouble,
-    |simd, a, b, c| simd.mul_add_e_f64s(a, b, c),
-    simd.negate_mul_add_e_f64s(a, b, c)
-);
-single!(
-    ExactSingle,
-    |simd, a, b, c| simd.add_f32s(c, simd.mul_f32s(a, b)),
-    simd.sub_f32s(c, simd.mul_f32s(a, b))
-);
-single!(
-    FastSingle,
-    |simd, a, b, c| simd.mul_add_e_f32s(a, b, c),
-    simd.negate_mul_add_e_f32s(a, b, c)
+arithmetic!(
+    Single,
+    f32,
+    f32s,
+    m32s,
+    splat_f32s,
+    add_f32s,
+    sub_f32s,
+    mul_f32s,
+    div_f32s,
+    neg_f32s,
+    sqrt_f32s,
+    greater_than_f32s,
+    less_than_or_equal_f32s,
+    and_m32s,
+    select_f32s,
+    mul_add_e_f32s,
+    negate_mul_add_e_f32s
 );

@@ -10,7 +10,7 @@ use pulp::{bytemuck, Simd};
 
 use crate::arithmetic::{Arithmetic, Number};
 use crate::loss::Space;
-use crate::product::{product, Across, Along};
+use crate::product::{Across, Along, Product};
 use crate::{Data, Network};
 
 /// Rows that go through together.
@@ -107,7 +107,13 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
                 values: inputs,
                 count: rows,
             };
-            product::<A, S, _, _>(simd, weights, inputs, depth, outputs, rows, false);
+            let product = Product {
+                simd,
+                depth,
+                columns: rows,
+                on: false,
+            };
+            product.of::<A>(weights, inputs, outputs);
             let biases = &self.weights[layer.biases.clone()];
             for (outputs, bias) in outputs.chunks_exact_mut(rows).zip(biases) {
                 for z in outputs {
@@ -199,21 +205,18 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
             let inputs = &self.neurons[layer.inputs.start * rows..][..from * rows];
             let (before, after) = self.deltas.split_at_mut(layer.outputs.start * rows);
             let deltas = &after[..to * rows];
-            product::<A, S, _, _>(
+            let along_rows = |values| Along {
+                values,
+                depth: rows,
+            };
+            let product = Product {
                 simd,
-                Along {
-                    values: deltas,
-                    depth: rows,
-                },
-                Along {
-                    values: inputs,
-                    depth: rows,
-                },
-                rows,
-                &mut self.gradients[layer.weights.clone()],
-                from,
-                !fresh,
-            );
+                depth: rows,
+                columns: from,
+                on: !fresh,
+            };
+            let gradients = &mut self.gradients[layer.weights.clone()];
+            product.of::<A>(along_rows(deltas), along_rows(inputs), gradients);
             let biases = self.gradients[layer.biases.clone()].iter_mut();
             for (gradient, deltas) in biases.zip(deltas.chunks_exact(rows)) {
                 let (first, rest) = (deltas[0], &deltas[1..]);
@@ -227,22 +230,22 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
                     .fold(first, |sum, delta| A::add(simd, sum, *delta));
             }
             if layer.weights.start > 0 {
-                let before = &mut before[layer.inputs.start * rows..];
-                product::<A, S, _, _>(
+                let before = &mut before[layer.inputs.start * rows..][..from * rows];
+                let weights = Across {
+                    values: &self.weights[layer.weights.clone()],
+                    count: from,
+                };
+                let deltas = Across {
+                    values: deltas,
+                    count: rows,
+                };
+                let product = Product {
                     simd,
-                    Across {
-                        values: &self.weights[layer.weights.clone()],
-                        count: from,
-                    },
-                    Across {
-                        values: deltas,
-                        count: rows,
-                    },
-                    to,
-                    before,
-                    rows,
-                    false,
-                );
+                    depth: to,
+                    columns: rows,
+                    on: false,
+                };
+                product.of::<A>(weights, deltas, before);
                 // A product, not a selection: the sign of a zero is the guide's.
                 let slopes = &self.slopes[layer.inputs.start * rows..];
                 for (delta, slope) in before.iter_mut().zip(slopes) {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use pulp::{bytemuck, Simd};
 
 use crate::arithmetic::Arithmetic;
-use crate::kernel::{all_finite, Kernel, Trace};
+use crate::kernel::{all_at_most, all_finite, Kernel, Trace};
 use crate::train::Task;
 use crate::{Activation, Data, Loss};
 
@@ -185,11 +185,8 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize, const R: usize> Chain<'a, 
         let [zero, one] = [0.0, 1.0].map(|value| A::splat(simd, value));
         let ended = [A::select(simd, healthy, zero, one)];
         let ended = bytemuck::cast_slice::<_, A::Number>(&ended);
-        let healthy = ended
-            .iter()
-            .fold(true, |all, lane| all & ((*lane).into() <= 0.0));
         // What is not finite once never is again.
-        healthy & all_finite(self.weights())
+        all_at_most(ended, 0.0) & all_finite(self.weights())
     }
 }
 

@@ -74,3 +74,9 @@ pub(crate) fn within(
         fix,
     })
 }
+
+/// Refuse a count of none.
+pub(crate) fn at_least_one(name: &str, value: usize, fix: &'static str) -> Result<()> {
+    let counts = |value: f64| value >= 1.0;
+    within(name, value as f64, counts, "whole numbers from 1", fix)
+}

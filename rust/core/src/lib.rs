@@ -28,6 +28,7 @@ mod pass;
 mod product;
 mod runs;
 mod schedule;
+mod settings;
 mod train;
 mod trainer;
 
@@ -41,6 +42,5 @@ pub use outcome::Outcome;
 pub use parallel::{instruction_set, room, threads};
 pub use pass::{gradients, predict, Gradients};
 pub use schedule::{Decay, Schedule};
-pub use train::{
-    train, train_into, Batches, Histories, Precision, Progress, Record, Settings, Start, Training,
-};
+pub use settings::{Batches, Precision, Record, Settings};
+pub use train::{train, train_into, Histories, Progress, Start, Training};

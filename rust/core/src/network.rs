@@ -1,6 +1,7 @@
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
+use crate::error::within;
 use crate::{Activation, Error, Loss, Result};
 
 /// Small networks, many of them: what lies beyond is a mistake more often than a wish.
@@ -135,14 +136,9 @@ impl Network {
     /// # Errors
     /// A gain that is not a finite number above 0.
     pub fn with_gain(self, gain: f64) -> Result<Self> {
-        if !(gain > 0.0 && gain.is_finite()) {
-            return Err(Error::Value {
-                name: "gain".into(),
-                value: gain.to_string(),
-                allowed: "finite numbers above 0",
-                fix: "leave it out for 1",
-            });
-        }
+        let positive = |gain: f64| gain > 0.0 && gain.is_finite();
+        let allowed = "finite numbers above 0";
+        within("gain", gain, positive, allowed, "leave it out for 1")?;
         Ok(Self { gain, ..self })
     }
 
@@ -151,14 +147,14 @@ impl Network {
     /// # Errors
     /// A slope that is not a number from 0 to 1.
     pub fn with_slope(self, slope: f64) -> Result<Self> {
-        if !(0.0..=1.0).contains(&slope) {
-            return Err(Error::Value {
-                name: "slope".into(),
-                value: slope.to_string(),
-                allowed: "numbers from 0 to 1",
-                fix: "leave it out for 0.01",
-            });
-        }
+        let share = |slope: f64| (0.0..=1.0).contains(&slope);
+        within(
+            "slope",
+            slope,
+            share,
+            "numbers from 0 to 1",
+            "leave it out for 0.01",
+        )?;
         Ok(Self { slope, ..self })
     }
 

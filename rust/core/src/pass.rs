@@ -2,7 +2,7 @@ use std::sync::atomic::Ordering;
 
 use pulp::{bytemuck, Simd};
 
-use crate::arithmetic::{Arithmetic, ExactDouble, ExactSingle};
+use crate::arithmetic::{Arithmetic, Double, Single, EXACT};
 use crate::block::{divide, Block, TILE};
 use crate::data::rows_of;
 use crate::error::all_finite;
@@ -47,8 +47,8 @@ pub fn gradients(
         .collect();
     let call = Call { network, progress };
     match network.dtype() {
-        Dtype::Float64 => for_each(tasks, None, &OnePass(call, data, ExactDouble)),
-        Dtype::Float32 => for_each(tasks, None, &OnePass(call, data, ExactSingle)),
+        Dtype::Float64 => for_each(tasks, None, &OnePass(call, data, Double::<EXACT>)),
+        Dtype::Float32 => for_each(tasks, None, &OnePass(call, data, Single::<EXACT>)),
     }?;
     call.finished()?;
     Ok(Gradients { loss, gradients })
@@ -77,8 +77,8 @@ pub fn predict(
         .collect();
     let call = Call { network, progress };
     match network.dtype() {
-        Dtype::Float64 => for_each(tasks, None, &Forward(call, x, ExactDouble)),
-        Dtype::Float32 => for_each(tasks, None, &Forward(call, x, ExactSingle)),
+        Dtype::Float64 => for_each(tasks, None, &Forward(call, x, Double::<EXACT>)),
+        Dtype::Float32 => for_each(tasks, None, &Forward(call, x, Single::<EXACT>)),
     }?;
     call.finished()?;
     Ok(predictions)

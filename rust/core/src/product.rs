@@ -88,102 +88,90 @@ impl<V: Copy, const N: usize> Part<V, N> for Columns<'_, V> {
     }
 }
 
-/// `sums = left·right`, or `sums += left·right` if they go `on`; shape (rows, columns).
-///
-/// A sum begins with its first product, not with 0, which would lose the sign of −0.
-#[inline(always)]
-pub(crate) fn product<A, S, L, R>(
-    simd: S,
-    left: L,
-    right: R,
-    depth: usize,
-    sums: &mut [A::Vector<S>],
-    columns: usize,
-    on: bool,
-) where
-    A: Arithmetic,
-    S: Simd,
-    L: Factor<A::Vector<S>>,
-    R: Factor<A::Vector<S>>,
-{
-    let rows = sums.len() / columns;
-    let mut row = 0;
-    while row + TALL <= rows {
-        let sums = &mut sums[row * columns..][..TALL * columns];
-        band::<A, S, L, R, TALL>(simd, &left.part(row), right, depth, sums, columns, on);
-        row += TALL;
-    }
-    while row < rows {
-        let sums = &mut sums[row * columns..][..columns];
-        band::<A, S, L, R, 1>(simd, &left.part(row), right, depth, sums, columns, on);
-        row += 1;
-    }
+/// A product of two factors, added up in registers tile by tile.
+pub(crate) struct Product<S> {
+    pub simd: S,
+    pub depth: usize,
+    /// Of the result.
+    pub columns: usize,
+    /// Whether sums go on from what they are.
+    pub on: bool,
 }
 
-#[inline(always)]
-fn band<A, S, L, R, const M: usize>(
-    simd: S,
-    left: &L::Part<M>,
-    right: R,
-    depth: usize,
-    sums: &mut [A::Vector<S>],
-    columns: usize,
-    on: bool,
-) where
-    A: Arithmetic,
-    S: Simd,
-    L: Factor<A::Vector<S>>,
-    R: Factor<A::Vector<S>>,
-{
-    let mut column = 0;
-    while column + WIDE <= columns {
-        let right = right.part::<WIDE>(column);
-        tile::<A, S, M, WIDE>(simd, left, &right, depth, &mut sums[column..], columns, on);
-        column += WIDE;
+impl<S: Simd> Product<S> {
+    /// `sums = left·right`, or `sums += left·right` if they go on; shape (rows, columns).
+    ///
+    /// A sum begins with its first product, not with 0, which would lose the sign of −0.
+    #[inline(always)]
+    pub fn of<A: Arithmetic>(
+        &self,
+        left: impl Factor<A::Vector<S>>,
+        right: impl Factor<A::Vector<S>>,
+        sums: &mut [A::Vector<S>],
+    ) {
+        let mut row = 0;
+        let mut bands = sums.chunks_exact_mut(TALL * self.columns);
+        for sums in bands.by_ref() {
+            self.band::<A, TALL>(&left.part::<TALL>(row), right, sums);
+            row += TALL;
+        }
+        for sums in bands.into_remainder().chunks_exact_mut(self.columns) {
+            self.band::<A, 1>(&left.part::<1>(row), right, sums);
+            row += 1;
+        }
     }
-    if column < columns {
-        let right = right.part::<1>(column);
-        tile::<A, S, M, 1>(simd, left, &right, depth, &mut sums[column..], columns, on);
-    }
-}
 
-#[inline(always)]
-fn tile<A, S, const M: usize, const N: usize>(
-    simd: S,
-    left: &impl Part<A::Vector<S>, M>,
-    right: &impl Part<A::Vector<S>, N>,
-    depth: usize,
-    sums: &mut [A::Vector<S>],
-    columns: usize,
-    on: bool,
-) where
-    A: Arithmetic,
-    S: Simd,
-{
-    let mut tile = [[A::splat(simd, 0.0); N]; M];
-    let mut from = 0;
-    if on {
-        for (m, row) in tile.iter_mut().enumerate() {
-            row.copy_from_slice(&sums[m * columns..][..N]);
+    /// `M` rows of the sums.
+    #[inline(always)]
+    fn band<A: Arithmetic, const M: usize>(
+        &self,
+        left: &impl Part<A::Vector<S>, M>,
+        right: impl Factor<A::Vector<S>>,
+        sums: &mut [A::Vector<S>],
+    ) {
+        let mut column = 0;
+        while column + WIDE <= self.columns {
+            self.tile::<A, M, WIDE>(left, &right.part::<WIDE>(column), &mut sums[column..]);
+            column += WIDE;
         }
-    } else {
-        let (a, b) = (left.at(0), right.at(0));
-        for m in 0..M {
-            for n in 0..N {
-                tile[m][n] = A::mul(simd, a[m], b[n]);
-            }
-        }
-        from = 1;
-    }
-    for at in from..depth {
-        let (a, b) = (left.at(at), right.at(at));
-        for m in 0..M {
-            for n in 0..N {
-                tile[m][n] = A::mul_add(simd, a[m], b[n], tile[m][n]);
-            }
+        if column < self.columns {
+            self.tile::<A, M, 1>(left, &right.part::<1>(column), &mut sums[column..]);
         }
     }
-    for (m, row) in tile.iter().enumerate() {
-        sums[m * columns..][..N].copy_from_slice(row);
+
+    #[inline(always)]
+    fn tile<A: Arithmetic, const M: usize, const N: usize>(
+        &self,
+        left: &impl Part<A::Vector<S>, M>,
+        right: &impl Part<A::Vector<S>, N>,
+        sums: &mut [A::Vector<S>],
+    ) {
+        let (simd, columns) = (self.simd, self.columns);
+        let mut tile = [[A::splat(simd, 0.0); N]; M];
+        let mut from = 0;
+        if self.on {
+            for (m, row) in tile.iter_mut().enumerate() {
+                row.copy_from_slice(&sums[m * columns..][..N]);
+            }
+        } else {
+            let (a, b) = (left.at(0), right.at(0));
+            for m in 0..M {
+                for n in 0..N {
+                    tile[m][n] = A::mul(simd, a[m], b[n]);
+                }
+            }
+            from = 1;
+        }
+        for at in from..self.depth {
+            let (a, b) = (left.at(at), right.at(at));
+            for m in 0..M {
+                for n in 0..N {
+                    tile[m][n] = A::mul_add(simd, a[m], b[n], tile[m][n]);
+                }
+            }
+        }
+        for (m, row) in tile.iter().enumerate() {
+            sums[m * columns..][..N].copy_from_slice(row);
+        }
     }
 }

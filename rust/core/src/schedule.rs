@@ -1,4 +1,4 @@
-use crate::error::within;
+use crate::error::{at_least_one, within};
 use crate::{Error, Result};
 
 /// What the learning rate is multiplied by, epoch by epoch.
@@ -67,14 +67,7 @@ impl Schedule {
         let Decay::Step { every, factor } = self.decay else {
             return Ok(());
         };
-        if every == 0 {
-            return Err(Error::Value {
-                name: "step_epochs".into(),
-                value: every.to_string(),
-                allowed: "whole numbers from 1",
-                fix: "try 10",
-            });
-        }
+        at_least_one("step_epochs", every, "try 10")?;
         let falls = |factor: f64| factor > 0.0 && factor <= 1.0;
         within(
             "step_factor",

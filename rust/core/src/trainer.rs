@@ -16,8 +16,8 @@ pub(crate) struct Trainer<'a, S: Simd, A: Arithmetic> {
     block: Block<'a, S, A>,
     /// What the optimizer remembers: shape (2, parameters) or less.
     memory: Vec<A::Vector<S>>,
-    /// ∂L/∂w, the mean over the rows of the last epoch.
-    gradients: Vec<A::Vector<S>>,
+    /// ∂L/∂w over the rows of the last epoch; empty if they are a single batch.
+    sums: Vec<A::Vector<S>>,
     /// One learning rate for all layers, or one for each.
     rates: Vec<A::Vector<S>>,
     /// The rows of an epoch, in their order.
@@ -28,12 +28,14 @@ impl<'a, S: Simd, A: Arithmetic> Trainer<'a, S, A> {
     pub fn new(simd: S, task: Task<'a>) -> Self {
         let zero = A::splat(simd, 0.0);
         let parameters = task.network.parameters();
+        let batches = task.settings.batches;
+        let several = batches.is_some_and(|batches| batches.size < task.data.rows());
         Self {
             simd,
             task,
             block: Block::new(simd, task.network, &task.progress.cancel),
             memory: vec![zero; task.settings.optimizer.memory() * parameters],
-            gradients: vec![zero; parameters],
+            sums: vec![zero; if several { parameters } else { 0 }],
             rates: vec![zero; task.groups],
             order: (0..task.data.rows()).collect(),
         }
@@ -59,12 +61,12 @@ impl<'a, S: Simd, A: Arithmetic> Trainer<'a, S, A> {
         for (index, batch) in self.order.chunks(size).enumerate() {
             self.block.pass(task.data, batch, index == 0);
             // The gradients of the epoch: those of its batches, each before its update.
-            if index == 0 {
-                self.gradients.copy_from_slice(&self.block.gradients);
-            } else {
-                for (sum, gradient) in self.gradients.iter_mut().zip(&self.block.gradients) {
-                    *sum = A::add(simd, *sum, *gradient);
-                }
+            for (sum, gradient) in self.sums.iter_mut().zip(&self.block.gradients) {
+                *sum = if index == 0 {
+                    *gradient
+                } else {
+                    A::add(simd, *sum, *gradient)
+                };
             }
             divide::<A, S>(simd, &mut self.block.gradients, batch.len());
             let step = (epoch * updates + index + 1) as u64;
@@ -87,7 +89,7 @@ impl<'a, S: Simd, A: Arithmetic> Trainer<'a, S, A> {
             }
         }
         self.block.average(rows);
-        divide::<A, S>(simd, &mut self.gradients, rows);
+        divide::<A, S>(simd, &mut self.sums, rows);
     }
 }
 
@@ -112,7 +114,11 @@ impl<S: Simd, A: Arithmetic> Kernel for Trainer<'_, S, A> {
     }
 
     fn gradients(&self) -> &[A::Number] {
-        bytemuck::cast_slice(&self.gradients)
+        bytemuck::cast_slice(if self.sums.is_empty() {
+            &self.block.gradients
+        } else {
+            &self.sums
+        })
     }
 
     fn state(&mut self) -> [&mut [A::Number]; 2] {
