@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from backprop_svc.initial import seeded
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -120,18 +122,14 @@ def split(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Da
             f"data.validation is {fraction}; allowed: shares of the rows from 0 to below 1; "
             "such as 0.2"
         )
-    if not 0 <= seed < 2**32:
-        raise ValueError(
-            f"data.validation_seed is {seed}; allowed: whole numbers from 0 to 2^32 − 1; "
-            "correct it"
-        )
+    generator = seeded("data.validation_seed", seed)
     aside = math.ceil(fraction * rows)
     if fraction and aside >= rows:
         raise ValueError(
             f"data.validation is {fraction}, which leaves none of {rows} rows to train on; "
             "allowed: shares that leave one or more; give more rows, or a smaller share"
         )
-    order = np.random.RandomState(seed).permutation(rows) if aside else np.arange(rows)
+    order = generator.permutation(rows) if aside else np.arange(rows)
     train, validation = order[aside:], order[:aside]
     return (
         Dataset(dataset.x[train], dataset.y[train]),

@@ -88,6 +88,15 @@ def initial_weights(
     return np.where(is_weight, offsets + scales * draws, 0.0)
 
 
+def seeded(name: str, seed: int) -> np.random.RandomState:
+    """Return NumPy's generator with a seed that a setting of this name gives."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(
+            f"{name} is {seed}; allowed: whole numbers from 0 to 2^32 − 1; correct it"
+        )
+    return np.random.RandomState(seed)
+
+
 def _draw(network: Network, seed: int, draw: Draw) -> Floats:
     generator = np.random.RandomState(seed)
     parts = []

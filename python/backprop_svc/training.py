@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from backprop_svc import _core
 from backprop_svc._core import Network
+from backprop_svc.initial import seeded
 
 Floats = NDArray[np.float64]
 Record = Literal["loss", "prediction", "gradients", "weights"]
@@ -74,7 +75,7 @@ class Result:
     @property
     def diverged_at(self) -> NDArray[np.int64]:
         """The epoch in which a run diverged, else -1; shape (runs,)."""
-        return np.where(self.outcome == "diverged", self.epochs - 1, -1)
+        return np.where(self.outcome_code == DIVERGED, self.epochs - 1, -1)
 
     @property
     def outcome(self) -> NDArray[np.str_]:
@@ -93,6 +94,7 @@ class Result:
 
 
 OUTCOMES: NDArray[np.str_] = np.array(_core.OUTCOMES)
+DIVERGED = _core.OUTCOMES.index("diverged")
 
 
 @dataclass(frozen=True)
@@ -288,11 +290,7 @@ def _recorded(epochs: int, every: int) -> NDArray[np.int64]:
 
 def _order(rows: int, epochs: int, seed: int) -> NDArray[np.uint32]:
     """Shuffle the rows of every epoch, shape (epochs, rows)."""
-    if not 0 <= seed < 2**32:
-        raise ValueError(
-            f"batch_seed is {seed}; allowed: whole numbers from 0 to 2^32 − 1; correct it"
-        )
-    generator = np.random.RandomState(seed)
+    generator = seeded("batch_seed", seed)
     order = np.empty((epochs, rows), dtype=np.uint32)
     for epoch in order:
         epoch[:] = generator.permutation(rows)

@@ -32,7 +32,6 @@ MOST_ROWS = 200_000
 MOST_BYTES = 1 << 26
 """Of histories trained at once."""
 MOST_RUNS = 1 << 18
-LR = ("lr", "lr1", "lr2")
 
 Floats = NDArray[np.float64]
 
@@ -149,7 +148,11 @@ class Setup:
         epochs: int | None = None,
     ) -> bp.Result:
         """Train some of its points."""
-        settings = self.config.train
+        settings = _settings(self.config.train)
+        for name in axes.RATES:
+            del settings[name.removeprefix("train.")]
+        if epochs is not None:
+            settings |= {"epochs": epochs, "warmup": 0}
         return bp.train(
             self.work.network,
             weights,
@@ -157,11 +160,8 @@ class Setup:
             self.work.data.y,
             learning_rate=rates,
             record=record,
-            **{
-                **{name: value for name, value in _plain(settings).items() if name not in LR},
-                **({} if epochs is None else {"epochs": epochs, "warmup": 0}),
-            },
             progress=progress,
+            **settings,
         )
 
     def achieved(self, result: bp.Result) -> dict[str, Floats]:
@@ -178,6 +178,7 @@ class Setup:
     def batch(
         self,
         result: bp.Result,
+        achieved: dict[str, Floats],
         points: dict[str, Floats],
         first: int,
         data: str,
@@ -211,7 +212,7 @@ class Setup:
             index=np.arange(first, first + count),
             names=_names(rates, weights),
             params=params,
-            series=series_of(result, self.config.tracking.history, self.achieved(result)),
+            series=series_of(result, self.config.tracking.history, achieved),
             tags={"outcome": result.outcome.tolist(), "backprop.version": [version] * count},
             start_time=start_time,
             end_time=end_time,
@@ -266,8 +267,9 @@ def run_part(
             result = setup.train(rates, weights, record)
             chunks.append(_essence(result))
             if writer is not None:
+                ended, achieved = _now(), setup.achieved(result)
                 batch = setup.batch(
-                    result, points, offset + low, data, overrides, began, _now()
+                    result, achieved, points, offset + low, data, overrides, began, ended
                 )
                 # One batch is written while the next is trained; never more wait.
                 collect(1)
@@ -348,22 +350,23 @@ def _ranges(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
 
 def _rates(train: TrainConfig) -> dict[str, float]:
     """Return the learning rates that are set: of all layers, and of those that differ."""
-    rates = {"train.lr": train.lr, "train.lr1": train.lr1, "train.lr2": train.lr2}
+    settings = _settings(train)
+    rates = {name: settings[name.removeprefix("train.")] for name in axes.RATES}
     return {name: rate for name, rate in rates.items() if rate is not None}
 
 
 def _unusual(train: TrainConfig) -> dict[str, object]:
     """Return settings with other values than by default, which decide what is computed."""
     usual = {field.name: field.default for field in fields(TrainConfig)}
-    shown = {"epochs", "threads", *LR}
+    shown = {"train.epochs", "train.threads", *axes.RATES}
     return {
         f"train.{name}": value
-        for name, value in _plain(train).items()
-        if name not in shown and value != usual[name]
+        for name, value in _settings(train).items()
+        if f"train.{name}" not in shown and value != usual[name]
     }
 
 
-def _plain(train: TrainConfig) -> dict[str, Any]:
+def _settings(train: TrainConfig) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(cast(DictConfig, train)))
 
 

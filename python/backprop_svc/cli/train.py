@@ -51,7 +51,8 @@ def _single(config: DictConfig) -> float:
     ended = _now()
     unit, factor = shown_unit(settings.data)
     show.print_training(result, 0, unit, factor)
-    show.print_achieved({n: float(values[0]) for n, values in setup.achieved(result).items()})
+    achieved = setup.achieved(result)
+    show.print_achieved({name: float(values[0]) for name, values in achieved.items()})
     tracking = settings.tracking
     if tracking.enabled:
         with show.waiting("writing to MLflow"):
@@ -62,7 +63,7 @@ def _single(config: DictConfig) -> float:
                 target = float(work.data.y.mean())
                 image = training_png(result, 0, target, unit=unit, factor=factor)
                 images["training.png"] = image
-            batch = setup.batch(result, {}, 0, _data(), _swept(), started, ended)
+            batch = setup.batch(result, achieved, {}, 0, _data(), _swept(), started, ended)
             (record,) = batch.records()
             run = replace(
                 record,

@@ -208,13 +208,12 @@ def series_of(
             histories["grad_norm"] = np.linalg.norm(result.gradients, axis=2)
     diverged = result.diverged_at >= 0
     series: dict[str, Series] = {}
-    for name, values in histories.items():
-        last = (result.epochs - 1)[:, np.newaxis]
-        step = result.recorded
-        wanted = (step % every == 0) if every else np.zeros(len(step), dtype=bool)
-        kept = (step == last) | (wanted & (step < last))
-        some = kept.any(axis=0)
-        if some.any():
+    last, step = (result.epochs - 1)[:, np.newaxis], result.recorded
+    wanted = (step % every == 0) if every else np.zeros(len(step), dtype=bool)
+    kept = (step == last) | (wanted & (step < last))
+    some = kept.any(axis=0)
+    if some.any():
+        for name, values in histories.items():
             series[name] = Series(values[:, some], step[some], kept[:, some])
 
     def final(values: np.ndarray, steps: np.ndarray, kept: np.ndarray) -> Series:
