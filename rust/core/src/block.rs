@@ -109,7 +109,6 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
             };
             let product = Product {
                 simd,
-                depth,
                 columns: rows,
                 on: false,
             };
@@ -211,7 +210,6 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
             };
             let product = Product {
                 simd,
-                depth: rows,
                 columns: from,
                 on: !fresh,
             };
@@ -219,15 +217,15 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
             product.of::<A>(along_rows(deltas), along_rows(inputs), gradients);
             let biases = self.gradients[layer.biases.clone()].iter_mut();
             for (gradient, deltas) in biases.zip(deltas.chunks_exact(rows)) {
-                let (first, rest) = (deltas[0], &deltas[1..]);
-                let first = if fresh {
-                    first
+                let mut sum = if fresh {
+                    deltas[0]
                 } else {
-                    A::add(simd, *gradient, first)
+                    A::add(simd, *gradient, deltas[0])
                 };
-                *gradient = rest
-                    .iter()
-                    .fold(first, |sum, delta| A::add(simd, sum, *delta));
+                for delta in &deltas[1..] {
+                    sum = A::add(simd, sum, *delta);
+                }
+                *gradient = sum;
             }
             if layer.weights.start > 0 {
                 let before = &mut before[layer.inputs.start * rows..][..from * rows];
@@ -241,7 +239,6 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
                 };
                 let product = Product {
                     simd,
-                    depth: to,
                     columns: rows,
                     on: false,
                 };

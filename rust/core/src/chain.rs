@@ -9,8 +9,8 @@ use crate::kernel::{all_at_most, all_finite, Kernel, Trace};
 use crate::train::Task;
 use crate::{Activation, Data, Loss};
 
-/// `LAYERS` layers of one weight, `R` vector registers for each number: the runs in one
-/// register wait for one another in an epoch, those in different registers do not.
+/// `LAYERS` layers of one weight, `R` vector registers for each number: the operations of
+/// an epoch wait for one another in a register, and another register's fill the gaps.
 pub(crate) struct Chain<'a, S: Simd, A: Arithmetic, const LAYERS: usize, const R: usize> {
     simd: S,
     relu: bool,
@@ -27,12 +27,12 @@ struct Given<S: Simd, A: Arithmetic, const R: usize> {
     first: [A::Vector<S>; 2],
 }
 
-/// What one pass gives.
+/// What one pass gives for the runs of a register.
 #[derive(Clone, Copy)]
-struct Pass<S: Simd, A: Arithmetic, const LAYERS: usize, const R: usize> {
-    loss: [A::Vector<S>; R],
-    prediction: [A::Vector<S>; R],
-    gradients: [[A::Vector<S>; R]; LAYERS],
+struct Pass<V, const LAYERS: usize> {
+    loss: V,
+    prediction: V,
+    gradients: [V; LAYERS],
 }
 
 impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize, const R: usize> Chain<'a, S, A, LAYERS, R> {
@@ -60,57 +60,41 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize, const R: usize> Chain<'a, 
         }
     }
 
-    /// The same operations in the same order as in [`crate::block`], for one row.
+    /// The same operations as in [`crate::block`], with the same results, for one row.
     #[inline(always)]
     fn row<const RELU: bool>(
         &self,
-        weights: &[[A::Vector<S>; R]; LAYERS],
-        x: A::Vector<S>,
-        y: A::Vector<S>,
-    ) -> Pass<S, A, LAYERS, R> {
+        weights: [A::Vector<S>; LAYERS],
+        [x, y]: [A::Vector<S>; 2],
+    ) -> Pass<A::Vector<S>, LAYERS> {
         let simd = self.simd;
         let [zero, half, one] = [0.0, 0.5, 1.0].map(|value| A::splat(simd, value));
-        let mut inputs = [[x; R]; LAYERS];
-        let mut slopes = [[one; R]; LAYERS];
-        let mut prediction = [zero; R];
-        for layer in 0..LAYERS {
-            for r in 0..R {
-                let z = A::mul(simd, weights[layer][r], inputs[layer][r]);
-                if layer + 1 == LAYERS {
-                    prediction[r] = z;
-                } else if RELU {
-                    let on = A::greater(simd, z, zero);
-                    inputs[layer + 1][r] = A::select(simd, on, z, zero);
-                    slopes[layer + 1][r] = A::select(simd, on, one, zero);
-                } else {
-                    inputs[layer + 1][r] = z;
-                }
+        let (mut inputs, mut slopes) = ([x; LAYERS], [one; LAYERS]);
+        for layer in 1..LAYERS {
+            let z = A::mul(simd, weights[layer - 1], inputs[layer - 1]);
+            inputs[layer] = z;
+            if RELU {
+                let on = A::greater(simd, z, zero);
+                inputs[layer] = A::select(simd, on, z, zero);
+                slopes[layer] = A::select(simd, on, one, zero);
             }
         }
-        let mut loss = [zero; R];
-        let mut delta = [zero; R];
-        let mut gradients = [[zero; R]; LAYERS];
-        for r in 0..R {
-            let (weight, input) = (weights[LAYERS - 1][r], inputs[LAYERS - 1][r]);
-            let error = A::mul_sub(simd, weight, input, y);
-            loss[r] = A::mul(simd, half, A::mul(simd, error, error));
-            delta[r] = A::neg(simd, error);
-        }
+        let (weight, input) = (weights[LAYERS - 1], inputs[LAYERS - 1]);
+        let error = A::mul_sub(simd, weight, input, y);
+        let mut delta = A::neg(simd, error);
+        let mut gradients = [zero; LAYERS];
         for layer in (0..LAYERS).rev() {
-            for r in 0..R {
-                gradients[layer][r] = A::mul(simd, delta[r], inputs[layer][r]);
-                if layer > 0 {
-                    delta[r] = A::mul(simd, delta[r], weights[layer][r]);
-                    if RELU {
-                        // A product, not a selection: the sign of a zero is the guide's.
-                        delta[r] = A::mul(simd, delta[r], slopes[layer][r]);
-                    }
-                }
+            gradients[layer] = A::mul(simd, delta, inputs[layer]);
+            if layer > 0 {
+                // A product, not a selection: the sign of a zero is the guide's. First that
+                // of weight and slope, 0 or 1: it need not wait for the error.
+                let slope = A::mul(simd, weights[layer], slopes[layer]);
+                delta = A::mul(simd, delta, slope);
             }
         }
         Pass {
-            loss,
-            prediction,
+            loss: A::mul(simd, half, A::mul(simd, error, error)),
+            prediction: A::mul(simd, weight, input),
             gradients,
         }
     }
@@ -119,15 +103,15 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize, const R: usize> Chain<'a, 
     #[inline(always)]
     fn pass<const RELU: bool, const ONE_ROW: bool>(
         &self,
-        weights: &[[A::Vector<S>; R]; LAYERS],
+        weights: [A::Vector<S>; LAYERS],
         first: [A::Vector<S>; 2],
-    ) -> Pass<S, A, LAYERS, R> {
+    ) -> Pass<A::Vector<S>, LAYERS> {
         let (simd, data) = (self.simd, self.data);
-        let mut sum = self.row::<RELU>(weights, first[0], first[1]);
+        let mut sum = self.row::<RELU>(weights, first);
         if !ONE_ROW {
             for (x, y) in data.x()[1..].iter().zip(&data.y()[1..]) {
-                let [x, y] = [*x, *y].map(|value| A::splat(simd, value));
-                let next = self.row::<RELU>(weights, x, y);
+                let row = [*x, *y].map(|value| A::splat(simd, value));
+                let next = self.row::<RELU>(weights, row);
                 sum = sum.combine(&next, |a, b| A::add(simd, a, b));
             }
             let rows = A::splat(simd, data.rows() as f64);
@@ -136,74 +120,77 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize, const R: usize> Chain<'a, 
         sum
     }
 
-    /// One epoch; returns its gradients.
+    /// Some epochs, one register after the other: their operations overlap. Those of the
+    /// next epoch could not, as they wait for this one's.
     #[inline(always)]
-    fn epoch<const RELU: bool, const ONE_ROW: bool>(
-        &self,
-        weights: &mut [[A::Vector<S>; R]; LAYERS],
-        healthy: &mut A::Mask<S>,
+    fn epochs<const RELU: bool, const ONE_ROW: bool, const TRACED: bool>(
+        &mut self,
         given: &Given<S, A, R>,
-        epoch: usize,
+        epochs: Range<usize>,
         trace: &mut Trace<A::Number>,
-    ) -> [[A::Vector<S>; R]; LAYERS] {
+    ) -> bool {
         let simd = self.simd;
-        let pass = self.pass::<RELU, ONE_ROW>(weights, given.first);
-        trace.keep_weights(epoch, bytemuck::cast_slice(weights.as_flattened()));
-        trace.keep(
-            epoch,
-            bytemuck::cast_slice(&pass.loss),
-            bytemuck::cast_slice(&pass.prediction),
-            bytemuck::cast_slice(pass.gradients.as_flattened()),
-        );
-        for loss in pass.loss {
-            *healthy = A::and(simd, *healthy, A::at_most(simd, loss, given.bound));
-        }
-        for (weights, gradients) in weights.iter_mut().zip(&pass.gradients) {
-            for ((weight, gradient), rate) in weights.iter_mut().zip(gradients).zip(&given.rate) {
-                *weight = A::mul_sub(simd, *rate, *gradient, *weight);
+        let zero = A::splat(simd, 0.0);
+        let mut all = self.weights;
+        let mut healthy = A::at_most(simd, given.bound, given.bound);
+        for epoch in epochs {
+            let (mut loss, mut prediction, mut gradients) = ([zero; R], [zero; R], self.gradients);
+            if TRACED {
+                trace.keep_weights(epoch, bytemuck::cast_slice(all.as_flattened()));
+            }
+            for r in 0..R {
+                let mut weights = all.map(|weights| weights[r]);
+                let pass = self.pass::<RELU, ONE_ROW>(weights, given.first);
+                healthy = A::and(simd, healthy, A::at_most(simd, pass.loss, given.bound));
+                for layer in 0..LAYERS {
+                    weights[layer] =
+                        A::mul_sub(simd, given.rate[r], pass.gradients[layer], weights[layer]);
+                    all[layer][r] = weights[layer];
+                    gradients[layer][r] = pass.gradients[layer];
+                }
+                loss[r] = pass.loss;
+                prediction[r] = pass.prediction;
+            }
+            if TRACED {
+                trace.keep(
+                    epoch,
+                    bytemuck::cast_slice(&loss),
+                    bytemuck::cast_slice(&prediction),
+                    bytemuck::cast_slice(gradients.as_flattened()),
+                );
+                self.gradients = gradients;
             }
         }
-        pass.gradients
+        self.weights = all;
+        let one = A::splat(simd, 1.0);
+        let ended = [A::select(simd, healthy, zero, one)];
+        let ended = bytemuck::cast_slice::<_, A::Number>(&ended);
+        all_at_most(ended, 0.0)
     }
 
+    /// The last epochs are traced, the others are not.
     #[inline(always)]
-    fn epochs<const RELU: bool, const ONE_ROW: bool>(
+    fn advance<const RELU: bool, const ONE_ROW: bool>(
         &mut self,
         given: &Given<S, A, R>,
         epochs: usize,
         trace: &mut Trace<A::Number>,
     ) -> bool {
-        let simd = self.simd;
-        let mut weights = self.weights;
-        let mut healthy = A::at_most(simd, given.bound, given.bound);
-        for epoch in 0..epochs - 1 {
-            self.epoch::<RELU, ONE_ROW>(&mut weights, &mut healthy, given, epoch, trace);
-        }
-        self.gradients =
-            self.epoch::<RELU, ONE_ROW>(&mut weights, &mut healthy, given, epochs - 1, trace);
-        self.weights = weights;
-        let [zero, one] = [0.0, 1.0].map(|value| A::splat(simd, value));
-        let ended = [A::select(simd, healthy, zero, one)];
-        let ended = bytemuck::cast_slice::<_, A::Number>(&ended);
-        // What is not finite once never is again.
-        all_at_most(ended, 0.0) & all_finite(self.weights())
+        let quiet = trace.first;
+        self.epochs::<RELU, ONE_ROW, false>(given, 0..quiet, trace)
+            & self.epochs::<RELU, ONE_ROW, true>(given, quiet..epochs, trace)
+            // What is not finite once never is again.
+            & all_finite(self.weights())
     }
 }
 
-impl<S: Simd, A: Arithmetic, const LAYERS: usize, const R: usize> Pass<S, A, LAYERS, R> {
+impl<V: Copy, const LAYERS: usize> Pass<V, LAYERS> {
     #[inline(always)]
-    fn combine(
-        mut self,
-        other: &Self,
-        with: impl Fn(A::Vector<S>, A::Vector<S>) -> A::Vector<S>,
-    ) -> Self {
-        for r in 0..R {
-            self.loss[r] = with(self.loss[r], other.loss[r]);
-            self.prediction[r] = with(self.prediction[r], other.prediction[r]);
-            for layer in 0..LAYERS {
-                self.gradients[layer][r] =
-                    with(self.gradients[layer][r], other.gradients[layer][r]);
-            }
+    fn combine(mut self, other: &Self, with: impl Fn(V, V) -> V) -> Self {
+        self.loss = with(self.loss, other.loss);
+        self.prediction = with(self.prediction, other.prediction);
+        for (mine, others) in self.gradients.iter_mut().zip(other.gradients) {
+            *mine = with(*mine, others);
         }
         self
     }
@@ -248,10 +235,10 @@ impl<S: Simd, A: Arithmetic, const LAYERS: usize, const R: usize> Kernel
         };
         bytemuck::cast_slice_mut(&mut given.rate).copy_from_slice(learning_rate);
         match (self.relu, self.data.rows() == 1) {
-            (true, true) => self.epochs::<true, true>(&given, epochs, trace),
-            (true, false) => self.epochs::<true, false>(&given, epochs, trace),
-            (false, true) => self.epochs::<false, true>(&given, epochs, trace),
-            (false, false) => self.epochs::<false, false>(&given, epochs, trace),
+            (true, true) => self.advance::<true, true>(&given, epochs, trace),
+            (true, false) => self.advance::<true, false>(&given, epochs, trace),
+            (false, true) => self.advance::<false, true>(&given, epochs, trace),
+            (false, false) => self.advance::<false, false>(&given, epochs, trace),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Runs of a thread brought to their end, block after block.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use crate::arithmetic::Number;
@@ -13,6 +14,10 @@ use crate::{Activation, Outcome};
 const PATIENCE: usize = 1 << 22;
 /// Values of a trace: it stays in the cache of a core.
 const MOST_TRACED: usize = 1 << 12;
+/// Epochs done at once when none of them is recorded.
+const LONGEST: usize = 32 * WINDOW;
+/// Epochs done at once in the beginning, when most runs diverge that ever do.
+const FIRST: usize = 8;
 
 /// A kernel with what it needs to bring runs to their end.
 pub(crate) struct Descent<'a, K: Kernel> {
@@ -20,8 +25,8 @@ pub(crate) struct Descent<'a, K: Kernel> {
     task: Task<'a>,
     recorded: Recorded,
     bound: f64,
-    /// Epochs done at once when no run of a block is about to end.
-    span: usize,
+    /// Most epochs to do at once.
+    longest: usize,
     trace: Trace<K::Number>,
     learning_rate: Vec<K::Number>,
     /// Weights and the optimizer's memory before the span.
@@ -39,16 +44,21 @@ impl<'a, K: Kernel> Descent<'a, K> {
         let (width, values) = (kernel.width(), kernel.weights().len());
         let settings = task.settings;
         let record = settings.record;
-        let per_epoch = width + values * usize::from(record.gradients | record.weights);
         let work = task.data.rows().saturating_mul(values);
-        let span = (PATIENCE / work).min(MOST_TRACED / per_epoch);
-        let most = if settings.stop_early { 1 } else { 2 * WINDOW };
-        let span = span.clamp(1, most);
+        let records = settings.columns(task.network) != [0; 4];
+        let most = match (settings.stop_early, records) {
+            (true, _) => 1,
+            (false, true) => MOST_TRACED / (width + values),
+            (false, false) => LONGEST,
+        };
+        let longest = (PATIENCE / work).min(most).max(1);
+        let traced = longest.min(if records { longest } else { WINDOW });
         let zero = K::Number::rounded(0.0);
-        let wanted = |wanted: bool, values| vec![zero; if wanted { span * values } else { 0 }];
+        let wanted = |wanted: bool, values| vec![zero; if wanted { traced * values } else { 0 }];
         Self {
-            span,
+            longest,
             trace: Trace {
+                first: 0,
                 loss: wanted(true, width),
                 prediction: wanted(record.prediction, width),
                 gradients: wanted(record.gradients, values),
@@ -88,45 +98,44 @@ impl<'a, K: Kernel> Descent<'a, K> {
         memory.fill(K::Number::rounded(0.0));
         load(&mut self.learning_rate, width, runs.learning_rate, count);
         self.active.fill(true);
-        let (mut done, mut alone) = (0, 0);
-        while done < epochs && !self.task.progress.stop.load(Ordering::Relaxed) {
-            let span = if alone > 0 {
-                1
-            } else {
-                self.span.min(epochs - done)
-            };
-            let span = done..done + span;
+        let (mut done, mut span, mut end) = (0, self.longest.min(FIRST), epochs);
+        while done < end {
+            if self.task.progress.stop.load(Ordering::Relaxed) && end == epochs {
+                // The losses before were not kept if so many epochs are done at once.
+                end = end.min(done + if self.longest > WINDOW { WINDOW } else { 0 });
+                continue;
+            }
+            let these = done..(done + span).min(end);
+            self.trace.first = self.quiet(&these, end);
             for (saved, values) in self.saved.iter_mut().zip(self.kernel.state()) {
                 saved.copy_from_slice(values);
             }
             let (rates, bound) = (&self.learning_rate, self.bound);
             let healthy = self
                 .kernel
-                .advance(rates, span.clone(), bound, &mut self.trace);
+                .advance(rates, these.clone(), bound, &mut self.trace);
             if self.is_cancelled() {
                 return;
             }
-            if !healthy && span.len() > 1 {
-                // Some run ends in these epochs: go through them one by one.
+            if !healthy && these.len() > 1 {
+                // Some run ends in these epochs: go back, and forward in smaller steps.
                 for (saved, values) in self.saved.iter().zip(self.kernel.state()) {
                     values.copy_from_slice(saved);
                 }
-                alone = span.len();
+                span = these.len().div_ceil(4);
                 continue;
             }
-            for (index, loss) in self.trace.loss[..span.len() * width]
-                .chunks_exact(width)
-                .enumerate()
-            {
-                self.losses[(done + index) % WINDOW * width..][..width].copy_from_slice(loss);
+            let traced = done + self.trace.first..these.end;
+            for (epoch, loss) in traced.zip(self.trace.loss.chunks_exact(width)) {
+                self.losses[epoch % WINDOW * width..][..width].copy_from_slice(loss);
             }
             if done == 0 {
                 self.first.copy_from_slice(&self.trace.loss[..width]);
             }
-            runs.record(&span, self.recorded, &self.trace, &self.active);
-            self.count(span.len(), count);
-            done = span.end;
-            alone = alone.saturating_sub(1);
+            runs.record(&these, self.recorded, &self.trace, &self.active);
+            self.count(these.len(), count);
+            done = these.end;
+            span = (4 * span).min(self.longest);
             let goes_on = (healthy && !self.task.settings.stop_early) || self.end(&mut runs, done);
             if !goes_on {
                 break;
@@ -138,6 +147,15 @@ impl<'a, K: Kernel> Descent<'a, K> {
             unload(self.kernel.weights(), width, lane, runs.weights_of(lane));
             self.finish(&mut runs, lane, done);
         }
+    }
+
+    /// How many of these epochs need not be traced: nothing is recorded, and the end is far.
+    fn quiet(&self, these: &Range<usize>, end: usize) -> usize {
+        let room = self.trace.loss.len() / self.kernel.width();
+        if these.len() <= room {
+            return 0;
+        }
+        these.len().min((end - these.start).saturating_sub(WINDOW))
     }
 
     fn count(&self, epochs: usize, runs: usize) {

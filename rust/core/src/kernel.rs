@@ -32,6 +32,8 @@ pub(crate) trait Kernel {
 
 /// What is kept of some epochs, each before its update; empty where not wanted.
 pub(crate) struct Trace<N> {
+    /// The first epoch that is kept, and with it all that follow.
+    pub first: usize,
     /// Mean over the rows, shape (epochs, width). Always wanted.
     pub loss: Vec<N>,
     /// Mean of ŷ over rows and outputs, shape (epochs, width).
@@ -45,14 +47,18 @@ pub(crate) struct Trace<N> {
 impl<N: Number> Trace<N> {
     #[inline(always)]
     pub fn keep(&mut self, epoch: usize, loss: &[N], prediction: &[N], gradients: &[N]) {
-        copy(&mut self.loss, epoch, loss);
-        copy(&mut self.prediction, epoch, prediction);
-        copy(&mut self.gradients, epoch, gradients);
+        if let Some(epoch) = epoch.checked_sub(self.first) {
+            copy(&mut self.loss, epoch, loss);
+            copy(&mut self.prediction, epoch, prediction);
+            copy(&mut self.gradients, epoch, gradients);
+        }
     }
 
     #[inline(always)]
     pub fn keep_weights(&mut self, epoch: usize, weights: &[N]) {
-        copy(&mut self.weights, epoch, weights);
+        if let Some(epoch) = epoch.checked_sub(self.first) {
+            copy(&mut self.weights, epoch, weights);
+        }
     }
 }
 
@@ -65,7 +71,6 @@ fn copy<N: Number>(kept: &mut [N], epoch: usize, values: &[N]) {
 
 /// Put runs into lanes, from weights of shape (runs, values). Lanes left over repeat the
 /// last run, so that they never do anything that no run does.
-#[inline(always)]
 pub(crate) fn load<N: Number>(planes: &mut [N], width: usize, values: &[f64], runs: usize) {
     let count = values.len() / runs;
     for (index, plane) in planes.chunks_exact_mut(width).enumerate() {
@@ -76,7 +81,6 @@ pub(crate) fn load<N: Number>(planes: &mut [N], width: usize, values: &[f64], ru
 }
 
 /// Copy the values of a lane into those of a run, shape (values,).
-#[inline(always)]
 pub(crate) fn unload<N: Number>(planes: &[N], width: usize, lane: usize, values: &mut [f64]) {
     for (value, plane) in values.iter_mut().zip(planes.chunks_exact(width)) {
         *value = plane[lane].into();

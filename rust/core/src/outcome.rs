@@ -71,21 +71,21 @@ pub(crate) fn loss_ratio(first: f64, recent: &[f64], done: usize, epochs: usize)
     const MOST: f64 = 1e6;
     let count = LAST.min(epochs);
     let lost = (epochs - done).min(count);
-    let ratio = |loss: &f64| {
-        let ratio = if loss.to_bits() == first.to_bits() {
-            1.0
-        } else {
-            loss / first
-        };
-        // NaN is neither.
-        if ratio < MOST {
-            ratio
-        } else {
-            MOST
-        }
-    };
     let kept = &recent[recent.len() - (count - lost).min(recent.len())..];
-    let sum: f64 = kept.iter().map(ratio).sum();
+    let sum = if first > 0.0 && first.is_finite() {
+        // min(ℓ/ℓ₀, 10⁶) is min(ℓ, 10⁶·ℓ₀)/ℓ₀, with one division for all.
+        let most = MOST * first;
+        // NaN is not below anything.
+        let capped = kept
+            .iter()
+            .map(|loss| if *loss < most { *loss } else { most });
+        capped.sum::<f64>() / first
+    } else {
+        let is_first = |loss: &f64| loss.to_bits() == first.to_bits();
+        kept.iter()
+            .map(|loss| if is_first(loss) { 1.0 } else { MOST })
+            .sum()
+    };
     (sum + lost as f64 * MOST) / count as f64
 }
 

@@ -28,9 +28,9 @@ pub fn threads() -> usize {
 /// How many runs to give to a thread at a time, so that all have as much to do.
 pub(crate) fn share(network: &Network, runs: usize, threads: Option<usize>) -> usize {
     let threads = threads.unwrap_or_else(self::threads);
-    // Whole blocks of any kernel: those of the smallest networks have up to 32 runs.
+    // Whole blocks of any kernel: those of the smallest networks are eight registers wide.
     let block = match network.dtype() {
-        _ if network.parameters() <= 2 => 96,
+        _ if network.parameters() <= 2 => 128,
         Dtype::Float64 => 8,
         Dtype::Float32 => 16,
     };
@@ -65,19 +65,17 @@ pub(crate) fn for_each<W: Work>(
     work: &W,
 ) -> Result<()> {
     let arch = pulp::Arch::new();
+    // One place that calls it: what it calls is large, and compiled for each place.
+    let call = |task| arch.dispatch(Call(work, task));
     let threads = threads.unwrap_or_else(self::threads).min(tasks.len());
     if threads <= 1 {
-        for task in tasks {
-            arch.dispatch(Call(work, task));
-        }
+        tasks.into_iter().for_each(call);
         return Ok(());
     }
     // A pool for each call: one that outlives it is missing in a forked process.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     pool.map_err(|_| bad_threads(threads))?.install(|| {
-        tasks
-            .into_par_iter()
-            .for_each(|task| arch.dispatch(Call(work, task)));
+        tasks.into_par_iter().for_each(call);
     });
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Matrix products of a few vector registers, in which every sum keeps its order.
 
+use std::slice::ChunksExact;
+
 use pulp::Simd;
 
 use crate::arithmetic::Arithmetic;
@@ -7,18 +9,22 @@ use crate::arithmetic::Arithmetic;
 /// Rows and columns of the result that stay in registers while the sums grow.
 const TALL: usize = 4;
 const WIDE: usize = 2;
+/// Columns where there are 32 registers.
+const WIDER: usize = 4;
 
 /// A factor of a product, which is summed over its depth.
 pub(crate) trait Factor<V: Copy>: Copy {
     type Part<const N: usize>: Part<V, N>;
 
-    /// The neighbours `first..first + N`, at every depth.
+    /// The neighbours `first..first + N`, from depth to depth.
     fn part<const N: usize>(self, first: usize) -> Self::Part<N>;
 }
 
-/// Some neighbours of a factor.
-pub(crate) trait Part<V, const N: usize> {
-    fn at(&self, depth: usize) -> [V; N];
+/// Some neighbours of a factor. Not an iterator: its adapters would not be compiled for the
+/// instruction set.
+pub(crate) trait Part<V, const N: usize>: Clone {
+    /// Those at the next depth.
+    fn next(&mut self) -> Option<[V; N]>;
 }
 
 /// A factor of shape (index, depth).
@@ -35,11 +41,17 @@ pub(crate) struct Across<'a, V> {
     pub count: usize,
 }
 
-pub(crate) struct Rows<'a, V, const N: usize>([&'a [V]; N]);
+#[derive(Clone)]
+pub(crate) struct Rows<'a, V, const N: usize> {
+    rows: [&'a [V]; N],
+    depth: usize,
+    at: usize,
+}
 
+#[derive(Clone)]
 pub(crate) struct Columns<'a, V> {
-    values: &'a [V],
-    count: usize,
+    rows: ChunksExact<'a, V>,
+    first: usize,
 }
 
 impl<'a, V: Copy> Factor<V> for Along<'a, V> {
@@ -51,18 +63,26 @@ impl<'a, V: Copy> Factor<V> for Along<'a, V> {
         for (n, row) in rows.iter_mut().enumerate() {
             *row = &self.values[(first + n) * self.depth..][..self.depth];
         }
-        Rows(rows)
+        Rows {
+            rows,
+            depth: self.depth,
+            at: 0,
+        }
     }
 }
 
 impl<V: Copy, const N: usize> Part<V, N> for Rows<'_, V, N> {
     #[inline(always)]
-    fn at(&self, depth: usize) -> [V; N] {
-        let mut values = [self.0[0][depth]; N];
-        for (value, row) in values.iter_mut().zip(self.0) {
-            *value = row[depth];
+    fn next(&mut self) -> Option<[V; N]> {
+        if self.at == self.depth {
+            return None;
         }
-        values
+        let mut values = [self.rows[0][self.at]; N];
+        for (value, row) in values.iter_mut().zip(self.rows) {
+            *value = row[self.at];
+        }
+        self.at += 1;
+        Some(values)
     }
 }
 
@@ -72,26 +92,25 @@ impl<'a, V: Copy> Factor<V> for Across<'a, V> {
     #[inline(always)]
     fn part<const N: usize>(self, first: usize) -> Columns<'a, V> {
         Columns {
-            values: &self.values[first..],
-            count: self.count,
+            rows: self.values.chunks_exact(self.count),
+            first,
         }
     }
 }
 
 impl<V: Copy, const N: usize> Part<V, N> for Columns<'_, V> {
     #[inline(always)]
-    fn at(&self, depth: usize) -> [V; N] {
-        let neighbours = &self.values[depth * self.count..][..N];
+    fn next(&mut self) -> Option<[V; N]> {
+        let neighbours = &self.rows.next()?[self.first..][..N];
         let mut values = [neighbours[0]; N];
         values.copy_from_slice(neighbours);
-        values
+        Some(values)
     }
 }
 
 /// A product of two factors, added up in registers tile by tile.
 pub(crate) struct Product<S> {
     pub simd: S,
-    pub depth: usize,
     /// Of the result.
     pub columns: usize,
     /// Whether sums go on from what they are.
@@ -112,58 +131,65 @@ impl<S: Simd> Product<S> {
         let mut row = 0;
         let mut bands = sums.chunks_exact_mut(TALL * self.columns);
         for sums in bands.by_ref() {
-            self.band::<A, TALL>(&left.part::<TALL>(row), right, sums);
+            if S::REGISTER_COUNT < 32 {
+                self.band::<A, TALL, WIDE>(&left.part::<TALL>(row), right, sums);
+            } else {
+                self.band::<A, TALL, WIDER>(&left.part::<TALL>(row), right, sums);
+            }
             row += TALL;
         }
         for sums in bands.into_remainder().chunks_exact_mut(self.columns) {
-            self.band::<A, 1>(&left.part::<1>(row), right, sums);
+            self.band::<A, 1, WIDE>(&left.part::<1>(row), right, sums);
             row += 1;
         }
     }
 
     /// `M` rows of the sums.
     #[inline(always)]
-    fn band<A: Arithmetic, const M: usize>(
+    fn band<A: Arithmetic, const M: usize, const N: usize>(
         &self,
         left: &impl Part<A::Vector<S>, M>,
         right: impl Factor<A::Vector<S>>,
         sums: &mut [A::Vector<S>],
     ) {
         let mut column = 0;
-        while column + WIDE <= self.columns {
-            self.tile::<A, M, WIDE>(left, &right.part::<WIDE>(column), &mut sums[column..]);
-            column += WIDE;
+        while column + N <= self.columns {
+            self.tile::<A, M, N>(left.clone(), right.part::<N>(column), &mut sums[column..]);
+            column += N;
         }
-        if column < self.columns {
-            self.tile::<A, M, 1>(left, &right.part::<1>(column), &mut sums[column..]);
+        while column < self.columns {
+            self.tile::<A, M, 1>(left.clone(), right.part::<1>(column), &mut sums[column..]);
+            column += 1;
         }
     }
 
     #[inline(always)]
     fn tile<A: Arithmetic, const M: usize, const N: usize>(
         &self,
-        left: &impl Part<A::Vector<S>, M>,
-        right: &impl Part<A::Vector<S>, N>,
+        mut left: impl Part<A::Vector<S>, M>,
+        mut right: impl Part<A::Vector<S>, N>,
         sums: &mut [A::Vector<S>],
     ) {
         let (simd, columns) = (self.simd, self.columns);
         let mut tile = [[A::splat(simd, 0.0); N]; M];
-        let mut from = 0;
         if self.on {
             for (m, row) in tile.iter_mut().enumerate() {
                 row.copy_from_slice(&sums[m * columns..][..N]);
             }
         } else {
-            let (a, b) = (left.at(0), right.at(0));
+            let (Some(a), Some(b)) = (left.next(), right.next()) else {
+                return;
+            };
             for m in 0..M {
                 for n in 0..N {
                     tile[m][n] = A::mul(simd, a[m], b[n]);
                 }
             }
-            from = 1;
         }
-        for at in from..self.depth {
-            let (a, b) = (left.at(at), right.at(at));
+        while let Some(a) = left.next() {
+            let Some(b) = right.next() else {
+                break;
+            };
             for m in 0..M {
                 for n in 0..N {
                     tile[m][n] = A::mul_add(simd, a[m], b[n], tile[m][n]);

@@ -140,7 +140,7 @@ struct Places {
 
 impl Runs<'_> {
     /// Keep what was traced of these epochs; NaN for runs that have ended.
-    #[inline(always)]
+    #[inline(never)]
     pub fn record<N: Number>(
         &mut self,
         span: &Range<usize>,
@@ -195,7 +195,6 @@ impl Runs<'_> {
 impl Places {
     /// Copy planes of shape (span, values, width) into a history of shape (runs, slots,
     /// values), or into none.
-    #[inline(always)]
     fn keep<N: Number>(
         &self,
         history: &mut [f64],
@@ -209,24 +208,27 @@ impl Places {
             return;
         }
         let width = active.len();
-        for (lane, run) in history.chunks_exact_mut(per_run).enumerate() {
+        let planes = &planes[self.first * values * width..];
+        for (lane, (run, active)) in history.chunks_exact_mut(per_run).zip(active).enumerate() {
             let slots = &mut run[self.slot * values..][..self.count * values];
-            if !active[lane] {
+            if !active {
                 slots.fill(f64::NAN);
             } else if every == 1 {
-                let own = planes[self.first * values * width + lane..].iter();
-                for (slot, value) in slots.iter_mut().zip(own.step_by(width)) {
-                    *slot = (*value).into();
-                }
+                copy_lane(slots, planes, lane, width);
             } else {
-                for (index, slots) in slots.chunks_exact_mut(values).enumerate() {
-                    let epoch = self.first + index * every;
-                    let own = planes[epoch * values * width + lane..].iter();
-                    for (slot, value) in slots.iter_mut().zip(own.step_by(width)) {
-                        *slot = (*value).into();
-                    }
+                let epochs = planes.chunks(every * values * width);
+                for (slots, planes) in slots.chunks_exact_mut(values).zip(epochs) {
+                    copy_lane(slots, planes, lane, width);
                 }
             }
         }
+    }
+}
+
+/// Values of one lane, of planes with a value of each.
+fn copy_lane<N: Number>(slots: &mut [f64], planes: &[N], lane: usize, width: usize) {
+    assert!(lane < width, "a lane of the planes");
+    for (slot, plane) in slots.iter_mut().zip(planes.chunks_exact(width)) {
+        *slot = plane[lane].into();
     }
 }

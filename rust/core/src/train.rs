@@ -214,15 +214,13 @@ impl<'a, A: Arithmetic> Work for Job<'a, A> {
         let Self(task, _) = *self;
         let few = runs.count() <= A::lanes::<S>();
         if Chain::<S, A, 1, 1>::fits(&task) {
-            descend(Chain::<S, A, 1, 4>::new(simd, task), task, runs);
+            descend(Chain::<S, A, 1, 8>::new(simd, task), task, runs);
         } else if !Chain::<S, A, 2, 1>::fits(&task) {
             descend(Trainer::<S, A>::new(simd, task), task, runs);
         } else if few {
             descend(Chain::<S, A, 2, 1>::new(simd, task), task, runs);
-        } else if S::REGISTER_COUNT >= 32 {
-            descend(Chain::<S, A, 2, 4>::new(simd, task), task, runs);
         } else {
-            descend(Chain::<S, A, 2, 6>::new(simd, task), task, runs);
+            descend(Chain::<S, A, 2, 8>::new(simd, task), task, runs);
         }
     }
 }
