@@ -253,6 +253,7 @@ def test_build_info() -> None:
         "backprop_svc.explain",
         "backprop_svc.datasets",
         "backprop_svc.evaluation",
+        "backprop_svc.fractal",
     ],
 )
 def test_documented_examples_run(module: str) -> None:

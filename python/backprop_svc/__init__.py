@@ -11,6 +11,7 @@ array(['converged'], dtype='<U11')
 from backprop_svc._core import Network, build_info
 from backprop_svc.evaluation import Evaluation, accuracy, evaluate
 from backprop_svc.explain import Check, Explanation, Step, chain_rule, explain
+from backprop_svc.fractal import boundary, box_counting_dimension
 from backprop_svc.initial import initial_weights
 from backprop_svc.sweep import Interval, Sweep, sampled, spaced
 from backprop_svc.training import Gradients, Result, gradients, predict, train
@@ -28,6 +29,8 @@ __all__ = [
     "Step",
     "Sweep",
     "accuracy",
+    "boundary",
+    "box_counting_dimension",
     "build_info",
     "chain_rule",
     "evaluate",
