@@ -44,10 +44,11 @@ def configuration(uri: str) -> DictConfig:
 
 def records(config: DictConfig) -> list[RunRecord]:
     setup = Setup.of(config)
-    rates, weights = setup.starts(setup.points.points(0, FEW), FEW)
+    points = setup.points.points(0, FEW)
+    rates, weights = setup.starts(points, FEW)
     now = int(time.time() * 1000)
     result = setup.train(rates, weights, ("loss", "gradients"))
-    return list(setup.batch(result, {}, 0, "guide", [], now, now).records())
+    return list(setup.batch(result, {}, points, 0, "guide", [], now, now).records())
 
 
 def fluent(kept: list[RunRecord]) -> None:
