@@ -240,8 +240,9 @@ def train(
             f"learning_rate has {len(rates)} values and weights {len(starts)} runs; "
             "allowed: as many of both, or one of either; make them fit"
         ) from None
-    rates = np.array(np.broadcast_to(rates, (runs, *rates.shape[1:])))
-    starts = np.array(np.broadcast_to(starts, (runs, network.parameters)))
+    # Copies of our own, in row order: nobody else changes them while threads read them.
+    rates = np.array(np.broadcast_to(rates, (runs, *rates.shape[1:])), order="C")
+    starts = np.array(np.broadcast_to(starts, (runs, network.parameters)), order="C")
     unknown = sorted(set(record) - set(RECORDS))
     if unknown:
         raise ValueError(

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 
 use crate::arithmetic::Number;
 use crate::kernel::{load, unload, Kernel, Trace};
-use crate::outcome::{is_dead, loss_ratio, period, WINDOW};
+use crate::losses::{Losses, WINDOW};
+use crate::outcome::Dead;
 use crate::runs::{Recorded, Runs};
 use crate::train::Task;
 use crate::{Activation, Outcome};
@@ -31,10 +32,10 @@ pub(crate) struct Descent<'a, K: Kernel> {
     learning_rate: Vec<K::Number>,
     /// Weights and the optimizer's memory before the span.
     saved: [Vec<K::Number>; 2],
-    /// The last losses, shape (WINDOW, width).
-    losses: Vec<K::Number>,
-    /// Of the first epoch, shape (width,).
-    first: Vec<K::Number>,
+    losses: Losses<K::Number>,
+    /// See [`crate::Training::loss_ratio`], shape (width,).
+    loss_ratio: Vec<f64>,
+    dead: Dead<'a>,
     active: Vec<bool>,
 }
 
@@ -66,8 +67,9 @@ impl<'a, K: Kernel> Descent<'a, K> {
             },
             learning_rate: vec![zero; task.groups * width],
             saved: kernel.state().map(|values| values.to_vec()),
-            losses: vec![zero; WINDOW * width],
-            first: vec![zero; width],
+            losses: Losses::new(width),
+            loss_ratio: vec![f64::NAN; width],
+            dead: Dead::new(task.network, task.data),
             active: vec![true; width],
             recorded: settings.recorded(),
             bound: settings.divergence_bound.min(K::Number::LARGEST),
@@ -94,7 +96,7 @@ impl<'a, K: Kernel> Descent<'a, K> {
         let (count, width) = (runs.count(), self.kernel.width());
         let epochs = self.task.settings.epochs;
         let [weights, memory] = self.kernel.state();
-        load(weights, width, runs.weights, count);
+        load(weights, width, runs.initial_weights, count);
         memory.fill(K::Number::rounded(0.0));
         load(&mut self.learning_rate, width, runs.learning_rate, count);
         self.active.fill(true);
@@ -127,10 +129,7 @@ impl<'a, K: Kernel> Descent<'a, K> {
             }
             let traced = done + self.trace.first..these.end;
             for (epoch, loss) in traced.zip(self.trace.loss.chunks_exact(width)) {
-                self.losses[epoch % WINDOW * width..][..width].copy_from_slice(loss);
-            }
-            if done == 0 {
-                self.first.copy_from_slice(&self.trace.loss[..width]);
+                self.losses.keep(epoch, loss);
             }
             runs.record(&these, self.recorded, &self.trace, &self.active);
             self.count(these.len(), count);
@@ -143,9 +142,13 @@ impl<'a, K: Kernel> Descent<'a, K> {
         }
         self.count(epochs - done, count);
         runs.forget_after(done, self.recorded);
-        for lane in (0..count).filter(|lane| self.active[*lane]) {
-            unload(self.kernel.weights(), width, lane, runs.weights_of(lane));
-            self.finish(&mut runs, lane, done);
+        self.losses
+            .ratios(0..width, done, done, &mut self.loss_ratio);
+        for lane in 0..count {
+            if self.active[lane] {
+                unload(self.kernel.weights(), width, lane, runs.weights_of(lane));
+                self.finish(&mut runs, lane, done);
+            }
         }
     }
 
@@ -175,13 +178,18 @@ impl<'a, K: Kernel> Descent<'a, K> {
             })
             .collect();
         let mut ended: Vec<bool> = healthy.iter().map(|healthy| !healthy).collect();
-        for lane in (0..runs.count()).filter(|lane| self.active[*lane]) {
+        for lane in 0..runs.count() {
+            if !self.active[lane] {
+                continue;
+            }
             if !healthy[lane] {
                 unload(&self.saved[0], width, lane, runs.weights_of(lane));
                 runs.outcome[lane] = Outcome::Diverged;
+                self.compare(lane, done, self.task.settings.epochs);
                 self.measure(runs, lane, done);
             } else if self.task.settings.stop_early && self.is_at_rest(lane, done) {
                 unload(self.kernel.weights(), width, lane, runs.weights_of(lane));
+                self.compare(lane, done, done);
                 self.finish(runs, lane, done);
                 ended[lane] = true;
             }
@@ -203,62 +211,51 @@ impl<'a, K: Kernel> Descent<'a, K> {
         true
     }
 
-    fn loss(&self, lane: usize, epoch: usize) -> f64 {
-        self.losses[epoch % WINDOW * self.kernel.width() + lane].into()
-    }
-
     fn steepest(&self, lane: usize) -> f64 {
-        let planes = self.kernel.gradients().iter().skip(lane);
-        planes
-            .step_by(self.kernel.width())
-            .fold(0.0, |steepest: f64, g| steepest.max((*g).into().abs()))
+        let mut steepest = 0.0_f64;
+        for gradients in self.kernel.gradients().chunks_exact(self.kernel.width()) {
+            steepest = steepest.max(gradients[lane].into().abs());
+        }
+        steepest
     }
 
     fn is_at_rest(&self, lane: usize, done: usize) -> bool {
         let tolerance = self.task.settings.tolerance;
-        self.loss(lane, done - 1) <= tolerance || self.steepest(lane) <= tolerance
+        self.losses.at(done - 1, lane) <= tolerance || self.steepest(lane) <= tolerance
     }
 
-    /// Keep how far a run came, and its last losses.
-    fn measure(&self, runs: &mut Runs, lane: usize, done: usize) -> ([f64; WINDOW], usize) {
-        let mut recent = [0.0; WINDOW];
-        let kept = done.min(WINDOW);
-        for (loss, epoch) in recent.iter_mut().zip(done - kept..done) {
-            *loss = self.loss(lane, epoch);
-        }
+    /// Compare the end of a single run with its beginning.
+    fn compare(&mut self, lane: usize, done: usize, epochs: usize) {
+        let ratio = &mut self.loss_ratio[lane..=lane];
+        self.losses.ratios(lane..lane + 1, done, epochs, ratio);
+    }
+
+    /// Keep how far a run came.
+    fn measure(&self, runs: &mut Runs, lane: usize, done: usize) {
         runs.epochs[lane] = i64::try_from(done).unwrap_or(i64::MAX);
-        if let Some(last) = recent[..kept].last() {
-            runs.last_loss[lane] = *last;
-            let diverged = runs.outcome[lane] == Outcome::Diverged;
-            let epochs = if diverged {
-                self.task.settings.epochs
-            } else {
-                done
-            };
-            runs.loss_ratio[lane] =
-                loss_ratio(self.first[lane].into(), &recent[..kept], done, epochs);
-        }
-        (recent, kept)
+        runs.loss_ratio[lane] = self.loss_ratio[lane];
+        runs.last_loss[lane] = match done {
+            0 => f64::NAN,
+            done => self.losses.at(done - 1, lane),
+        };
     }
 
     /// Name the outcome of a run that did not diverge.
-    fn finish(&self, runs: &mut Runs, lane: usize, done: usize) {
-        let (recent, kept) = self.measure(runs, lane, done);
+    fn finish(&mut self, runs: &mut Runs, lane: usize, done: usize) {
+        self.measure(runs, lane, done);
         if done == 0 {
             return;
         }
-        let Task { network, data, .. } = self.task;
-        let last = recent[kept - 1];
-        let is_relu = network.activation() == Activation::Relu;
+        let is_relu = self.task.network.activation() == Activation::Relu;
         let stuck = is_relu
-            && last > self.task.settings.tolerance
+            && runs.last_loss[lane] > self.task.settings.tolerance
             && self.steepest(lane) == 0.0
-            && is_dead(network, data, runs.weights_of(lane));
+            && self.dead.is(runs.weights_of(lane));
         runs.outcome[lane] = if stuck {
             Outcome::Dead
         } else if self.is_at_rest(lane, done) {
             Outcome::Converged
-        } else if let Some(period) = period(&recent[..kept]) {
+        } else if let Some(period) = self.losses.period(done, lane) {
             runs.period[lane] = u8::try_from(period).unwrap_or(u8::MAX);
             Outcome::Oscillating
         } else {

@@ -45,15 +45,20 @@ pub enum Error {
 
 /// The first value that is NaN or infinite, named by its position.
 pub(crate) fn all_finite(name: &str, values: &[f64], columns: usize) -> Result<()> {
-    match values.iter().position(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(index) => Err(Error::Value {
-            name: format!("{name}[{}, {}]", index / columns, index % columns),
-            value: values[index].to_string(),
-            allowed: "finite numbers",
-            fix: "remove or replace it",
-        }),
-    }
+    // Without a way out of the loop, it is made of vector instructions.
+    let all = values
+        .iter()
+        .fold(true, |all, value| all & value.is_finite());
+    let first = || values.iter().position(|value| !value.is_finite());
+    let Some(index) = (!all).then(first).flatten() else {
+        return Ok(());
+    };
+    Err(Error::Value {
+        name: format!("{name}[{}, {}]", index / columns, index % columns),
+        value: values[index].to_string(),
+        allowed: "finite numbers",
+        fix: "remove or replace it",
+    })
 }
 
 /// Refuse a setting outside of what is allowed.

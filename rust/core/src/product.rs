@@ -43,7 +43,7 @@ pub(crate) struct Across<'a, V> {
 
 #[derive(Clone)]
 pub(crate) struct Rows<'a, V, const N: usize> {
-    rows: [&'a [V]; N],
+    each: [&'a [V]; N],
     depth: usize,
     at: usize,
 }
@@ -64,7 +64,7 @@ impl<'a, V: Copy> Factor<V> for Along<'a, V> {
             *row = &self.values[(first + n) * self.depth..][..self.depth];
         }
         Rows {
-            rows,
+            each: rows,
             depth: self.depth,
             at: 0,
         }
@@ -77,8 +77,8 @@ impl<V: Copy, const N: usize> Part<V, N> for Rows<'_, V, N> {
         if self.at == self.depth {
             return None;
         }
-        let mut values = [self.rows[0][self.at]; N];
-        for (value, row) in values.iter_mut().zip(self.rows) {
+        let mut values = [self.each[0][self.at]; N];
+        for (value, row) in values.iter_mut().zip(self.each) {
             *value = row[self.at];
         }
         self.at += 1;

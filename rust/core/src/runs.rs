@@ -4,13 +4,14 @@ use std::ops::Range;
 
 use crate::arithmetic::Number;
 use crate::kernel::Trace;
-use crate::{Histories, Outcome, Training};
+use crate::{Arrays, Outcome, Start};
 
-/// Some neighbouring runs, as slices of the arrays of a [`Training`].
+/// Some neighbouring runs, as slices of [`Arrays`].
 pub(crate) struct Runs<'a> {
     count: usize,
     /// Shape (runs, 1) or (runs, layers).
     pub learning_rate: &'a [f64],
+    pub initial_weights: &'a [f64],
     pub weights: &'a mut [f64],
     pub outcome: &'a mut [Outcome],
     pub epochs: &'a mut [i64],
@@ -24,30 +25,33 @@ pub(crate) struct Runs<'a> {
 }
 
 impl<'a> Runs<'a> {
-    pub fn all(
-        training: &'a mut Training,
-        histories: Histories<'a>,
-        learning_rate: &'a [f64],
-    ) -> Self {
-        let Histories {
-            loss,
-            prediction,
-            gradients,
+    pub fn all(arrays: Arrays<'a>, start: &Start<'a>) -> Self {
+        let Arrays {
             weights,
-        } = histories;
-        Self {
-            count: training.outcome.len(),
-            learning_rate,
-            weights: &mut training.weights,
-            outcome: &mut training.outcome,
-            epochs: &mut training.epochs,
-            last_loss: &mut training.last_loss,
-            loss_ratio: &mut training.loss_ratio,
-            period: &mut training.period,
+            outcome,
+            epochs,
+            last_loss,
+            loss_ratio,
+            period,
             loss,
             prediction,
             gradients,
-            weight_history: weights,
+            weight_history,
+        } = arrays;
+        Self {
+            count: outcome.len(),
+            learning_rate: start.learning_rate,
+            initial_weights: start.weights,
+            weights,
+            outcome,
+            epochs,
+            last_loss,
+            loss_ratio,
+            period,
+            loss,
+            prediction,
+            gradients,
+            weight_history,
         }
     }
 
@@ -68,13 +72,15 @@ impl<'a> Runs<'a> {
                 front
             }};
         }
-        let rates = self.learning_rate;
-        let (learning_rate, rest) = rates.split_at(rates.len() / total * count);
-        self.learning_rate = rest;
+        let (rates, weights) = (self.learning_rate, self.initial_weights);
+        let (learning_rate, rates) = rates.split_at(rates.len() / total * count);
+        let (initial_weights, weights) = weights.split_at(weights.len() / total * count);
+        (self.learning_rate, self.initial_weights) = (rates, weights);
         self.count -= count;
         Self {
             count,
             learning_rate,
+            initial_weights,
             weights: split!(weights),
             outcome: split!(outcome),
             epochs: split!(epochs),

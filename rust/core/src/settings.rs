@@ -130,7 +130,7 @@ impl Settings<'_> {
         constant && descent && self.batches.is_none() && !self.stop_early
     }
 
-    /// Values that a run has in each of the [`Histories`], in their order.
+    /// Values that a run has in each history: loss, prediction, gradients, weights.
     #[must_use]
     pub fn columns(&self, network: &Network) -> [usize; 4] {
         let records = self.records();

@@ -61,10 +61,22 @@ pub struct Training {
     pub weight_history: Vec<f64>,
 }
 
-/// Where histories go: arrays of the shapes of [`Training`], empty where nothing is
-/// recorded.
+/// Where the results go: arrays of the shapes of [`Training`], empty for a history that is
+/// not recorded.
 #[derive(Debug, Default)]
-pub struct Histories<'a> {
+pub struct Arrays<'a> {
+    /// See [`Training::weights`].
+    pub weights: &'a mut [f64],
+    /// See [`Training::outcome`].
+    pub outcome: &'a mut [Outcome],
+    /// See [`Training::epochs`].
+    pub epochs: &'a mut [i64],
+    /// See [`Training::last_loss`].
+    pub last_loss: &'a mut [f64],
+    /// See [`Training::loss_ratio`].
+    pub loss_ratio: &'a mut [f64],
+    /// See [`Training::period`].
+    pub period: &'a mut [u8],
     /// See [`Training::loss`].
     pub loss: &'a mut [f64],
     /// See [`Training::prediction`].
@@ -72,7 +84,7 @@ pub struct Histories<'a> {
     /// See [`Training::gradients`].
     pub gradients: &'a mut [f64],
     /// See [`Training::weight_history`].
-    pub weights: &'a mut [f64],
+    pub weight_history: &'a mut [f64],
 }
 
 /// Gradient descent, w ← w − lr·∂L/∂w, or another optimizer, for every run.
@@ -93,52 +105,52 @@ pub fn train(
 ) -> Result<Training> {
     let runs = runs_of(network, start.weights)?;
     let [loss, prediction, gradients, weights] = settings.columns(network);
-    let (mut loss, mut prediction) = (zeros(runs, loss)?, zeros(runs, prediction)?);
-    let (mut gradients, mut weights) = (zeros(runs, gradients)?, zeros(runs, weights)?);
-    let histories = Histories {
-        loss: &mut loss,
-        prediction: &mut prediction,
-        gradients: &mut gradients,
-        weights: &mut weights,
+    let mut training = Training {
+        weights: zeros(runs, network.parameters())?,
+        outcome: vec![Outcome::default(); runs],
+        epochs: vec![0; runs],
+        last_loss: zeros(runs, 1)?,
+        loss_ratio: zeros(runs, 1)?,
+        period: vec![0; runs],
+        loss: zeros(runs, loss)?,
+        prediction: zeros(runs, prediction)?,
+        gradients: zeros(runs, gradients)?,
+        weight_history: zeros(runs, weights)?,
     };
-    let training = train_into(network, data, start, settings, progress, histories)?;
-    Ok(Training {
-        loss,
-        prediction,
-        gradients,
-        weight_history: weights,
-        ..training
-    })
+    let arrays = Arrays {
+        weights: &mut training.weights,
+        outcome: &mut training.outcome,
+        epochs: &mut training.epochs,
+        last_loss: &mut training.last_loss,
+        loss_ratio: &mut training.loss_ratio,
+        period: &mut training.period,
+        loss: &mut training.loss,
+        prediction: &mut training.prediction,
+        gradients: &mut training.gradients,
+        weight_history: &mut training.weight_history,
+    };
+    train_into(network, data, start, settings, progress, arrays)?;
+    Ok(training)
 }
 
-/// As [`train`], with histories written to arrays of the caller's; those of the result
-/// are empty.
+/// As [`train`], with results written to arrays of the caller's.
 ///
 /// # Errors
-/// As [`train`]; histories of other sizes than [`Settings::columns`] says.
+/// As [`train`]; arrays of other sizes than the runs and [`Settings::columns`] ask for.
 pub fn train_into(
     network: &Network,
     data: &Data,
     start: &Start,
     settings: &Settings,
     progress: &Progress,
-    histories: Histories,
-) -> Result<Training> {
+    arrays: Arrays,
+) -> Result<()> {
     let runs = runs_of(network, start.weights)?;
     let groups = groups(network, start, runs)?;
     check_rates(start.learning_rate)?;
     settings.check(data.rows())?;
-    check_histories(&histories, settings.columns(network), runs)?;
-    let mut training = Training {
-        weights: start.weights.to_vec(),
-        outcome: vec![Outcome::default(); runs],
-        epochs: vec![0; runs],
-        last_loss: vec![f64::NAN; runs],
-        loss_ratio: vec![f64::NAN; runs],
-        period: vec![0; runs],
-        ..Training::default()
-    };
-    let mut rest = Runs::all(&mut training, histories, start.learning_rate);
+    check_arrays(&arrays, network, settings, runs)?;
+    let mut rest = Runs::all(arrays, start);
     let share = share(network, runs, settings.threads);
     let mut tasks = Vec::with_capacity(runs.div_ceil(share));
     while rest.count() > 0 {
@@ -168,17 +180,28 @@ pub fn train_into(
     if progress.cancel.load(Ordering::Relaxed) {
         return Err(Error::Cancelled);
     }
-    Ok(training)
+    Ok(())
 }
 
-fn check_histories(histories: &Histories, columns: [usize; 4], runs: usize) -> Result<()> {
-    let found = [
-        ("loss history", histories.loss.len()),
-        ("prediction history", histories.prediction.len()),
-        ("gradient history", histories.gradients.len()),
-        ("weight history", histories.weights.len()),
-    ];
-    for ((name, found), columns) in found.into_iter().zip(columns) {
+fn check_arrays(
+    arrays: &Arrays,
+    network: &Network,
+    settings: &Settings,
+    runs: usize,
+) -> Result<()> {
+    let [loss, prediction, gradients, weights] = settings.columns(network);
+    for (name, found, columns) in [
+        ("weights", arrays.weights.len(), network.parameters()),
+        ("outcome", arrays.outcome.len(), 1),
+        ("epochs", arrays.epochs.len(), 1),
+        ("last_loss", arrays.last_loss.len(), 1),
+        ("loss_ratio", arrays.loss_ratio.len(), 1),
+        ("period", arrays.period.len(), 1),
+        ("loss history", arrays.loss.len(), loss),
+        ("prediction history", arrays.prediction.len(), prediction),
+        ("gradient history", arrays.gradients.len(), gradients),
+        ("weight history", arrays.weight_history.len(), weights),
+    ] {
         if columns.checked_mul(runs) != Some(found) {
             return Err(Error::Shape {
                 name,

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use backprop_core::{
-    gradients, predict, train, train_into, Activation, Data, Error, Histories, Network, Outcome,
+    gradients, predict, train, train_into, Activation, Arrays, Data, Error, Network, Outcome,
     Progress, Record, Settings, Start, Training,
 };
 
@@ -208,7 +208,7 @@ fn progress_counts_epochs_and_can_cancel() {
 }
 
 #[test]
-fn histories_are_written_where_the_caller_wants_them() {
+fn results_are_written_where_the_caller_wants_them() {
     let network = guide();
     let data = Data::new(&network, &[2.0], &[3.0]).unwrap();
     let start = Start {
@@ -217,26 +217,27 @@ fn histories_are_written_where_the_caller_wants_them() {
     };
     let settings = Settings::default();
     assert_eq!(settings.columns(&network), [20, 20, 40, 0]);
-    let into = |loss: &mut [f64]| {
-        let histories = Histories {
+    let into = |weights: &mut [f64], loss: &mut [f64]| {
+        let arrays = Arrays {
+            weights,
+            outcome: &mut [Outcome::Dead],
+            epochs: &mut [0],
+            last_loss: &mut [0.0],
+            loss_ratio: &mut [0.0],
+            period: &mut [0],
             loss,
             prediction: &mut [0.0; 20],
             gradients: &mut [0.0; 40],
-            weights: &mut [],
+            weight_history: &mut [],
         };
-        train_into(
-            &network,
-            &data,
-            &start,
-            &settings,
-            &Progress::default(),
-            histories,
-        )
+        let progress = Progress::default();
+        train_into(&network, &data, &start, &settings, &progress, arrays)
     };
-    let mut loss = [0.0; 20];
-    assert!(into(&mut loss).unwrap().loss.is_empty());
+    let (mut weights, mut loss) = ([0.0; 2], [0.0; 20]);
+    into(&mut weights, &mut loss).unwrap();
+    assert_eq!(weights, [1.1067121375451405, 1.3553659972747827]);
     assert_eq!(loss[0], 2.0);
-    let message = into(&mut [0.0; 19]).unwrap_err().to_string();
+    let message = into(&mut weights, &mut [0.0; 19]).unwrap_err().to_string();
     assert_eq!(
         message,
         "loss history has 19 values; allowed: 1 runs × 20; give an array of that size"

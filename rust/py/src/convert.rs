@@ -20,14 +20,21 @@ impl From<PyCoreError> for PyErr {
 
 /// A copy in row order: the caller may change its array while the GIL is released.
 pub fn values<T: Element + Copy>(array: &PyReadonlyArrayDyn<T>) -> Vec<T> {
-    array.as_array().iter().copied().collect()
+    match array.as_slice() {
+        Ok(values) => values.to_vec(),
+        Err(_) => array.as_array().iter().copied().collect(),
+    }
 }
 
-/// Zeros of NumPy's for `runs × columns` values of a history.
-pub fn history(py: Python<'_>, runs: usize, columns: usize) -> PyResult<Bound<'_, PyArray1<f64>>> {
+/// Zeros in NumPy's memory: it asks the system for large pages, which are filled much faster.
+pub fn zeros<T: Element>(
+    py: Python<'_>,
+    runs: usize,
+    columns: usize,
+) -> PyResult<Bound<'_, PyArray1<T>>> {
     let count = backprop_core::room(runs, columns).map_err(PyCoreError)?;
-    let zeros = py.import("numpy")?.call_method1("zeros", (count,))?;
-    Ok(zeros.cast_into()?)
+    let zeros = py.import("numpy")?.getattr("zeros")?;
+    Ok(zeros.call1((count, T::get_dtype(py)))?.cast_into()?)
 }
 
 /// Hand the memory over to NumPy.

@@ -9,12 +9,12 @@ mod interrupt;
 mod network;
 mod settings;
 
-use backprop_core::{Data, Histories, Outcome, Start};
+use backprop_core::{Arrays, Data, Outcome, Start};
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::convert::{array, history, values, PyCoreError};
+use crate::convert::{array, values, zeros, PyCoreError};
 use crate::interrupt::{interruptible, Callback};
 use crate::network::PyNetwork;
 use crate::settings::PySettings;
@@ -33,16 +33,16 @@ fn train<'py>(
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let network = &network.0;
-    let (weights, learning_rate) = (values(&weights), values(&learning_rate));
     let (x, y, order) = (values(&x), values(&y), values(&order));
     let data = Data::new(network, &x, &y).map_err(PyCoreError)?;
     let start = Start {
-        weights: &weights,
-        learning_rate: &learning_rate,
+        weights: weights.as_slice()?,
+        learning_rate: learning_rate.as_slice()?,
     };
     let limit = settings.time_limit()?;
     let settings = settings.core(&order)?;
-    let (runs, epochs) = (weights.len() / network.parameters(), settings.epochs);
+    let (parameters, epochs) = (network.parameters(), settings.epochs);
+    let runs = start.weights.len() / parameters;
     let report = progress.map(|call| Callback {
         call,
         total: (runs as u64).saturating_mul(epochs as u64),
@@ -50,35 +50,46 @@ fn train<'py>(
     let work = runs
         .saturating_mul(epochs)
         .saturating_mul(data.rows())
-        .saturating_mul(network.parameters());
-    // NumPy's memory: it asks the system for large pages, which are filled much faster.
-    let columns = settings.columns(network);
-    let histories = columns.map(|columns| history(py, runs, columns));
-    let [loss, prediction, gradients, weight_history] = histories;
-    let arrays = [loss?, prediction?, gradients?, weight_history?];
-    let done = {
-        let [mut loss, mut prediction, mut gradients, mut weights] =
-            arrays.each_ref().map(PyArrayMethods::readwrite);
-        let histories = Histories {
+        .saturating_mul(parameters);
+    let final_weights = zeros(py, runs, parameters)?;
+    let [last_loss, loss_ratio] = [zeros(py, runs, 1)?, zeros(py, runs, 1)?];
+    let (epochs_done, period) = (zeros(py, runs, 1)?, zeros(py, runs, 1)?);
+    let mut outcome = vec![Outcome::default(); runs];
+    let [loss, prediction, gradients, weight_history] = settings.columns(network);
+    let loss = zeros(py, runs, loss)?;
+    let prediction = zeros(py, runs, prediction)?;
+    let gradients = zeros(py, runs, gradients)?;
+    let weight_history = zeros(py, runs, weight_history)?;
+    {
+        let [mut weights, mut last_loss, mut loss_ratio] =
+            [&final_weights, &last_loss, &loss_ratio].map(PyArrayMethods::readwrite);
+        let (mut epochs, mut period) = (epochs_done.readwrite(), period.readwrite());
+        let [mut loss, mut prediction, mut gradients, mut weight_history] =
+            [&loss, &prediction, &gradients, &weight_history].map(PyArrayMethods::readwrite);
+        let arrays = Arrays {
+            weights: weights.as_slice_mut()?,
+            outcome: &mut outcome,
+            epochs: epochs.as_slice_mut()?,
+            last_loss: last_loss.as_slice_mut()?,
+            loss_ratio: loss_ratio.as_slice_mut()?,
+            period: period.as_slice_mut()?,
             loss: loss.as_slice_mut()?,
             prediction: prediction.as_slice_mut()?,
             gradients: gradients.as_slice_mut()?,
-            weights: weights.as_slice_mut()?,
+            weight_history: weight_history.as_slice_mut()?,
         };
         interruptible(py, work, report, limit, |progress| {
-            backprop_core::train_into(network, &data, &start, &settings, progress, histories)
-        })?
-    };
-    let parameters = network.parameters();
-    let codes: Vec<u8> = done.outcome.iter().map(|outcome| *outcome as u8).collect();
+            backprop_core::train_into(network, &data, &start, &settings, progress, arrays)
+        })?;
+    }
+    let codes: Vec<u8> = outcome.iter().map(|outcome| *outcome as u8).collect();
     let result = PyDict::new(py);
-    result.set_item("weights", array(py, done.weights, &[runs, parameters])?)?;
+    result.set_item("weights", final_weights.reshape([runs, parameters])?)?;
     result.set_item("outcome_code", array(py, codes, &[runs])?)?;
-    result.set_item("epochs", array(py, done.epochs, &[runs])?)?;
-    result.set_item("last_loss", array(py, done.last_loss, &[runs])?)?;
-    result.set_item("loss_ratio", array(py, done.loss_ratio, &[runs])?)?;
-    result.set_item("period", array(py, done.period, &[runs])?)?;
-    let [loss, prediction, gradients, weight_history] = arrays;
+    result.set_item("epochs", epochs_done)?;
+    result.set_item("last_loss", last_loss)?;
+    result.set_item("loss_ratio", loss_ratio)?;
+    result.set_item("period", period)?;
     let (record, records) = (settings.record, settings.records());
     for (name, wanted, array) in [
         ("loss", record.loss, loss),
@@ -98,7 +109,7 @@ fn train<'py>(
     Ok(result)
 }
 
-type Arrays<'py> = (Bound<'py, PyArrayDyn<f64>>, Bound<'py, PyArrayDyn<f64>>);
+type LossAndGradients<'py> = (Bound<'py, PyArrayDyn<f64>>, Bound<'py, PyArrayDyn<f64>>);
 
 #[pyfunction]
 fn gradients<'py>(
@@ -107,7 +118,7 @@ fn gradients<'py>(
     weights: PyReadonlyArrayDyn<'py, f64>,
     x: PyReadonlyArrayDyn<'py, f64>,
     y: PyReadonlyArrayDyn<'py, f64>,
-) -> PyResult<Arrays<'py>> {
+) -> PyResult<LossAndGradients<'py>> {
     let network = &network.0;
     let (weights, x, y) = (values(&weights), values(&x), values(&y));
     let data = Data::new(network, &x, &y).map_err(PyCoreError)?;
