@@ -115,6 +115,29 @@ def test_learning_rates_of_two_layers_are_axes(tmp_path: Path) -> None:
     assert [found[rates] for rates in grid] == expected.weights.tolist()
 
 
+def test_results_are_a_file_where_nothing_is_tracked(tmp_path: Path) -> None:
+    sweep = ("sweep", "tracking=none", "train.lr=0.05,0.1,2", "init.w1=0.5,1")
+    done = call(tmp_path, *sweep, "sweep.results=map.parquet")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("results: map.parquet\n")
+    found = parquet.read_table(tmp_path / "map.parquet").to_pydict()
+    rates, starts = np.repeat([0.05, 0.1, 2], 2), np.tile([0.5, 1], 3)
+    guide = bp.Network(1, 1, 1)
+    weights = np.column_stack([starts, np.ones(6)])
+    expected = bp.train(guide, weights, 2.0, 3.0, learning_rate=rates)
+    assert found["train.lr"] == rates.tolist()
+    assert found["init.w1"] == starts.tolist()
+    assert found["outcome"] == expected.outcome.tolist()
+    assert found["loss_ratio"] == expected.loss_ratio.tolist()
+
+    for place, wrong in (("no/map.parquet", "no folder 'no'"), (".", "cannot be written")):
+        done = call(tmp_path, *sweep, f"sweep.results={place}")
+        assert done.returncode == 1
+        assert done.stdout == ""
+        assert wrong in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
 def test_the_fractal_set_up_is_the_paper_s(tmp_path: Path) -> None:
     """Its equations in NumPy: ŷ = W₁·tanh(√2·W₀·x/√n)/n, the loss the mean of (ŷ − y)²."""
     axes = ("train.lr1=tag(log,interval(1e-4,1))", "train.lr2=tag(log,interval(1e-4,1))")

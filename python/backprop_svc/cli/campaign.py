@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shlex
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -73,6 +75,7 @@ class Campaign:
                 raise ValueError(
                     f"sweep.shards is {sweep.shards}; allowed: whole numbers from 1; try 1"
                 )
+            _check_results(sweep.results)
             points = axes.build(sweep)
             self._id = self._identity()
             self._describe(points)
@@ -95,16 +98,20 @@ class Campaign:
         seconds = time.monotonic() - self._began
         written = sum(part.written for part in parts)
         show.print_sweep(table.best(10), table.shares(), len(table), seconds)
-        if self._writer is None:
-            return
-        with foreseen(*FORESEEN), show.waiting("writing the summary"):
-            place = self._writer.close_sweep(
-                self._parent, "FINISHED", self._summary(table, seconds, parts)
-            )
-        already = len(table) - written
-        where = show.look(self._settings.tracking.uri, place)
-        kept = f"{written:,} runs tracked" + (f", {already:,} were there" if already else "")
-        print(f"{kept}: {place}\nlook at them with: {where}")
+        if self._writer is not None:
+            with foreseen(*FORESEEN), show.waiting("writing the summary"):
+                place = self._writer.close_sweep(
+                    self._parent, "FINISHED", self._summary(table, seconds, parts)
+                )
+            already = len(table) - written
+            where = show.look(self._settings.tracking.uri, place)
+            kept = f"{written:,} runs tracked" + (f", {already:,} were there" if already else "")
+            print(f"{kept}: {place}\nlook at them with: {where}")
+        results = self._settings.sweep.results
+        if results is not None:
+            with foreseen(OSError):
+                Path(results).write_bytes(table.parquet(self._id))
+            print(f"results: {results}")
 
     def stop(self, error: BaseException) -> None:
         """End the parent, and say how to go on."""
@@ -291,6 +298,23 @@ def _quantiles(loss: Floats) -> list[tuple[str, float, int]]:
     ]
 
 
+def _check_results(results: str | None) -> None:
+    """Refuse a file that could not be written, before hours go into what it is for."""
+    if results is None:
+        return
+    folder = Path(results).parent
+    if not folder.is_dir():
+        raise ValueError(
+            f"sweep.results is {results!r}, but there is no folder {str(folder)!r}; allowed: a "
+            "file in a folder that exists; make the folder first"
+        )
+    if Path(results).is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(
+            f"sweep.results is {results!r}, which cannot be written; allowed: a Parquet file; "
+            "choose another name"
+        )
+
+
 def _quoted(lines: list[str]) -> str:
     texts = [QuotedString(text=line, quote=Quote.single).with_quotes() for line in lines]
     return f"[{','.join(texts)}]"
@@ -299,7 +323,8 @@ def _quoted(lines: list[str]) -> str:
 def _is_plan(word: str) -> bool:
     """Tell whether an override decides what is trained, not how or where."""
     where = ("tracking=", "tracking.uri=", "tracking.experiment=", "hydra")
-    return not word.startswith((*where, "train.threads=", "sweep.shards=", *SWEEP_WORDS))
+    how = ("train.threads=", "sweep.shards=", "sweep.results=")
+    return not word.startswith((*where, *how, *SWEEP_WORDS))
 
 
 def _task_config(config: DictConfig) -> DictConfig:

@@ -105,6 +105,8 @@ class SweepConfig:
     shards: int = 1
     dry_run: bool = False
     resume: Optional[str] = None
+    # A Parquet file for the table of results, tracked or not.
+    results: Optional[str] = None
     # From here on the sweeper tells its jobs what they are.
     id: Optional[str] = None
     axes: list[str] = field(default_factory=list)

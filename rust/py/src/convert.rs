@@ -26,15 +26,16 @@ pub fn values<T: Element + Copy>(array: &PyReadonlyArrayDyn<T>) -> Vec<T> {
     }
 }
 
-/// Zeros in NumPy's memory: it asks the system for large pages, which are filled much faster.
-pub fn zeros<T: Element>(
+/// An array in NumPy's memory, for values that will all be set: NumPy asks the system for
+/// large pages, which are filled much faster.
+pub fn empty<T: Element>(
     py: Python<'_>,
     runs: usize,
     columns: usize,
 ) -> PyResult<Bound<'_, PyArray1<T>>> {
     let count = backprop_core::room(runs, columns).map_err(PyCoreError)?;
-    let zeros = py.import("numpy")?.getattr("zeros")?;
-    Ok(zeros.call1((count, T::get_dtype(py)))?.cast_into()?)
+    let empty = py.import("numpy")?.getattr("empty")?;
+    Ok(empty.call1((count, T::get_dtype(py)))?.cast_into()?)
 }
 
 /// Hand the memory over to NumPy.

@@ -14,7 +14,7 @@ use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::convert::{array, values, zeros, PyCoreError};
+use crate::convert::{array, empty, values, PyCoreError};
 use crate::interrupt::{interruptible, Callback};
 use crate::network::PyNetwork;
 use crate::settings::PySettings;
@@ -51,19 +51,19 @@ fn train<'py>(
         .saturating_mul(epochs)
         .saturating_mul(data.rows())
         .saturating_mul(parameters);
-    let final_weights = zeros(py, runs, parameters)?;
-    let [last_loss, loss_ratio] = [zeros(py, runs, 1)?, zeros(py, runs, 1)?];
-    let (epochs_done, period) = (zeros(py, runs, 1)?, zeros(py, runs, 1)?);
-    let mut outcome = vec![Outcome::default(); runs];
+    let final_weights = empty(py, runs, parameters)?;
+    let [last_loss, loss_ratio] = [empty(py, runs, 1)?, empty(py, runs, 1)?];
+    let epochs_done = empty(py, runs, 1)?;
+    let (mut outcome, mut period) = (vec![Outcome::default(); runs], vec![0_u8; runs]);
     let [loss, prediction, gradients, weight_history] = settings.columns(network);
-    let loss = zeros(py, runs, loss)?;
-    let prediction = zeros(py, runs, prediction)?;
-    let gradients = zeros(py, runs, gradients)?;
-    let weight_history = zeros(py, runs, weight_history)?;
+    let loss = empty(py, runs, loss)?;
+    let prediction = empty(py, runs, prediction)?;
+    let gradients = empty(py, runs, gradients)?;
+    let weight_history = empty(py, runs, weight_history)?;
     {
         let [mut weights, mut last_loss, mut loss_ratio] =
             [&final_weights, &last_loss, &loss_ratio].map(PyArrayMethods::readwrite);
-        let (mut epochs, mut period) = (epochs_done.readwrite(), period.readwrite());
+        let mut epochs = epochs_done.readwrite();
         let [mut loss, mut prediction, mut gradients, mut weight_history] =
             [&loss, &prediction, &gradients, &weight_history].map(PyArrayMethods::readwrite);
         let arrays = Arrays {
@@ -72,7 +72,7 @@ fn train<'py>(
             epochs: epochs.as_slice_mut()?,
             last_loss: last_loss.as_slice_mut()?,
             loss_ratio: loss_ratio.as_slice_mut()?,
-            period: period.as_slice_mut()?,
+            period: &mut period,
             loss: loss.as_slice_mut()?,
             prediction: prediction.as_slice_mut()?,
             gradients: gradients.as_slice_mut()?,
@@ -89,7 +89,7 @@ fn train<'py>(
     result.set_item("epochs", epochs_done)?;
     result.set_item("last_loss", last_loss)?;
     result.set_item("loss_ratio", loss_ratio)?;
-    result.set_item("period", period)?;
+    result.set_item("period", array(py, period, &[runs])?)?;
     let (record, records) = (settings.record, settings.records());
     for (name, wanted, array) in [
         ("loss", record.loss, loss),
