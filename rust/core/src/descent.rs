@@ -100,9 +100,11 @@ impl<'a, K: Kernel> Descent<'a, K> {
         memory.fill(K::Number::rounded(0.0));
         load(&mut self.learning_rate, width, runs.learning_rate, count);
         self.active.fill(true);
-        let (mut done, mut span, mut end) = (0, self.longest.min(FIRST), epochs);
+        let (mut done, mut span) = (0, self.longest.min(FIRST));
+        let (mut end, mut stopped) = (epochs, false);
         while done < end {
-            if self.task.progress.stop.load(Ordering::Relaxed) && end == epochs {
+            if !stopped && self.task.progress.stop.load(Ordering::Relaxed) {
+                stopped = true;
                 // The losses before were not kept if so many epochs are done at once.
                 end = end.min(done + if self.longest > WINDOW { WINDOW } else { 0 });
                 continue;

@@ -12,6 +12,13 @@ fn guide() -> Network {
     Network::new(&[1, 1, 1], Activation::Relu).unwrap()
 }
 
+const NONE: Record = Record {
+    loss: false,
+    prediction: false,
+    gradients: false,
+    weights: false,
+};
+
 fn run(weights: &[f64], learning_rate: &[f64], settings: Settings) -> Result<Training, Error> {
     let network = guide();
     let data = Data::new(&network, &[2.0], &[3.0]).unwrap();
@@ -205,6 +212,34 @@ fn progress_counts_epochs_and_can_cancel() {
     progress.cancel.store(true, Ordering::Relaxed);
     let cancelled = train(&network, &data, &start, &settings, &progress);
     assert_eq!(cancelled, Err(Error::Cancelled));
+}
+
+#[test]
+fn stopped_runs_end_where_they_are() {
+    let progress = Progress::default();
+    progress.stop.store(true, Ordering::Relaxed);
+    for (sizes, most) in [
+        (&[1, 1, 1][..], 32),
+        (&[1, 2, 1], 32),
+        (&[200, 200, 200], 0),
+    ] {
+        let network = Network::new(sizes, Activation::Relu).unwrap();
+        let data = (vec![1.0; sizes[0]], vec![1.0; sizes[2]]);
+        let data = Data::new(&network, &data.0, &data.1).unwrap();
+        let start = Start {
+            weights: &vec![0.01; network.parameters()],
+            learning_rate: &[1e-4],
+        };
+        for epochs in [1, 20, 10_000] {
+            let settings = Settings {
+                epochs,
+                record: NONE,
+                ..Settings::default()
+            };
+            let training = train(&network, &data, &start, &settings, &progress).unwrap();
+            assert!(usize::try_from(training.epochs[0]).unwrap() <= most.min(epochs));
+        }
+    }
 }
 
 #[test]
