@@ -11,13 +11,14 @@ from backprop_svc.training import Floats
 from timing import seconds
 from work import THREADS
 
-OPERATIONS = {"exact": 18, "fast": 15}
+OPERATIONS = {"exact": 17, "fast": 14}
 """Vector operations in a step of the guide's network, as the kernel does it.
 
 Products and sums, 13: z = w1·x; ŷ = w2·h and the error y − ŷ; the loss ½·(error·error), 2;
 ∂L/∂w2 = δ·h; δ·w2 and times the slope; ∂L/∂w1 = that·x; w − rate·∂L/∂w, 2 for each weight.
-Others, 5: z > 0; h and the slope chosen by it; δ = −error; loss ≤ bound. Fast fuses three
-products with the sums that follow them: the error and the two weights.
+Others, 4: z > 0; h and the slope chosen by it; loss ≤ bound. (δ = −error costs nothing: what
+is subtracted is added instead.) Fast fuses three products with the sums that follow them: the
+error and the two weights.
 """
 CHAINS = 12
 """Independent of one another: a core has some in flight in each of its units, and registers

@@ -105,8 +105,8 @@ class Campaign:
                 )
             already = len(table) - written
             where = show.look(self._settings.tracking.uri, place)
-            kept = f"{written:,} runs tracked" + (f", {already:,} were there" if already else "")
-            print(f"{kept}: {place}\nlook at them with: {where}")
+            there = f", {already:,} were there" if already else ""
+            print(f"{written:,} runs tracked{there}: {place}\nlook at them with: {where}")
         results = self._settings.sweep.results
         if results is not None:
             with foreseen(OSError):
@@ -302,13 +302,13 @@ def _check_results(results: str | None) -> None:
     """Refuse a file that could not be written, before hours go into what it is for."""
     if results is None:
         return
-    folder = Path(results).parent
+    file, folder = Path(results), Path(results).parent
     if not folder.is_dir():
         raise ValueError(
             f"sweep.results is {results!r}, but there is no folder {str(folder)!r}; allowed: a "
             "file in a folder that exists; make the folder first"
         )
-    if Path(results).is_dir() or not os.access(folder, os.W_OK):
+    if file.is_dir() or not os.access(file if file.exists() else folder, os.W_OK):
         raise ValueError(
             f"sweep.results is {results!r}, which cannot be written; allowed: a Parquet file; "
             "choose another name"
