@@ -130,11 +130,18 @@ def test_results_are_a_file_where_nothing_is_tracked(tmp_path: Path) -> None:
     assert found["outcome"] == expected.outcome.tolist()
     assert found["loss_ratio"] == expected.loss_ratio.tolist()
 
-    for place, wrong in (("no/map.parquet", "no folder 'no'"), (".", "cannot be written")):
+    mixed = ("experiment=xor", "network.sizes=[2,2,1],[2,40,1]", "train.epochs=2")
+    done = call(tmp_path, "sweep", "tracking=none", *mixed, "sweep.results=map.parquet")
+    assert done.returncode == 0, done.stderr
+    small, large = parquet.read_table(tmp_path / "map.parquet").to_pydict()["weights"]
+    assert len(small) == bp.Network(2, 2, 1, bias=True).parameters
+    assert large is None
+
+    for place in ("no/map.parquet", "."):
         done = call(tmp_path, *sweep, f"sweep.results={place}")
         assert done.returncode == 1
-        assert done.stdout == ""
-        assert wrong in done.stderr
+        assert f"sweep.results is '{place}', which cannot be written" in done.stderr
+        assert "runs in" not in done.stdout
         assert done.stderr.count("\n") == 1
 
 

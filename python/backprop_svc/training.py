@@ -199,7 +199,8 @@ def train(
     stop_early
         End a run once it has converged, instead of after all epochs.
     time_limit
-        Seconds after which all runs end where they are (looked at every 50 ms).
+        Seconds after which all runs end where they are, or at most 32 epochs further (looked
+        at every 50 ms).
     tolerance
         A run has converged when its last loss or its largest gradient is at most this.
     divergence_bound

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import shlex
 import sys
 import time
@@ -75,12 +74,13 @@ class Campaign:
                 raise ValueError(
                     f"sweep.shards is {sweep.shards}; allowed: whole numbers from 1; try 1"
                 )
-            _check_results(sweep.results)
             points = axes.build(sweep)
             self._id = self._identity()
             self._describe(points)
             if sweep.dry_run:
                 return []
+            if sweep.results is not None:
+                _check_results(sweep.results)
             if tracking.enabled:
                 with show.waiting("opening MLflow"):
                     self._open()
@@ -249,6 +249,7 @@ class _Table:
         from pyarrow import parquet
 
         buffer = io.BytesIO()
+        named = any(part.weights is not None for part in self._parts)
         schema: pa.Schema | None = None
         writer: parquet.ParquetWriter | None = None
         for part in self._parts:
@@ -262,8 +263,10 @@ class _Table:
             columns["outcome"] = pa.array(part.outcome).dictionary_encode()
             columns["diverged_at"] = part.diverged_at
             columns["loss_ratio"] = part.loss_ratio
-            if part.weights is not None:
-                columns["weights"] = pa.array(list(part.weights))
+            if named:
+                # Large networks keep none, also beside small ones.
+                weights = [None] * len(ids) if part.weights is None else list(part.weights)
+                columns["weights"] = pa.array(weights, pa.list_(pa.float64()))
             table = pa.table(columns)
             if writer is None:
                 schema = table.schema
@@ -298,21 +301,16 @@ def _quantiles(loss: Floats) -> list[tuple[str, float, int]]:
     ]
 
 
-def _check_results(results: str | None) -> None:
-    """Refuse a file that could not be written, before hours go into what it is for."""
-    if results is None:
-        return
-    file, folder = Path(results), Path(results).parent
-    if not folder.is_dir():
+def _check_results(results: str) -> None:
+    """Refuse a file that cannot be written, before hours go into what it is for."""
+    try:
+        with Path(results).open("ab"):
+            pass
+    except OSError as error:
         raise ValueError(
-            f"sweep.results is {results!r}, but there is no folder {str(folder)!r}; allowed: a "
-            "file in a folder that exists; make the folder first"
-        )
-    if file.is_dir() or not os.access(file if file.exists() else folder, os.W_OK):
-        raise ValueError(
-            f"sweep.results is {results!r}, which cannot be written; allowed: a Parquet file; "
-            "choose another name"
-        )
+            f"sweep.results is {results!r}, which cannot be written ({error.strerror}); "
+            "allowed: a file in a folder that exists; choose another name, or make the folder"
+        ) from error
 
 
 def _quoted(lines: list[str]) -> str:

@@ -83,14 +83,17 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize, const R: usize> Chain<'a, 
         let error = A::mul_sub(simd, weight, input, y);
         let mut delta = A::neg(simd, error);
         let mut gradients = [zero; LAYERS];
+        const { assert!(LAYERS <= 2, "a slope only stands before the first layer") };
         for layer in (0..LAYERS).rev() {
-            gradients[layer] = A::mul(simd, delta, inputs[layer]);
-            if layer > 0 {
-                // A product, not a selection: the sign of a zero is the guide's. First that
-                // of weight and slope, 0 or 1: it need not wait for the error.
-                let slope = A::mul(simd, weights[layer], slopes[layer]);
-                delta = A::mul(simd, delta, slope);
-            }
+            // Products, not selections: the sign of a zero is the guide's. That of the slope,
+            // 0 or 1, and the input is exact, and need not wait for the error.
+            let factor = if layer + 1 < LAYERS {
+                A::mul(simd, slopes[layer + 1], inputs[layer])
+            } else {
+                inputs[layer]
+            };
+            gradients[layer] = A::mul(simd, delta, factor);
+            delta = A::mul(simd, delta, weights[layer]);
         }
         Pass {
             loss: A::mul(simd, half, A::mul(simd, error, error)),

@@ -53,7 +53,11 @@ impl<'a, K: Kernel> Descent<'a, K> {
             (false, false) => LONGEST,
         };
         let longest = (PATIENCE / work).min(most).max(1);
-        let traced = longest.min(if records { longest } else { WINDOW });
+        let traced = if records {
+            longest
+        } else {
+            longest.min(WINDOW)
+        };
         let zero = K::Number::rounded(0.0);
         let wanted = |wanted: bool, values| vec![zero; if wanted { traced * values } else { 0 }];
         Self {
@@ -72,7 +76,7 @@ impl<'a, K: Kernel> Descent<'a, K> {
             dead: Dead::new(task.network, task.data),
             active: vec![true; width],
             recorded: settings.recorded(),
-            bound: settings.divergence_bound.min(K::Number::LARGEST),
+            bound: K::Number::rounded(settings.divergence_bound.min(K::Number::LARGEST)).into(),
             kernel,
             task,
         }
@@ -101,12 +105,14 @@ impl<'a, K: Kernel> Descent<'a, K> {
         load(&mut self.learning_rate, width, runs.learning_rate, count);
         self.active.fill(true);
         let (mut done, mut span) = (0, self.longest.min(FIRST));
+        // Epochs before `done` whose losses were all kept.
+        let mut kept = 0;
         let (mut end, mut stopped) = (epochs, false);
         while done < end {
             if !stopped && self.task.progress.stop.load(Ordering::Relaxed) {
                 stopped = true;
-                // The losses before were not kept if so many epochs are done at once.
-                end = end.min(done + if self.longest > WINDOW { WINDOW } else { 0 });
+                let known = kept >= done.min(WINDOW);
+                end = end.min(done + if known { 0 } else { WINDOW });
                 continue;
             }
             let these = done..(done + span).min(end);
@@ -135,6 +141,10 @@ impl<'a, K: Kernel> Descent<'a, K> {
             }
             runs.record(&these, self.recorded, &self.trace, &self.active);
             self.count(these.len(), count);
+            kept = match self.trace.first {
+                0 => kept + these.len(),
+                first => these.len() - first,
+            };
             done = these.end;
             span = (4 * span).min(self.longest);
             let goes_on = (healthy && !self.task.settings.stop_early) || self.end(&mut runs, done);

@@ -7,6 +7,8 @@ use crate::arithmetic::Number;
 /// Losses looked at for a period: two turns of the longest one.
 pub(crate) const WINDOW: usize = 2 * LONGEST_PERIOD;
 const LONGEST_PERIOD: usize = 16;
+/// Losses at the end of a run that are compared with its first.
+const LAST: usize = 20;
 /// How far two losses of the same phase may differ, relative to the larger.
 const SAME: f64 = 1e-9;
 
@@ -63,42 +65,31 @@ impl<N: Number> Losses<N> {
     /// it is below 1. A run that diverged before all `epochs` were `done` has 10⁶ afterwards.
     #[inline(always)]
     pub fn ratios(&self, lanes: Range<usize>, done: usize, epochs: usize, ratios: &mut [f64]) {
-        const LAST: usize = 20;
         const MOST: f64 = 1e6;
         let count = LAST.min(epochs);
         let missing = (epochs - done).min(count);
         let firsts = &self.first[lanes.clone()];
         ratios.fill(0.0);
-        // min(ℓ/ℓ₀, 10⁶) is min(ℓ, 10⁶·ℓ₀)/ℓ₀, with one division for all ℓ. A loop over all
-        // lanes of an epoch, which the compiler turns into vector instructions.
+        // A loop over all lanes of an epoch, which the compiler turns into vector instructions.
         for epoch in done - (count - missing).min(done)..done {
             let lasts = &self.of(epoch)[lanes.clone()];
             for ((sum, last), first) in ratios.iter_mut().zip(lasts).zip(firsts) {
                 let [loss, first]: [f64; 2] = [(*last).into(), (*first).into()];
-                let most = MOST * first;
+                let ratio = loss / first;
                 // NaN is not below anything.
-                let capped = if loss < most { loss } else { most };
-                let same = if loss.to_bits() == first.to_bits() {
-                    1.0
-                } else {
-                    MOST
-                };
-                *sum += if is_unit(first) { capped } else { same };
+                let capped = if ratio < MOST { ratio } else { MOST };
+                // Also of 0 and 0: a loss that stays the same has the ratio 1.
+                let same = loss.to_bits() == first.to_bits();
+                *sum += if same { 1.0 } else { capped };
             }
         }
-        for (sum, first) in ratios.iter_mut().zip(firsts) {
-            let first = (*first).into();
-            let unit = if is_unit(first) { first } else { 1.0 };
-            *sum = (*sum / unit + missing as f64 * MOST) / count as f64;
+        for sum in ratios {
+            *sum = (*sum + missing as f64 * MOST) / count as f64;
         }
     }
 }
 
-/// Whether others can be compared with it.
-#[inline(always)]
-fn is_unit(first: f64) -> bool {
-    first > 0.0 && first < f64::INFINITY
-}
+const _: () = assert!(LAST <= WINDOW, "losses that a ratio needs are kept");
 
 /// The period of a sequence of losses, if it repeats without standing still.
 fn period(losses: &[f64]) -> Option<usize> {
@@ -145,6 +136,9 @@ mod tests {
         let falling: Vec<f64> = (1..=50).map(|epoch| 1.0 / f64::from(epoch)).collect();
         let expected = (31..=50).map(|epoch| 1.0 / f64::from(epoch)).sum::<f64>() / 20.0;
         assert!((ratio(&falling, 50) - expected).abs() < 1e-15);
+        for loss in [0.1, 0.7, 1e300, 1.7e-308] {
+            assert!((ratio(&[loss; 40], 40) - 1.0).abs() < f64::EPSILON / 4.0);
+        }
         for (losses, epochs, expected) in [
             (&[2.0, 1.0][..], 2, 0.75),
             (&[0.0], 1, 1.0),

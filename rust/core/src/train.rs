@@ -29,7 +29,7 @@ pub struct Progress {
     pub epochs: AtomicU64,
     /// Set it to end the call with [`Error::Cancelled`].
     pub cancel: AtomicBool,
-    /// Set it to end every run where it is, as if there were no more epochs.
+    /// Set it to end every run where it is, or at most 32 epochs further.
     pub stop: AtomicBool,
 }
 
@@ -90,8 +90,8 @@ pub struct Arrays<'a> {
 /// Gradient descent, w ← w − lr·∂L/∂w, or another optimizer, for every run.
 ///
 /// With mini-batches the loss, prediction and gradients of an epoch are the means over its
-/// rows, each taken before the update of its batch. The result does not depend on the number of threads, nor on which runs are trained
-/// together.
+/// rows, each taken before the update of its batch. The result does not depend on the number
+/// of threads, nor on which runs are trained together.
 ///
 /// # Errors
 /// Sizes that do not fit, values that are not finite, a learning rate that is not

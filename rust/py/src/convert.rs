@@ -1,6 +1,8 @@
 use backprop_core::Error;
 use numpy::ndarray::{ArrayD, IxDyn};
-use numpy::{Element, IntoPyArray, PyArray1, PyArrayDyn, PyReadonlyArrayDyn};
+use numpy::{
+    Element, IntoPyArray, PyArray1, PyArrayDyn, PyReadonlyArrayDyn, PyUntypedArrayMethods,
+};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 
@@ -20,10 +22,20 @@ impl From<PyCoreError> for PyErr {
 
 /// A copy in row order: the caller may change its array while the GIL is released.
 pub fn values<T: Element + Copy>(array: &PyReadonlyArrayDyn<T>) -> Vec<T> {
-    match array.as_slice() {
+    match in_row_order(array) {
         Ok(values) => values.to_vec(),
         Err(_) => array.as_array().iter().copied().collect(),
     }
+}
+
+/// The values of an array that is in row order; a slice of another's would mix them up.
+pub fn in_row_order<'a, T: Element>(array: &'a PyReadonlyArrayDyn<T>) -> PyResult<&'a [T]> {
+    if !array.is_c_contiguous() {
+        let message = "an array is not in row order; allowed: C-contiguous arrays; use \
+                       numpy.ascontiguousarray";
+        return Err(PyValueError::new_err(message));
+    }
+    Ok(array.as_slice()?)
 }
 
 /// An array in NumPy's memory, for values that will all be set: NumPy asks the system for

@@ -14,7 +14,7 @@ use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::convert::{array, empty, values, PyCoreError};
+use crate::convert::{array, empty, in_row_order, values, PyCoreError};
 use crate::interrupt::{interruptible, Callback};
 use crate::network::PyNetwork;
 use crate::settings::PySettings;
@@ -36,8 +36,8 @@ fn train<'py>(
     let (x, y, order) = (values(&x), values(&y), values(&order));
     let data = Data::new(network, &x, &y).map_err(PyCoreError)?;
     let start = Start {
-        weights: weights.as_slice()?,
-        learning_rate: learning_rate.as_slice()?,
+        weights: in_row_order(&weights)?,
+        learning_rate: in_row_order(&learning_rate)?,
     };
     let limit = settings.time_limit()?;
     let settings = settings.core(&order)?;
