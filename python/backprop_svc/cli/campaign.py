@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
@@ -94,7 +95,7 @@ class Campaign:
     def finish(self, returns: Sequence[JobReturn]) -> None:
         """Show and keep the summary."""
         parts = [cast(Part, job.return_value) for job in returns]
-        table = _Table(parts)
+        table = _Table(parts, self._id)
         seconds = time.monotonic() - self._began
         written = sum(part.written for part in parts)
         show.print_sweep(table.best(10), table.shares(), len(table), seconds)
@@ -110,7 +111,7 @@ class Campaign:
         results = self._settings.sweep.results
         if results is not None:
             with foreseen(OSError):
-                Path(results).write_bytes(table.parquet(self._id))
+                Path(results).write_bytes(table.parquet)
             print(f"results: {results}")
 
     def stop(self, error: BaseException) -> None:
@@ -199,16 +200,14 @@ class Campaign:
             loss, rates = _sample(setup)
             figures["sweep/loss curves"] = curves_png(loss, rates)
             metrics += _quantiles(loss)
-        return Summary(
-            metrics, files={"results.parquet": table.parquet(self._id)}, figures=figures
-        )
+        return Summary(metrics, files={"results.parquet": table.parquet}, figures=figures)
 
 
 class _Table:
     """The results of all parts, one row for each run."""
 
-    def __init__(self, parts: list[Part]) -> None:
-        self._parts = parts
+    def __init__(self, parts: list[Part], sweep: str) -> None:
+        self._parts, self._sweep = parts, sweep
         self.loss: Floats = np.concatenate([part.loss for part in parts])
         self.outcome: NDArray[np.str_] = np.concatenate([part.outcome for part in parts])
         names = parts[0].points
@@ -243,7 +242,8 @@ class _Table:
             table.append({**words, **points, **found})
         return table
 
-    def parquet(self, sweep: str) -> bytes:
+    @cached_property
+    def parquet(self) -> bytes:
         """One row a run: its id, its point, last loss, outcome and final weights."""
         import pyarrow as pa
         from pyarrow import parquet
@@ -253,7 +253,7 @@ class _Table:
         schema: pa.Schema | None = None
         writer: parquet.ParquetWriter | None = None
         for part in self._parts:
-            ids = [f"{sweep}{part.first + i:016x}" for i in range(len(part.loss))]
+            ids = [f"{self._sweep}{part.first + i:016x}" for i in range(len(part.loss))]
             columns: dict[str, object] = {"run_id": ids}
             for word in part.overrides:
                 name, _, value = word.partition("=")

@@ -100,9 +100,14 @@ impl<'a, K: Kernel> Descent<'a, K> {
         let (count, width) = (runs.count(), self.kernel.width());
         let epochs = self.task.settings.epochs;
         let [weights, memory] = self.kernel.state();
-        load(weights, width, runs.initial_weights, count);
+        load(weights, width, runs.start.weights, count);
         memory.fill(K::Number::rounded(0.0));
-        load(&mut self.learning_rate, width, runs.learning_rate, count);
+        load(
+            &mut self.learning_rate,
+            width,
+            runs.start.learning_rate,
+            count,
+        );
         self.active.fill(true);
         let (mut done, mut span) = (0, self.longest.min(FIRST));
         // Epochs before `done` whose losses were all kept.
@@ -196,7 +201,7 @@ impl<'a, K: Kernel> Descent<'a, K> {
             }
             if !healthy[lane] {
                 unload(&self.saved[0], width, lane, runs.weights_of(lane));
-                runs.outcome[lane] = Outcome::Diverged;
+                runs.arrays.outcome[lane] = Outcome::Diverged;
                 self.compare(lane, done, self.task.settings.epochs);
                 self.measure(runs, lane, done);
             } else if self.task.settings.stop_early && self.is_at_rest(lane, done) {
@@ -244,9 +249,9 @@ impl<'a, K: Kernel> Descent<'a, K> {
 
     /// Keep how far a run came.
     fn measure(&self, runs: &mut Runs, lane: usize, done: usize) {
-        runs.epochs[lane] = i64::try_from(done).unwrap_or(i64::MAX);
-        runs.loss_ratio[lane] = self.loss_ratio[lane];
-        runs.last_loss[lane] = match done {
+        runs.arrays.epochs[lane] = i64::try_from(done).unwrap_or(i64::MAX);
+        runs.arrays.loss_ratio[lane] = self.loss_ratio[lane];
+        runs.arrays.last_loss[lane] = match done {
             0 => f64::NAN,
             done => self.losses.at(done - 1, lane),
         };
@@ -260,15 +265,15 @@ impl<'a, K: Kernel> Descent<'a, K> {
         }
         let is_relu = self.task.network.activation() == Activation::Relu;
         let stuck = is_relu
-            && runs.last_loss[lane] > self.task.settings.tolerance
+            && runs.arrays.last_loss[lane] > self.task.settings.tolerance
             && self.steepest(lane) == 0.0
             && self.dead.is(runs.weights_of(lane));
-        runs.outcome[lane] = if stuck {
+        runs.arrays.outcome[lane] = if stuck {
             Outcome::Dead
         } else if self.is_at_rest(lane, done) {
             Outcome::Converged
         } else if let Some(period) = self.losses.period(done, lane) {
-            runs.period[lane] = u8::try_from(period).unwrap_or(u8::MAX);
+            runs.arrays.period[lane] = u8::try_from(period).unwrap_or(u8::MAX);
             Outcome::Oscillating
         } else {
             Outcome::Unresolved

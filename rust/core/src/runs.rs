@@ -4,100 +4,61 @@ use std::ops::Range;
 
 use crate::arithmetic::Number;
 use crate::kernel::Trace;
-use crate::{Arrays, Outcome, Start};
+use crate::{Arrays, Start};
 
-/// Some neighbouring runs, as slices of [`Arrays`].
+/// Some neighbouring runs: where they start, and where their results go.
 pub(crate) struct Runs<'a> {
-    count: usize,
-    /// Shape (runs, 1) or (runs, layers).
-    pub learning_rate: &'a [f64],
-    pub initial_weights: &'a [f64],
-    pub weights: &'a mut [f64],
-    pub outcome: &'a mut [Outcome],
-    pub epochs: &'a mut [i64],
-    pub last_loss: &'a mut [f64],
-    pub loss_ratio: &'a mut [f64],
-    pub period: &'a mut [u8],
-    loss: &'a mut [f64],
-    prediction: &'a mut [f64],
-    gradients: &'a mut [f64],
-    weight_history: &'a mut [f64],
+    pub start: Start<'a>,
+    pub arrays: Arrays<'a>,
 }
 
-impl<'a> Runs<'a> {
-    pub fn all(arrays: Arrays<'a>, start: &Start<'a>) -> Self {
-        let Arrays {
-            weights,
-            outcome,
-            epochs,
-            last_loss,
-            loss_ratio,
-            period,
-            loss,
-            prediction,
-            gradients,
-            weight_history,
-        } = arrays;
-        Self {
-            count: outcome.len(),
-            learning_rate: start.learning_rate,
-            initial_weights: start.weights,
-            weights,
-            outcome,
-            epochs,
-            last_loss,
-            loss_ratio,
-            period,
-            loss,
-            prediction,
-            gradients,
-            weight_history,
-        }
-    }
-
+impl Runs<'_> {
     pub fn count(&self) -> usize {
-        self.count
+        self.arrays.outcome.len()
     }
 
     /// Split off the first `count` runs.
     pub fn take(&mut self, count: usize) -> Self {
-        let total = self.count;
+        let total = self.count();
         let count = count.min(total);
         // Every array has the same number of values for each run, possibly none.
         macro_rules! split {
-            ($array:ident) => {{
-                let whole = std::mem::take(&mut self.$array);
-                let (front, rest) = whole.split_at_mut(whole.len() / total * count);
-                self.$array = rest;
+            ($array:expr, $split:ident) => {{
+                let whole = std::mem::take(&mut $array);
+                let at = whole.len() / total * count;
+                let (front, rest) = whole.$split(at);
+                $array = rest;
                 front
             }};
         }
-        let (rates, weights) = (self.learning_rate, self.initial_weights);
-        let (learning_rate, rates) = rates.split_at(rates.len() / total * count);
-        let (initial_weights, weights) = weights.split_at(weights.len() / total * count);
-        (self.learning_rate, self.initial_weights) = (rates, weights);
-        self.count -= count;
         Self {
-            count,
-            learning_rate,
-            initial_weights,
-            weights: split!(weights),
-            outcome: split!(outcome),
-            epochs: split!(epochs),
-            last_loss: split!(last_loss),
-            loss_ratio: split!(loss_ratio),
-            period: split!(period),
-            loss: split!(loss),
-            prediction: split!(prediction),
-            gradients: split!(gradients),
-            weight_history: split!(weight_history),
+            start: Start {
+                weights: split!(self.start.weights, split_at),
+                learning_rate: split!(self.start.learning_rate, split_at),
+            },
+            arrays: Arrays {
+                weights: split!(self.arrays.weights, split_at_mut),
+                outcome: split!(self.arrays.outcome, split_at_mut),
+                epochs: split!(self.arrays.epochs, split_at_mut),
+                last_loss: split!(self.arrays.last_loss, split_at_mut),
+                loss_ratio: split!(self.arrays.loss_ratio, split_at_mut),
+                period: split!(self.arrays.period, split_at_mut),
+                loss: split!(self.arrays.loss, split_at_mut),
+                prediction: split!(self.arrays.prediction, split_at_mut),
+                gradients: split!(self.arrays.gradients, split_at_mut),
+                weight_history: split!(self.arrays.weight_history, split_at_mut),
+            },
         }
+    }
+
+    fn parameters(&self) -> usize {
+        self.arrays.weights.len() / self.count()
     }
 
     /// The final weights of a run.
     pub fn weights_of(&mut self, run: usize) -> &mut [f64] {
-        let parameters = self.weights.len() / self.count;
-        &mut self.weights[run * parameters..][..parameters]
+        let parameters = self.parameters();
+        &mut self.arrays.weights[run * parameters..][..parameters]
     }
 }
 
@@ -154,7 +115,7 @@ impl Runs<'_> {
         trace: &Trace<N>,
         active: &[bool],
     ) {
-        let parameters = self.weights.len() / self.count;
+        let parameters = self.parameters();
         let slots = recorded.count();
         for places in recorded.within(span) {
             let keep = |history: &mut [f64], values: usize, planes: &[N]| {
@@ -167,10 +128,10 @@ impl Runs<'_> {
                     active,
                 );
             };
-            keep(self.loss, 1, &trace.loss);
-            keep(self.prediction, 1, &trace.prediction);
-            keep(self.gradients, parameters, &trace.gradients);
-            keep(self.weight_history, parameters, &trace.weights);
+            keep(self.arrays.loss, 1, &trace.loss);
+            keep(self.arrays.prediction, 1, &trace.prediction);
+            keep(self.arrays.gradients, parameters, &trace.gradients);
+            keep(self.arrays.weight_history, parameters, &trace.weights);
         }
     }
 
@@ -181,13 +142,14 @@ impl Runs<'_> {
         }
         let slots = recorded.count();
         let from = done.div_ceil(recorded.every).min(slots);
+        let count = self.count();
         for history in [
-            &mut *self.loss,
-            &mut *self.prediction,
-            &mut *self.gradients,
-            &mut *self.weight_history,
+            &mut *self.arrays.loss,
+            &mut *self.arrays.prediction,
+            &mut *self.arrays.gradients,
+            &mut *self.arrays.weight_history,
         ] {
-            let per_run = history.len() / self.count;
+            let per_run = history.len() / count;
             if per_run == 0 {
                 continue;
             }

@@ -150,7 +150,10 @@ pub fn train_into(
     check_rates(start.learning_rate)?;
     settings.check(data.rows())?;
     check_arrays(&arrays, network, settings, runs)?;
-    let mut rest = Runs::all(arrays, start);
+    let mut rest = Runs {
+        start: *start,
+        arrays,
+    };
     let share = share(network, runs, settings.threads);
     let mut tasks = Vec::with_capacity(runs.div_ceil(share));
     while rest.count() > 0 {
