@@ -37,6 +37,8 @@ pub(crate) struct Descent<'a, K: Kernel> {
     loss_ratio: Vec<f64>,
     dead: Dead<'a>,
     active: Vec<bool>,
+    /// Lanes whose run ends in this epoch.
+    ended: Vec<bool>,
 }
 
 impl<'a, K: Kernel> Descent<'a, K> {
@@ -75,6 +77,7 @@ impl<'a, K: Kernel> Descent<'a, K> {
             loss_ratio: vec![f64::NAN; width],
             dead: Dead::new(task.network, task.data),
             active: vec![true; width],
+            ended: vec![false; width],
             recorded: settings.recorded(),
             bound: K::Number::rounded(settings.divergence_bound.min(K::Number::LARGEST)).into(),
             kernel,
@@ -188,18 +191,17 @@ impl<'a, K: Kernel> Descent<'a, K> {
     /// run that goes on, so that they never stop the others; false if there is none.
     fn end(&mut self, runs: &mut Runs, done: usize) -> bool {
         let width = self.kernel.width();
-        let healthy: Vec<bool> = (0..width)
-            .map(|lane| {
-                let mut weights = self.kernel.weights().iter().skip(lane).step_by(width);
-                self.trace.loss[lane].into() <= self.bound && weights.all(|w| w.is_finite())
-            })
-            .collect();
-        let mut ended: Vec<bool> = healthy.iter().map(|healthy| !healthy).collect();
+        for lane in 0..width {
+            let mut weights = self.kernel.weights().iter().skip(lane).step_by(width);
+            let healthy =
+                self.trace.loss[lane].into() <= self.bound && weights.all(|w| w.is_finite());
+            self.ended[lane] = !healthy;
+        }
         for lane in 0..runs.count() {
             if !self.active[lane] {
                 continue;
             }
-            if !healthy[lane] {
+            if self.ended[lane] {
                 unload(&self.saved[0], width, lane, runs.weights_of(lane));
                 runs.arrays.outcome[lane] = Outcome::Diverged;
                 self.compare(lane, done, self.task.settings.epochs);
@@ -208,16 +210,16 @@ impl<'a, K: Kernel> Descent<'a, K> {
                 unload(self.kernel.weights(), width, lane, runs.weights_of(lane));
                 self.compare(lane, done, done);
                 self.finish(runs, lane, done);
-                ended[lane] = true;
+                self.ended[lane] = true;
             }
         }
-        for lane in (0..runs.count()).filter(|lane| ended[*lane]) {
+        for lane in (0..runs.count()).filter(|lane| self.ended[*lane]) {
             self.active[lane] = false;
         }
         let Some(model) = (0..runs.count()).find(|lane| self.active[*lane]) else {
             return false;
         };
-        for lane in (0..width).filter(|lane| ended[*lane]) {
+        for lane in (0..width).filter(|lane| self.ended[*lane]) {
             let [weights, memory] = self.kernel.state();
             for planes in [weights, memory, &mut self.learning_rate] {
                 for plane in planes.chunks_exact_mut(width) {
