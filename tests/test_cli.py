@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from pyarrow import parquet
 
+import backprop_svc as bp
 from command import COMMAND, call
 
 
@@ -160,15 +162,33 @@ BAD = {
     "train.lr=0": "train.lr is 0.0; allowed",
     "train.lr=nan": "train.lr is nan; allowed",
     "train.lr=fast": "train.lr=fast: Value 'fast'",
-    "train.epochs=-1": "epochs is -1; allowed: whole numbers from 0",
+    "train.epochs=-1": "train.epochs is -1; allowed: whole numbers from 0",
     "data=houses": "data has no option 'houses'; allowed: ames, ames_features, breast",
     "experiment=none_such": "experiment has no option 'none_such'; allowed: ames",
     "data.x=[]": "data.x is []; allowed",
     "data.x=[1,2]": "data.y has 1 rows; allowed: 2, as many as data.x",
     "data.validation=0.2": "data.validation is 0.2, which leaves none of 1 rows to train on",
     "data=csv data.path=sklearn://mnist data.x=all data.y=target": "allowed: sklearn:// with",
-    "network.sizes=[2,1,1]": "init gives 2 weights; allowed: 3",
-    "network.activation=tan": 'activation is "tan"; allowed: identity, relu',
+    "network.sizes=[2,1,1]": "network.sizes=[2,1,1]; try network.sizes=[1,1,1] init=random",
+    "network.sizes=[1,2,1]": "init gives 2 weights; allowed: 4",
+    "network=linear": "use init=linear, init=random or",
+    "init=random init.seed=-1": "init.seed is -1; allowed: whole numbers from 0",
+    "train.lr=null": "train.lr=null: field 'train.lr' is not Optional; allowed: a number",
+    "train.lr=0.1,0.2": "to train with each write backprop-svc sweep train.lr=0.1,0.2",
+    "train.lr=interval(0,1)": "to train with each write backprop-svc sweep 'train.lr=int",
+    "train.lr=[0.1": "train.lr=[0.1 cannot be read: ",
+    "train.batch_size=x": "allowed: a whole number or null; correct train.batch_size",
+    "hydra/launcher=joblib": "allowed: basic; install the plugin that has joblib, or",
+    "train.momentum=0.5": "train.momentum is given and would change nothing; allowed: with",
+    "train.optimizer=momentum train.beta2=0.9": "train.beta2 is given and would change",
+    "train.step_factor=0.1": "train.step_factor is given and would change nothing",
+    "train.batch_seed=1": "train.batch_seed is given and would change nothing",
+    "train.lr=0.1 train.lr1=0.1 train.lr2=0.1": "train.lr is given and would change nothing",
+    "network=linear init=linear train.lr2=0.1": "train.lr2 is given and would change nothing",
+    "init.scale=2": "init.scale is given and would change nothing; allowed: with init=random",
+    "network.slope=0.1": "network.slope is given and would change nothing",
+    "data.validation_seed=1": "data.validation_seed is given and would change nothing",
+    "network.activation=tan": 'network.activation is "tan"; allowed: identity, relu',
     "init.w1=inf": "weights[0, 0] is inf; allowed: finite",
     "data=csv": "data.path, data.x, data.y not set",
     "data=csv data.path=no.csv data.x=a data.y=b": "data.path is 'no.csv', which is no file",
@@ -201,6 +221,63 @@ def test_a_server_that_is_away_is_named(tmp_path: Path) -> None:
 def test_every_network_of_the_configuration_trains(tmp_path: Path) -> None:
     done = call(tmp_path, "train", "network=linear", "init=linear", "tracking=none")
     assert done.returncode == 0, done.stderr
+
+
+NETWORK = bp.Network(1, 1, 1)
+CHOICES: dict[str, Callable[[], object]] = {
+    "network.activation": lambda: bp.Network(1, activation="?"),
+    "network.loss": lambda: bp.Network(1, loss="?"),
+    "network.dtype": lambda: bp.Network(1, dtype="?"),
+    "train.optimizer": lambda: bp.train(NETWORK, [1, 1], 1, 1, optimizer="?"),  # type: ignore[arg-type]
+    "train.schedule": lambda: bp.train(NETWORK, [1, 1], 1, 1, schedule="?"),  # type: ignore[arg-type]
+    "train.precision": lambda: bp.train(NETWORK, [1, 1], 1, 1, precision="?"),  # type: ignore[arg-type]
+    "init.method": lambda: bp.initial_weights(NETWORK, method="?"),
+}
+
+
+def test_help_shows_the_choices_that_errors_name(tmp_path: Path) -> None:
+    lines = [
+        line.split(maxsplit=1) for line in call(tmp_path, "train", "--help").stdout.splitlines()
+    ]
+    shown = {line[0]: line[1] for line in lines if len(line) == 2}
+    for setting, ask in CHOICES.items():
+        with pytest.raises(ValueError, match="allowed") as error:
+            ask()
+        allowed = str(error.value).split("allowed: ")[1].split("; ")[0]
+        assert shown[setting].partition(" (")[0] == allowed
+
+
+def test_what_changes_nothing_in_a_walk_is_refused(tmp_path: Path) -> None:
+    for words in (["example.x=3"], ["train.epochs=3"], ["example=chain_rule", "data.x=3"]):
+        done = call(tmp_path, "explain", *words)
+        assert done.returncode == 1
+        assert f"{words[-1].split('=')[0]} is given and would change nothing" in done.stderr
+    assert "36" in call(tmp_path, "explain", "example=chain_rule", "example.x=4").stdout
+
+
+def test_a_wide_walk_is_not_cut_off(tmp_path: Path) -> None:
+    words = ("init.w1=0.123456", "init.w2=-1.654321", "data.x=2.34567", "data.y=-3.45678")
+    done = call(tmp_path, "explain", *words, COLUMNS="40")
+    assert "…" not in done.stdout
+    assert done.stdout.count("✓") == 7
+
+
+def test_a_time_limit_is_said(tmp_path: Path) -> None:
+    long = ("train.epochs=20000000", "train.time_limit=0.05", "tracking=none")
+    done = call(tmp_path, "train", *long)
+    assert done.stdout.endswith("train.time_limit ended it before its last epoch\n")
+    done = call(tmp_path, "sweep", *long, "train.lr=0.01,0.1", "train.optimizer=adam")
+    assert done.stdout.endswith("train.time_limit ended 2 of them before their last epoch\n")
+    ended = ("init.w1=-1,0.5", "train.lr=0.1,9", "train.stop_early=true", "train.time_limit=60")
+    done = call(tmp_path, "sweep", "tracking=none", *ended)
+    assert "dead" in done.stdout
+    assert "time_limit" not in done.stdout
+
+
+def test_printed_epochs_show_a_cycle(tmp_path: Path) -> None:
+    done = call(tmp_path, "train", "experiment=edge_of_stability", "tracking=none")
+    losses = [line.split()[1] for line in done.stdout.splitlines()[6:20]]
+    assert losses[0] == losses[2] != losses[1] == losses[3]
 
 
 def test_help_and_configuration(tmp_path: Path) -> None:

@@ -49,10 +49,10 @@ def test_a_run_depends_on_its_own_seed_alone() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: bp.initial_weights(NETWORK, -1), "init.seed is -1; allowed: whole numbers"),
-        (lambda: bp.initial_weights(NETWORK, 0.5), "init.seed is 0.5; allowed"),
-        (lambda: bp.initial_weights(NETWORK, 0, "hee"), "init.method is 'hee'; allowed"),
-        (lambda: bp.initial_weights(NETWORK, scale=np.inf), "init.scale is not finite"),
+        (lambda: bp.initial_weights(NETWORK, -1), "seed is -1; allowed: whole numbers"),
+        (lambda: bp.initial_weights(NETWORK, 0.5), "seed is 0.5; allowed"),
+        (lambda: bp.initial_weights(NETWORK, 0, "hee"), "method is 'hee'; allowed"),
+        (lambda: bp.initial_weights(NETWORK, scale=np.inf), "scale is not finite"),
     ],
 )
 def test_bad_input_is_named(call: object, message: str) -> None:
@@ -79,4 +79,4 @@ def test_seeds_are_an_axis(tmp_path: Path) -> None:
 def test_given_weights_have_no_seed(tmp_path: Path) -> None:
     done = call(tmp_path, "sweep", "init.seed=1,2")
     assert done.returncode == 1
-    assert "init.seed is swept, but the initial weights are given; allowed: with" in done.stderr
+    assert "init.seed is given and would change nothing; allowed: with init=" in done.stderr

@@ -18,8 +18,15 @@ from command import call
 
 BAD = {
     "train.lr=interval(0.1,0.2) sweep.sampler=random sweep.samples=8,4": (
-        "one configuration has 8 points, another 4; allowed: as many in each"
+        "sweep.samples is 8,4; allowed: one value for the whole sweep"
     ),
+    "train.warmup=0,10,40": "train.warmup is 40; allowed: whole numbers from 0 to the number",
+    "init=random init.seed=0,-1": "init.seed is -1; allowed: whole numbers from 0",
+    "train.momentum=0.5,0.9": "train.momentum is given and would change nothing",
+    "sweep.points=4 train.lr=0.1,0.2": "sweep.points is given and would change nothing",
+    "sweep.samples=4 train.lr=interval(1,2)": "sweep.samples is given and would change",
+    "train.lr=0.1,0.2 sweep.results=a.parquet,b.parquet": "allowed: one value for the whole",
+    "train.lr=0.1,0.2 sweep.results=map.csv": "sweep.results is 'map.csv'; allowed: a Parquet",
     "train.lr=tag(zip,interval(0.1,0.2)) sweep.sampler=sobol": "draws its intervals together",
     "train.epochs=tag(zip,choice(10,20))": "has a tag, but cannot become an array",
     "train.lr=tag(lgo,interval(0.1,0.2))": "has the tag 'lgo'; allowed: log, zip",
@@ -129,6 +136,16 @@ def test_results_are_a_file_where_nothing_is_tracked(tmp_path: Path) -> None:
     assert found["init.w1"] == starts.tolist()
     assert found["outcome"] == expected.outcome.tolist()
     assert found["loss_ratio"] == expected.loss_ratio.tolist()
+    assert found["epochs"] == expected.epochs.tolist()
+    assert found["period"] == expected.period.tolist()
+
+    rows = ("experiment=xor", "init.seed=0,1", "train.epochs=2,3", "data.validation=0.25")
+    done = call(tmp_path, "sweep", "tracking=none", *rows, "sweep.results=map.parquet")
+    assert done.returncode == 0, done.stderr
+    schema = parquet.read_schema(tmp_path / "map.parquet")
+    types = {name: str(schema.field(name).type) for name in schema.names}
+    assert types["init.seed"] == types["train.epochs"] == types["epochs"] == "int64"
+    assert types["accuracy"] == types["val_loss"] == types["val_accuracy"] == "double"
 
     mixed = ("experiment=xor", "network.sizes=[2,2,1],[2,40,1]", "train.epochs=2")
     done = call(tmp_path, "sweep", "tracking=none", *mixed, "sweep.results=map.parquet")
@@ -137,12 +154,51 @@ def test_results_are_a_file_where_nothing_is_tracked(tmp_path: Path) -> None:
     assert len(small) == bp.Network(2, 2, 1, bias=True).parameters
     assert large is None
 
-    for place in ("no/map.parquet", "."):
+    (tmp_path / "folder.parquet").mkdir()
+    for place in ("no/map.parquet", "folder.parquet"):
         done = call(tmp_path, *sweep, f"sweep.results={place}")
         assert done.returncode == 1
         assert f"sweep.results is '{place}', which cannot be written" in done.stderr
         assert "runs in" not in done.stdout
         assert done.stderr.count("\n") == 1
+
+
+def test_what_one_configuration_needs_may_mean_nothing_to_another(tmp_path: Path) -> None:
+    words = ("train.optimizer=gradient_descent,momentum", "train.momentum=0.5,0.9")
+    done = call(tmp_path, "sweep", *words, "sweep.dry_run=true")
+    assert done.returncode == 0, done.stderr
+    assert "4 runs = 4 configurations" in done.stdout
+
+
+def test_a_curve_goes_on_after_a_run_converged(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/kept.db"
+    words = (
+        "train.stop_early=true",
+        "train.epochs=40",
+        "train.lr=0.05,0.1",
+        f"tracking.uri={uri}",
+    )
+    done = call(tmp_path, "sweep", *words)
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("backprop-svc")
+    assert experiment is not None
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.`backprop.kind` = 'sweep'")
+    curve = client.get_metric_history(parent.info.run_id, "sweep/loss_best")
+    values = [point.value for point in sorted(curve, key=lambda point: point.step)]
+    assert len(values) == 40
+    assert values == sorted(values, reverse=True), "the best of all runs never gets worse"
+
+
+def test_the_last_sweep_is_one_that_can_go_on(tmp_path: Path) -> None:
+    words = ("train.lr=0.05,0.1", "train.epochs=3")
+    assert call(tmp_path, "sweep", *words).returncode == 0
+    assert call(tmp_path, "sweep", *words, "hydra/sweeper=basic").returncode == 0
+    again = call(tmp_path, "sweep", *words, "sweep.resume=last")
+    assert "0 runs tracked, 2 were there" in again.stdout, again.stderr
+    other = call(tmp_path, "sweep", "train.lr=1,2", "sweep.resume=last")
+    assert "was begun with other axes or settings" in other.stderr
+    assert other.stdout == ""
 
 
 def test_the_fractal_set_up_is_the_paper_s(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypedDict, final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from backprop_svc.training import _Settings
 
@@ -58,7 +58,7 @@ class Network:
         of −y·ln ŷ − (1 − y)·ln(1 − ŷ) with ŷ = 1 / (1 + e^−z); ``"softmax_cross_entropy"``,
         −Σ y·ln ŷ with ŷ = e^z / Σ e^z. z are the weighted sums of the last layer.
     dtype
-        What it computes with, ``"float64"`` or ``"float32"``; activations and losses are
+        What it computes with, float64 or float32, as NumPy takes it; activations and losses are
         evaluated in float64 and rounded. All arrays are float64, which holds every float32.
 
     Raises
@@ -75,7 +75,7 @@ class Network:
         slope: float = 0.01,
         bias: bool = False,
         loss: str = "half_squared_error",
-        dtype: str = "float64",
+        dtype: DTypeLike = "float64",
     ) -> Network: ...
     @property
     def sizes(self) -> tuple[int, ...]:

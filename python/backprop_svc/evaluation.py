@@ -67,7 +67,7 @@ def evaluate(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) -
     >>> bp.evaluate(bp.Network(1, 1, 1), [0.5, 1.0], [2.0, 4.0], [3.0, 2.0])
     Evaluation(loss=array([1.]), accuracy=None)
     """
-    starts = _runs(network, _floats("weights", weights))
+    starts = _runs(network, weights)
     inputs, targets = _rows("x", x, network.inputs), _rows("y", y, network.outputs)
     loss = np.empty(len(starts))
     share = np.empty(len(starts)) if classifies(network) else None

@@ -53,10 +53,10 @@ class Explanation:
 
     def __getitem__(self, name: str) -> float:
         """Return the value of a step, such as ``explanation["∂L/∂w1"]``."""
-        for step in (step for steps in self.sections.values() for step in steps):
-            if step.name == name:
-                return step.value
-        raise KeyError(name)
+        values = {s.name: s.value for steps in self.sections.values() for s in steps}
+        if name not in values:
+            raise KeyError(f"there is no step {name!r}; allowed: {', '.join(values)}")
+        return values[name]
 
 
 def explain(

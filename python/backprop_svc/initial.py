@@ -71,30 +71,32 @@ def initial_weights(
     """
     if method not in METHODS:
         raise ValueError(
-            f"init.method is {method!r}; allowed: {', '.join(METHODS)}; choose one of them"
+            f"method is {method!r}; allowed: {', '.join(METHODS)}; choose one of them"
         )
     seeds = np.atleast_1d(np.asarray(seed, dtype=np.float64))
-    bad = seeds[(seeds < 0) | (seeds >= 2**32) | (seeds != np.floor(seeds))]
-    if bad.size or np.isnan(seeds).any():
-        shown = bad[0] if bad.size else float("nan")
-        raise ValueError(
-            f"init.seed is {shown:g}; allowed: whole numbers from 0 to 2^32 − 1; correct it"
-        )
+    check_seeds("seed", seeds)
     different, inverse = np.unique(seeds.astype(np.int64), return_inverse=True)
     draws = np.array([_draw(network, int(one), METHODS[method]) for one in different])
     draws = draws.reshape(-1, network.parameters)[inverse.reshape(-1)]
-    scales, offsets = _column("init.scale", scale), _column("init.offset", offset)
+    scales, offsets = _column("scale", scale), _column("offset", offset)
     is_weight = np.array([name.startswith("w") for name in network.parameter_names])
     return np.where(is_weight, offsets + scales * draws, 0.0)
 
 
+def check_seeds(name: str, seeds: Floats) -> None:
+    """Refuse what is no seed of ``RandomState``, with the name of the setting."""
+    # NaN is no seed either: it is not equal to its floor.
+    bad = seeds[(seeds < 0) | (seeds >= 2**32) | (seeds != np.floor(seeds))]
+    if bad.size:
+        raise ValueError(
+            f"{name} is {bad[0]:g}; allowed: whole numbers from 0 to 2^32 − 1; try {name}=0"
+        )
+
+
 def seeded(name: str, seed: int) -> np.random.RandomState:
     """Return NumPy's generator with a seed that a setting of this name gives."""
-    if not 0 <= seed < 2**32:
-        raise ValueError(
-            f"{name} is {seed}; allowed: whole numbers from 0 to 2^32 − 1; correct it"
-        )
-    return np.random.RandomState(seed)
+    check_seeds(name, np.array([seed], dtype=np.float64))
+    return np.random.RandomState(int(seed))
 
 
 def _draw(network: Network, seed: int, draw: Draw) -> Floats:
@@ -110,5 +112,5 @@ def _draw(network: Network, seed: int, draw: Draw) -> Floats:
 def _column(name: str, values: ArrayLike) -> Floats:
     column = np.atleast_1d(np.asarray(values, dtype=np.float64))[:, np.newaxis]
     if not np.isfinite(column).all():
-        raise ValueError(f"{name} is not finite; allowed: finite numbers; correct it")
+        raise ValueError(f"{name} is not finite; allowed: finite numbers; leave it out")
     return column

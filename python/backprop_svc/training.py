@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -38,39 +39,56 @@ class Result:
     mini-batches the mean over its rows, each before the update of its batch. After the epoch
     in which a run ended early its histories are NaN. A history that was not recorded is
     ``None``.
+
+    Attributes
+    ----------
+    network
+        The shape that all runs share.
+    learning_rate
+        Shape (runs,), or (runs, layers).
+    initial_weights
+        Shape (runs, parameters).
+    weights
+        After the last update (of a diverged run: the last finite ones), (runs, parameters).
+    outcome_code
+        Positions in :data:`OUTCOMES`, shape (runs,).
+    epochs
+        Epochs that a run went through, fewer than asked for if it ended early; (runs,).
+    last_loss
+        The loss in the last of its epochs, before the update; NaN without epochs; (runs,).
+    loss_ratio
+        Mean over the last 20 epochs of min(ℓ/ℓ₀, 10⁶), ℓ₀ the first loss, shape (runs,). A
+        run that diverged has 10⁶ afterwards. Below 1 a run is trainable in the sense of
+        Sohl-Dickstein, "The boundary of neural network trainability is fractal", arXiv
+        2402.06184.
+    period
+        Epochs after which an oscillating run's loss repeats, else 0; shape (runs,).
+    recorded
+        Epochs that the histories hold, ascending; shape (records,).
+    loss
+        Shape (runs, records).
+    prediction
+        Mean of ŷ over rows and outputs, shape (runs, records).
+    gradients
+        Shape (runs, records, parameters).
+    weight_history
+        The weights that began the epoch, shape (runs, records, parameters).
     """
 
     network: Network
     learning_rate: Floats
-    """Shape (runs,), or (runs, layers)."""
     initial_weights: Floats
-    """Shape (runs, parameters)."""
     weights: Floats
-    """After the last update (of a diverged run: the last finite ones), (runs, parameters)."""
     outcome_code: NDArray[np.uint8]
-    """Positions in :data:`OUTCOMES`, shape (runs,)."""
     epochs: NDArray[np.int64]
-    """Epochs that a run went through, fewer than asked for if it ended early; (runs,)."""
     last_loss: Floats
-    """The loss in the last of its epochs, before the update; NaN without epochs; (runs,)."""
     loss_ratio: Floats
-    """Mean over the last 20 epochs of min(ℓ/ℓ₀, 10⁶), ℓ₀ the first loss, shape (runs,).
-
-    A run that diverged has 10⁶ afterwards. Below 1 a run is trainable in the sense of
-    Sohl-Dickstein, "The boundary of neural network trainability is fractal", arXiv 2402.06184.
-    """
     period: NDArray[np.uint8]
-    """Epochs after which an oscillating run's loss repeats, else 0; shape (runs,)."""
     recorded: NDArray[np.int64]
-    """Epochs that the histories hold, ascending; shape (records,)."""
     loss: Floats | None
-    """Shape (runs, records)."""
     prediction: Floats | None
-    """Mean of ŷ over rows and outputs, shape (runs, records)."""
     gradients: Floats | None
-    """Shape (runs, records, parameters)."""
     weight_history: Floats | None
-    """The weights that began the epoch, shape (runs, records, parameters)."""
 
     @property
     def diverged_at(self) -> NDArray[np.int64]:
@@ -121,6 +139,26 @@ class _Settings:
     record_every: int
     threads: int | None
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            kind, _, optional = str(field.type).partition(" | ")
+            if kind in KINDS and not (optional and value is None):
+                of, what = KINDS[kind]
+                if not isinstance(value, of) or (isinstance(value, bool) and of is Real):
+                    raise TypeError(
+                        f"{field.name} is {value!r}; allowed: {what}"
+                        f"{' or None' if optional else ''}; convert it, or leave it out"
+                    )
+
+
+KINDS: dict[str, tuple[Any, str]] = {
+    "str": (str, "the name of one, a string"),
+    "float": (Real, "a number"),
+    "bool": ((bool, np.bool_), "True or False"),
+}
+"""Python's types by their names, and how to ask for them."""
+
 
 def train(
     network: Network,
@@ -146,7 +184,7 @@ def train(
     time_limit: float | None = None,
     tolerance: float = 1e-6,
     divergence_bound: float = float("inf"),
-    record: Collection[Record] = ("loss", "prediction", "gradients"),
+    record: Record | Collection[Record] = ("loss", "prediction", "gradients"),
     record_every: int = 1,
     threads: int | None = None,
     progress: Callable[[int, int], object] | None = None,
@@ -206,7 +244,8 @@ def train(
     divergence_bound
         A run has diverged, and ends, when its loss is above this.
     record
-        Which histories to keep: any of ``loss``, ``prediction``, ``gradients``, ``weights``.
+        Which histories to keep: one or more of ``loss``, ``prediction``, ``gradients``,
+        ``weights``.
     record_every
         Keep each so many epochs, and the last.
     threads
@@ -227,13 +266,12 @@ def train(
         Ctrl-C, while training.
     """
     rates = _floats("learning_rate", learning_rate)
-    starts = _floats("weights", weights)
+    starts = _runs(network, weights)
     if rates.ndim > 2 or (rates.ndim == 2 and rates.shape[1] != network.layers):
         raise ValueError(
             f"learning_rate has shape {rates.shape}; allowed: a number, (runs,) or (runs, "
             f"{network.layers}); give one for each run, or for each run and layer"
         )
-    starts = _runs(network, starts)
     try:
         runs = np.broadcast_shapes(rates.shape[:1], (len(starts),))[0]
     except ValueError:
@@ -244,11 +282,12 @@ def train(
     # Copies of our own, in row order: nobody else changes them while threads read them.
     rates = np.array(np.broadcast_to(rates, (runs, *rates.shape[1:])), order="C")
     starts = np.array(np.broadcast_to(starts, (runs, network.parameters)), order="C")
-    unknown = sorted(set(record) - set(RECORDS))
-    if unknown:
-        raise ValueError(
-            f"record has {unknown[0]!r}; allowed: {', '.join(RECORDS)}; choose among them"
-        )
+    wanted: list[str] = [record] if isinstance(record, str) else [*record]
+    for name in wanted:
+        if name not in RECORDS:
+            raise ValueError(
+                f"record has {name!r}; allowed: {', '.join(RECORDS)}; choose among them"
+            )
     inputs, targets = _rows("x", x, network.inputs), _rows("y", y, network.outputs)
     settings = _Settings(
         epochs=_count("epochs", epochs, least=0),
@@ -267,7 +306,7 @@ def train(
         time_limit=time_limit,
         tolerance=tolerance,
         divergence_bound=divergence_bound,
-        record=list(record),
+        record=wanted,
         record_every=_count("record_every", record_every, least=1),
         threads=None if threads is None else _count("threads", threads, least=1),
     )
@@ -311,7 +350,7 @@ def gradients(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) 
     ValueError
         Shapes that do not fit; values that are NaN or infinite.
     """
-    starts = _runs(network, _floats("weights", weights))
+    starts = _runs(network, weights)
     inputs, targets = _rows("x", x, network.inputs), _rows("y", y, network.outputs)
     return Gradients(*_core.gradients(network, starts, inputs, targets))
 
@@ -328,7 +367,7 @@ def predict(network: Network, weights: ArrayLike, x: ArrayLike) -> Floats:
     ValueError
         Shapes that do not fit; values that are NaN or infinite.
     """
-    starts = _runs(network, _floats("weights", weights))
+    starts = _runs(network, weights)
     return _core.predict(network, starts, _rows("x", x, network.inputs))
 
 
@@ -345,8 +384,10 @@ def _floats(name: str, values: ArrayLike) -> Floats:
     return np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
 
 
-def _runs(network: Network, weights: Floats) -> Floats:
-    parameters = network.parameters
+def _runs(network: Network, values: ArrayLike) -> Floats:
+    if not isinstance(network, Network):
+        raise TypeError(f"network is {network!r}; allowed: a Network; try bp.Network(1, 1, 1)")
+    parameters, weights = network.parameters, _floats("weights", values)
     if weights.ndim == 1:
         weights = weights[np.newaxis]
     if weights.ndim != 2 or weights.shape[1] != parameters:
@@ -379,6 +420,7 @@ def _count(name: str, value: int, least: int) -> int:
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or not least <= value < 2**63:
         raise ValueError(
-            f"{name} is {value!r}; allowed: whole numbers from {least} to 2^63 − 1; correct it"
+            f"{name} is {value!r}; allowed: whole numbers from {least} to 2^63 − 1; "
+            f"try {name}=1"
         )
     return int(value)

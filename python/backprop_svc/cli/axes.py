@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 
 from backprop_svc import Interval, Sweep, sampled, spaced
 from backprop_svc.cli.schema import SweepConfig
+from backprop_svc.initial import Floats, check_seeds
 
 RATES = ("train.lr", "train.lr1", "train.lr2")
 ARRAY_AXES = (*RATES, "init.w1", "init.w2", "init.seed", "init.scale", "init.offset")
@@ -87,9 +88,8 @@ def build(settings: SweepConfig) -> Sweep:
         tables["sampler"] = dict(sampled(intervals, settings.samples, method, settings.seed))
     sweep = Sweep(*tables.values())
     for table in sweep.tables:
-        for name in RATES:
-            if name in table:
-                check_learning_rate(name, float(table[name].min()))
+        for name, values in table.items():
+            _check(name, values)
     return sweep
 
 
@@ -97,6 +97,14 @@ def check_learning_rate(name: str, value: float) -> None:
     """Refuse what is not finite and above 0, with the name of the setting."""
     if not 0 < value < float("inf"):
         raise ValueError(f"{name} is {value}; allowed: finite numbers above 0; try {name}=0.1")
+
+
+def _check(name: str, values: Floats) -> None:
+    """Refuse what a later chunk could not train, before the first one is."""
+    if name in RATES:
+        check_learning_rate(name, float(values.min()))
+    elif name == "init.seed":
+        check_seeds(name, values)
 
 
 def describe(sweep: Sweep) -> list[tuple[str, str]]:

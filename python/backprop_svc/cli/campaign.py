@@ -24,6 +24,7 @@ from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.identity import check_sweep_id, new_sweep_id
 from backprop_svc.cli.part import Floats, Part, Setup
 from backprop_svc.cli.schema import Config
+from backprop_svc.cli.unused import refuse, unused
 from backprop_svc.tracking import Summary, Sweep, Writer, open_writer, without_password
 
 SAMPLE = 200
@@ -45,46 +46,49 @@ class Campaign:
         OmegaConf.update(self._config, "sweep.axes", self._axes)
         self._settings = cast(Config, self._config)
         self._first: Setup | None = None
+        self._unused: set[str] = set()
         self._writer: Writer | None = None
         self._parent = ""
         self._id = ""
         self._began = time.monotonic()
 
-    def check(self, config: DictConfig) -> None:
+    def check(self, config: DictConfig, job: list[str]) -> None:
         """Refuse what a job could not train, with the name of what is wrong."""
         with foreseen(*FORESEEN):
             config = _task_config(config)
             require_values(config)
             OmegaConf.update(config, "sweep.axes", self._axes)
             setup = Setup.of(config)
-            first = self._first
-            if first is None:
-                self._first = setup
-            elif len(first.points) != len(setup.points):
-                raise ValueError(
-                    f"one configuration has {len(first.points):,} points, another "
-                    f"{len(setup.points):,}; allowed: as many in each; sweep sampler, samples "
-                    "and points in commands of their own"
-                )
+            unneeded = unused(setup.config, [*self._axes, *job])
+            # What one configuration of a sweep needs may mean nothing to another.
+            self._unused = unneeded if self._first is None else self._unused & unneeded
+            self._first = self._first or setup
 
     def begin(self) -> list[list[str]]:
         """Check and describe the sweep, open it in MLflow, and cut it into jobs."""
         with foreseen(*FORESEEN):
             sweep, tracking = self._settings.sweep, self._settings.tracking
+            for name, values in self._swept().items():
+                if name.startswith(("sweep.", "tracking.uri", "tracking.experiment")):
+                    raise ValueError(
+                        f"{name} is {','.join(values)}; allowed: one value for the whole "
+                        "sweep; write a command for each"
+                    )
             if sweep.shards < 1:
                 raise ValueError(
                     f"sweep.shards is {sweep.shards}; allowed: whole numbers from 1; try 1"
                 )
+            refuse(self._unused)
             points = axes.build(sweep)
+            if sweep.results is not None:
+                _check_results(sweep.results)
             self._id = self._identity()
+            if tracking.enabled and not sweep.dry_run:
+                with show.waiting("opening MLflow"):
+                    self._open()
             self._describe(points)
             if sweep.dry_run:
                 return []
-            if sweep.results is not None:
-                _check_results(sweep.results)
-            if tracking.enabled:
-                with show.waiting("opening MLflow"):
-                    self._open()
         told = f"sweep.axes={_quoted(self._axes)}"
         return [
             [*job, told, f"sweep.id={self._id}", f"sweep.part={part}", f"sweep.shard={shard}"]
@@ -99,6 +103,9 @@ class Campaign:
         seconds = time.monotonic() - self._began
         written = sum(part.written for part in parts)
         show.print_sweep(table.best(10), table.shares(), len(table), seconds)
+        cut = sum(part.cut for part in parts)
+        if cut:
+            print(f"train.time_limit ended {cut:,} of them before their last epoch")
         if self._writer is not None:
             with foreseen(*FORESEEN), show.waiting("writing the summary"):
                 place = self._writer.close_sweep(
@@ -110,8 +117,8 @@ class Campaign:
             print(f"{written:,} runs tracked{there}: {place}\nlook at them with: {where}")
         results = self._settings.sweep.results
         if results is not None:
-            with foreseen(OSError):
-                Path(results).write_bytes(table.parquet)
+            with foreseen(*FORESEEN):
+                _write_results(results, table.parquet)
             print(f"results: {results}")
 
     def stop(self, error: BaseException) -> None:
@@ -159,17 +166,18 @@ class Campaign:
         print(f"sweep {self._id}: {parts * count:,} runs", end="")
         print(f" = {parts} configurations × {count:,} points" if parts > 1 else "")
         lines = axes.describe(points)
-        for name in {word.partition("=")[0]: None for job in self._jobs for word in job}:
-            values = {
-                word: None for job in self._jobs for word in job if word.startswith(f"{name}=")
-            }
-            if len(values) > 1:
-                shown = [value.partition("=")[2] for value in values]
-                lines.insert(0, (name, ", ".join(shown)))
-        for name, what in lines:
+        swept = [(name, ", ".join(values)) for name, values in self._swept().items()]
+        for name, what in swept + lines:
             print(f"  {name:<12} {what}")
         if not self._settings.tracking.enabled:
             print("  not tracked (tracking=none)")
+
+    def _swept(self) -> dict[str, list[str]]:
+        """Return the values of the settings that differ between configurations."""
+        found: dict[str, dict[str, None]] = {}
+        for name, _, value in (word.partition("=") for job in self._jobs for word in job):
+            found.setdefault(name, {})[value] = None
+        return {name: list(values) for name, values in found.items() if len(values) > 1}
 
     def _open(self) -> None:
         tracking = self._settings.tracking
@@ -249,32 +257,73 @@ class _Table:
         from pyarrow import parquet
 
         buffer = io.BytesIO()
-        named = any(part.weights is not None for part in self._parts)
-        schema: pa.Schema | None = None
-        writer: parquet.ParquetWriter | None = None
-        for part in self._parts:
-            ids = [f"{self._sweep}{part.first + i:016x}" for i in range(len(part.loss))]
-            columns: dict[str, object] = {"run_id": ids}
-            for word in part.overrides:
-                name, _, value = word.partition("=")
-                columns[name.lstrip("+~")] = pa.array([value] * len(ids)).dictionary_encode()
-            columns |= part.points
-            columns["loss"] = part.loss
-            columns["outcome"] = pa.array(part.outcome).dictionary_encode()
-            columns["diverged_at"] = part.diverged_at
-            columns["loss_ratio"] = part.loss_ratio
-            if named:
-                # Large networks keep none, also beside small ones.
-                weights = [None] * len(ids) if part.weights is None else list(part.weights)
-                columns["weights"] = pa.array(weights, pa.list_(pa.float64()))
-            table = pa.table(columns)
-            if writer is None:
-                schema = table.schema
-                writer = parquet.ParquetWriter(buffer, schema)
-            writer.write_table(table.cast(schema))
-        if writer is not None:
-            writer.close()
+        settings = self._settings()
+        tables = [
+            pa.table(self._columns(part, own))
+            for part, own in zip(self._parts, settings, strict=True)
+        ]
+        # Large networks keep no weights, also beside small ones; nor do all have accuracies.
+        schema = pa.unify_schemas(
+            [table.schema for table in tables], promote_options="permissive"
+        )
+        with parquet.ParquetWriter(buffer, schema) as writer:
+            for table in tables:
+                missing = [name for name in schema.names if name not in table.column_names]
+                for name in missing:
+                    table = table.append_column(name, pa.nulls(len(table)))
+                writer.write_table(table.select(schema.names).cast(schema))
         return buffer.getvalue()
+
+    def _settings(self) -> list[dict[str, object]]:
+        """Return the settings of each part by name: numbers, where all of them are."""
+        parts = [
+            {name.lstrip("+~"): value for name, _, value in words}
+            for words in (
+                [word.partition("=") for word in part.overrides] for part in self._parts
+            )
+        ]
+        typed: list[dict[str, object]] = [{**part} for part in parts]
+        for name in {name for part in parts for name in part}:
+            texts = {part[name] for part in parts if name in part}
+            number = next((kind for kind in (int, float) if _are(kind, texts)), str)
+            for part in typed:
+                if name in part:
+                    part[name] = number(str(part[name]))
+        return typed
+
+    def _columns(self, part: Part, settings: dict[str, object]) -> dict[str, object]:
+        import pyarrow as pa
+
+        count = len(part.loss)
+        columns: dict[str, object] = {
+            "run_id": [f"{self._sweep}{part.first + i:016x}" for i in range(count)]
+        }
+        for name, value in settings.items():
+            column = pa.array([value] * count)
+            columns[name] = column.dictionary_encode() if isinstance(value, str) else column
+        columns |= part.points
+        if "init.seed" in part.points:
+            columns["init.seed"] = part.points["init.seed"].astype(np.int64)
+        columns |= {
+            "loss": part.loss,
+            "outcome": pa.array(part.outcome).dictionary_encode(),
+            "epochs": part.epochs,
+            "diverged_at": part.diverged_at,
+            "period": part.period,
+            "loss_ratio": part.loss_ratio,
+            **part.achieved,
+        }
+        if part.weights is not None:
+            columns["weights"] = pa.array(list(part.weights), pa.list_(pa.float64()))
+        return columns
+
+
+def _are(kind: type, texts: set[str]) -> bool:
+    try:
+        [kind(text) for text in texts]
+    except ValueError:
+        return False
+    return True
 
 
 def _sample(setup: Setup) -> tuple[Floats, Floats]:
@@ -285,7 +334,11 @@ def _sample(setup: Setup) -> tuple[Floats, Floats]:
     points = {n: np.concatenate([p[n] for p in picked]) for n in setup.points.names}
     rates, weights = setup.starts(points, len(chosen))
     result = setup.train(rates, weights, ("loss",))
-    return cast(Floats, result.loss), rates.reshape(len(rates), -1)[:, 0]
+    loss = cast(Floats, result.loss)
+    # A run that converged keeps its loss after it ended; only a diverged one has none.
+    after = np.isnan(loss) & (result.diverged_at < 0)[:, np.newaxis]
+    loss = np.where(after, result.last_loss[:, np.newaxis], loss)
+    return loss, rates.reshape(len(rates), -1)[:, 0]
 
 
 def _quantiles(loss: Floats) -> list[tuple[str, float, int]]:
@@ -303,9 +356,22 @@ def _quantiles(loss: Floats) -> list[tuple[str, float, int]]:
 
 def _check_results(results: str) -> None:
     """Refuse a file that cannot be written, before hours go into what it is for."""
+    if not results.endswith(".parquet"):
+        raise ValueError(
+            f"sweep.results is {results!r}; allowed: a Parquet file; try "
+            "sweep.results=map.parquet"
+        )
+    there = Path(results).exists()
+    _write_results(results, None)
+    if not there:
+        Path(results).unlink()
+
+
+def _write_results(results: str, content: bytes | None) -> None:
+    """Write the file; without content only try whether that can be done."""
     try:
-        with Path(results).open("ab"):
-            pass
+        with Path(results).open("ab" if content is None else "wb") as file:
+            file.write(content or b"")
     except OSError as error:
         raise ValueError(
             f"sweep.results is {results!r}, which cannot be written ({error.strerror}); "

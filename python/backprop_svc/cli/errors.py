@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from backprop_svc.tracking import without_password
@@ -34,6 +35,18 @@ def stop(message: str) -> NoReturn:
     raise SystemExit(f"backprop-svc: {without_password(message)}")
 
 
+@contextmanager
+def named(section: str, schema: type) -> Iterator[None]:
+    """Give errors that begin with the name of a setting the name of its section too."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        name = str(error).partition(" ")[0]
+        if name not in {field.name for field in dataclasses.fields(schema)}:
+            raise
+        raise type(error)(f"{section}.{error}") from error
+
+
 def require_values(config: DictConfig) -> None:
     """Name the settings that have no default and were not given."""
     missing = sorted(OmegaConf.missing_keys(config))
@@ -49,26 +62,82 @@ def describe(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         options = ", ".join(error.options)
-        return f"{group} has no option {name!r}; allowed: {options}; choose one of them"
+        plugin = group in {"hydra/launcher", "hydra/sweeper"}
+        fix = f"install the plugin that has {name}, or choose" if plugin else "choose"
+        return f"{group} has no option {name!r}; allowed: {options}; {fix} one of them"
     cause = error.__cause__ or error.__context__
     settings = error if isinstance(error, OmegaConfBaseException) else cause
+    line = _line(error)
     if isinstance(settings, OmegaConfBaseException):
-        return _setting(settings, _line(error))
-    return _line(error)
+        return _setting(settings, line)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override} cannot be read: {_line(error).split(' See ')[0]}; {_GRAMMAR}"
+    for pattern, better in _OF_HYDRA:
+        found = pattern.search(line)
+        if found:
+            return found.expand(better)
+    return line
+
+
+_GRAMMAR = (
+    "allowed: name=value, and [a,b] for lists; close each bracket, and quote what the shell "
+    "would change"
+)
+_OF_HYDRA = [
+    (
+        re.compile(r"^Ambiguous value for argument '(([^=]*)=(.*?))' 1\."),
+        r"\1 has several values; allowed: one for a single run, \2=[\3] for a list; "
+        r"to train with each write backprop-svc sweep \1",
+    ),
+    (
+        re.compile(r"^Sweep parameters '(.*)' requires --multirun"),
+        r"\1 has several values; allowed: one for a single run; "
+        r"to train with each write backprop-svc sweep '\1'",
+    ),
+    (
+        re.compile(r"^Could not override '(.*?)'\. No match"),
+        r"\1 is no group of this command; allowed: those that --help shows; leave it out",
+    ),
+    (
+        re.compile(r"^BasicSweeper does not support sweep type : INTERVAL_SWEEP"),
+        r"hydra/sweeper=basic was given an interval; allowed: values one by one; "
+        r"leave hydra/sweeper out",
+    ),
+]
+"""What Hydra says, and what helps a user of this command."""
+
+_KINDS = {
+    "float": "a number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "str": "a text",
+    "list[int]": "a list of whole numbers",
+    "list[float]": "a list of numbers",
+    "list[str]": "a list of texts",
+}
 
 
 def _setting(error: OmegaConfBaseException, line: str) -> str:
     name = error.full_key or ""
     kind = error.object_type
-    if name and kind is not None and dataclasses.is_dataclass(kind):
-        allowed = [field.name for field in dataclasses.fields(kind)]
-        if str(error.key) not in allowed:
-            return (
-                f"{name} is not a setting; allowed: {', '.join(allowed)}; "
-                "correct the name (--cfg job shows all settings)"
-            )
     reason = str(error).splitlines()[0]
     where = line.removeprefix("Error merging override ") if line != reason else name
+    if name and kind is not None and dataclasses.is_dataclass(kind):
+        fields = {field.name: field for field in dataclasses.fields(kind)}
+        field = fields.get(str(error.key))
+        if field is None:
+            return (
+                f"{name} is not a setting; allowed: {', '.join(fields)}; "
+                "correct the name (--cfg job shows all settings)"
+            )
+        optional = re.fullmatch(r"Optional\[(.*)\]", str(field.type))
+        allowed = _KINDS.get(optional[1] if optional else str(field.type))
+        if allowed is not None:
+            default = field.default
+            given = default not in (None, MISSING, dataclasses.MISSING)
+            example = f"write {name}={default}, say" if given else f"correct {name}"
+            none = " or null" if optional else ""
+            return f"{where}: {reason}; allowed: {allowed}{none}; {example}"
     return f"{where}: {reason}; allowed: a value of that type; correct it"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import backprop_svc as bp
@@ -12,12 +13,30 @@ from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.problem import problem
 from backprop_svc.cli.schema import ExplainConfig
 
+USED = {
+    "chain_rule": ("example=", "example.x="),
+    "network": ("example=", "network", "data", "init", "train.lr="),
+}
+"""How overrides begin that change a walk."""
+
 
 def explain(config: DictConfig) -> None:
     """Print the walk that the configuration asks for."""
     with foreseen(*FORESEEN):
         require_values(config)
+        _refuse_unused(cast(ExplainConfig, config).example.name)
         show.print_explanation(_walk(cast(ExplainConfig, config)))
+
+
+def _refuse_unused(walk: str) -> None:
+    for word in HydraConfig.get().overrides.task:
+        used = USED.get(walk, word)
+        if not word.lstrip("+").startswith(used):
+            names = ", ".join(name.rstrip("=") for name in used)
+            raise ValueError(
+                f"{word.partition('=')[0]} is given and would change nothing in the walk of "
+                f"example={walk}; allowed: {names}; leave it out"
+            )
 
 
 def _walk(config: ExplainConfig) -> bp.Explanation:

@@ -15,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 
 import backprop_svc as bp
 from backprop_svc.cli import axes, show
+from backprop_svc.cli.errors import named
 from backprop_svc.cli.problem import Problem, problem
-from backprop_svc.cli.schema import Config, TrainConfig
+from backprop_svc.cli.schema import Config, InitConfig, TrainConfig
 from backprop_svc.tracking import RunBatch, Sweep, open_writer
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import (
@@ -49,9 +50,16 @@ class Part:
     loss: Floats
     """Last loss, infinite where it diverged; shape (runs,)."""
     outcome_code: NDArray[np.uint8]
+    epochs: NDArray[np.int64]
+    """That each run went through, shape (runs,)."""
+    cut: int
+    """Runs that ``train.time_limit`` ended."""
     diverged_at: NDArray[np.int64]
+    period: NDArray[np.uint8]
     loss_ratio: Floats
     """Mean of the last losses over the first, shape (runs,)."""
+    achieved: dict[str, Floats]
+    """Accuracy and val_…, where they apply and are asked for; each of shape (runs,)."""
     weights: Floats | None
     """Final weights of small networks, shape (runs, parameters)."""
     written: int
@@ -83,18 +91,13 @@ class Setup:
         settings = cast(Config, first)
         history_interval(settings.tracking.history)
         work = problem(settings.network, settings.data, settings.init)
-        for name in sorted({"init.seed", "init.scale", "init.offset"} & set(sweep.names)):
-            if settings.init.method is None:
-                raise ValueError(
-                    f"{name} is swept, but the initial weights are given; allowed: with "
-                    "init=random; add it to the command"
-                )
         for name, rate in _rates(settings.train).items():
             axes.check_learning_rate(name, rate)
         setup = cls(settings, work, sweep)
-        # No epochs, or what is wrong with their number: all other checks are made there.
-        epochs = min(settings.train.epochs, 0)
-        setup.achieved(setup.train(*setup.starts({}, 1), (), epochs=epochs))
+        # Nothing is trained: the weights meet no epoch, and the settings no run.
+        rates, weights = setup.starts({}, 1)
+        setup.achieved(setup.train(rates, weights, (), epochs=0))
+        setup.train(rates[:0], weights[:0], ())
         return setup
 
     def starts(self, points: dict[str, Floats], count: int) -> tuple[Floats, Floats]:
@@ -103,13 +106,14 @@ class Setup:
         init = self.config.init
         if init.method is not None:
             drawn = self._drawn(points, count)
-            return rates, bp.initial_weights(
-                self.work.network,
-                drawn["init.seed"],
-                init.method,
-                scale=drawn["init.scale"],
-                offset=drawn["init.offset"],
-            )
+            with named("init", InitConfig):
+                return rates, bp.initial_weights(
+                    self.work.network,
+                    drawn["init.seed"],
+                    init.method,
+                    scale=drawn["init.scale"],
+                    offset=drawn["init.offset"],
+                )
         weights = np.tile(self.work.weights, (count, 1))
         for column, name in enumerate(("init.w1", "init.w2")):
             if name in points:
@@ -153,16 +157,17 @@ class Setup:
             del settings[name.removeprefix("train.")]
         if epochs is not None:
             settings |= {"epochs": epochs, "warmup": 0}
-        return bp.train(
-            self.work.network,
-            weights,
-            self.work.data.x,
-            self.work.data.y,
-            learning_rate=rates,
-            record=record,
-            progress=progress,
-            **settings,
-        )
+        with named("train", TrainConfig):
+            return bp.train(
+                self.work.network,
+                weights,
+                self.work.data.x,
+                self.work.data.y,
+                learning_rate=rates,
+                record=record,
+                progress=progress,
+                **settings,
+            )
 
     def achieved(self, result: bp.Result) -> dict[str, Floats]:
         """Evaluate the final weights: accuracy and val_…, where they apply, each (runs,)."""
@@ -174,6 +179,15 @@ class Setup:
             of_rows = bp.evaluate(network, result.weights, *validation)
             found |= {"val_loss": of_rows.loss, "val_accuracy": of_rows.accuracy}
         return {name: values for name, values in found.items() if values is not None}
+
+    def count_cut(self, result: bp.Result) -> int:
+        """Count the runs that ``train.time_limit`` ended."""
+        train = self.config.train
+        if train.time_limit is None:
+            return 0
+        rested = ["converged", "dead"] if train.stop_early else []
+        ended = np.isin(result.outcome, ["diverged", *rested])
+        return int(((result.epochs < train.epochs) & ~ended).sum())
 
     def batch(
         self,
@@ -251,6 +265,7 @@ def run_part(
         )
         parent = writer.open_sweep(Sweep(settings.sweep.id or ""))
     chunks: list[bp.Result] = []
+    evaluations: list[dict[str, Floats]] = []
     pending: list[Future[int]] = []
     written = 0
 
@@ -265,9 +280,12 @@ def run_part(
             rates, weights = setup.starts(points, high - low)
             began = _now()
             result = setup.train(rates, weights, record)
+            ended = _now()
             chunks.append(_essence(result))
+            kept = writer is not None or settings.sweep.results is not None
+            achieved = setup.achieved(result) if kept else {}
+            evaluations.append(achieved)
             if writer is not None:
-                ended, achieved = _now(), setup.achieved(result)
                 batch = setup.batch(
                     result, achieved, points, offset + low, data, overrides, began, ended
                 )
@@ -278,7 +296,25 @@ def run_part(
             bar.advance(losses, int((result.diverged_at >= 0).sum()))
             collect(1)
         collect(0)
-    return _part(setup, chunks, overrides, offset + start, start, stop, written)
+    small = setup.work.network.parameters <= MOST_NAMED_WEIGHTS
+    return Part(
+        first=offset + start,
+        overrides=overrides,
+        points=setup.points.points(start, stop),
+        loss=np.concatenate([last_loss(chunk) for chunk in chunks]),
+        outcome_code=np.concatenate([chunk.outcome_code for chunk in chunks]),
+        epochs=np.concatenate([chunk.epochs for chunk in chunks]),
+        cut=sum(setup.count_cut(chunk) for chunk in chunks),
+        diverged_at=np.concatenate([chunk.diverged_at for chunk in chunks]),
+        period=np.concatenate([chunk.period for chunk in chunks]),
+        loss_ratio=np.concatenate([chunk.loss_ratio for chunk in chunks]),
+        achieved={
+            name: np.concatenate([found[name] for found in evaluations])
+            for name in evaluations[0]
+        },
+        weights=np.concatenate([chunk.weights for chunk in chunks]) if small else None,
+        written=written,
+    )
 
 
 def last_loss(result: bp.Result) -> Floats:
@@ -286,31 +322,8 @@ def last_loss(result: bp.Result) -> Floats:
     return np.where(result.diverged_at >= 0, np.inf, result.last_loss)
 
 
-def _part(
-    setup: Setup,
-    chunks: list[bp.Result],
-    overrides: list[str],
-    first: int,
-    start: int,
-    stop: int,
-    written: int,
-) -> Part:
-    small = setup.work.network.parameters <= MOST_NAMED_WEIGHTS
-    return Part(
-        first=first,
-        overrides=overrides,
-        points=setup.points.points(start, stop),
-        loss=np.concatenate([last_loss(chunk) for chunk in chunks]),
-        outcome_code=np.concatenate([chunk.outcome_code for chunk in chunks]),
-        diverged_at=np.concatenate([chunk.diverged_at for chunk in chunks]),
-        loss_ratio=np.concatenate([chunk.loss_ratio for chunk in chunks]),
-        weights=np.concatenate([chunk.weights for chunk in chunks]) if small else None,
-        written=written,
-    )
-
-
 def _essence(result: bp.Result) -> bp.Result:
-    """Return what :func:`_part` needs: it stays in memory to the end of the sweep."""
+    """Return what a :class:`Part` needs: it stays in memory to the end of the sweep."""
     small = result.network.parameters <= MOST_NAMED_WEIGHTS
     return replace(
         result,

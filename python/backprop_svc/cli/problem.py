@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from omegaconf import OmegaConf
 
 from backprop_svc import Network, datasets, initial_weights
+from backprop_svc.cli.errors import named
 from backprop_svc.cli.schema import DataConfig, InitConfig, NetworkConfig
 
 
@@ -29,21 +31,15 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
     ValueError, FileNotFoundError
         With what was wrong, what is allowed, and the fix.
     """
-    shape = Network(
-        *network.sizes,
-        activation=network.activation,
-        gain=network.gain,
-        slope=network.slope,
-        bias=network.bias,
-        loss=network.loss,
-        dtype=network.dtype,
-    )
-    weights = _weights(shape, init)
-    if len(weights) != shape.parameters:
-        raise ValueError(
-            f"init gives {len(weights)} weights; allowed: {shape.parameters}, one for each "
-            f"parameter of network.sizes={list(network.sizes)}; use init=random or "
-            "init=weights init.weights=[…]"
+    with named("network", NetworkConfig):
+        shape = Network(
+            *network.sizes,
+            activation=network.activation,
+            gain=network.gain,
+            slope=network.slope,
+            bias=network.bias,
+            loss=network.loss,
+            dtype=network.dtype,
         )
     rows, *aside = _datasets(data)
     for name, values, size in (
@@ -51,10 +47,21 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
         ("y", rows.y, shape.outputs),
     ):
         if values.shape[1] != size:
+            classes = name == "y" and shape.loss == "softmax_cross_entropy"
             raise ValueError(
                 f"data.{name} has {values.shape[1]} columns; allowed: {size}, one for each "
-                f"neuron of that layer in network.sizes={list(network.sizes)}; change either"
+                f"neuron of that layer in network.sizes={_shown(network.sizes)}; "
+                + ("turn classes into columns with data.one_hot=true, or " if classes else "")
+                + f"try network.sizes={_shown(_fitting(rows, network.sizes))} init=random"
             )
+    weights = _weights(shape, init)
+    if len(weights) != shape.parameters:
+        linear = "init=linear, " if shape.parameters == 1 else ""
+        raise ValueError(
+            f"init gives {len(weights)} weights; allowed: {shape.parameters}, one for each "
+            f"parameter of network.sizes={_shown(network.sizes)}; use {linear}init=random or "
+            "init=weights init.weights=[…]"
+        )
     return Problem(shape, rows, next(iter(aside), None), weights)
 
 
@@ -67,6 +74,16 @@ def shown_unit(data: DataConfig) -> tuple[str, float]:
     return "", 1.0
 
 
+def _fitting(rows: datasets.Dataset, sizes: Sequence[int]) -> list[int]:
+    """Return sizes with an input and an output for each column."""
+    return [rows.x.shape[1], *sizes[1:-1], rows.y.shape[1]]
+
+
+def _shown(sizes: Sequence[int]) -> str:
+    """As it is written on the command line."""
+    return f"[{','.join(map(str, sizes))}]"
+
+
 def _weights(network: Network, init: InitConfig) -> list[float]:
     if init.method is not None:
         if init.w1 is not None or init.w2 is not None or init.weights is not None:
@@ -74,9 +91,10 @@ def _weights(network: Network, init: InitConfig) -> list[float]:
                 f"init.method is {init.method!r}, and init gives weights too; allowed: one of "
                 "them; use init=random and leave the weights out"
             )
-        drawn = initial_weights(
-            network, init.seed, init.method, scale=init.scale, offset=init.offset
-        )
+        with named("init", InitConfig):
+            drawn = initial_weights(
+                network, init.seed, init.method, scale=init.scale, offset=init.offset
+            )
         return [float(weight) for weight in drawn[0]]
     if init.weights is not None:
         if init.w1 is not None or init.w2 is not None:

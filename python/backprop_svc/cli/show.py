@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -146,15 +147,18 @@ def print_training(result: Result, run: int, unit: str, factor: float) -> None:
     diverged = int(result.diverged_at[run])
     epochs = int(result.epochs[run])
     table = Table(title=None, box=None, pad_edge=False)
-    heading = f"prediction [{unit}]" if unit else "prediction"
-    for column in ("epoch", "loss", heading, *shown):
+    # The mean of several outputs says nothing.
+    predicts = result.network.outputs == 1
+    heading = [f"prediction [{unit}]" if unit else "prediction"] if predicts else []
+    for column in ("epoch", "loss", *heading, *shown):
         table.add_column(column.replace("[", r"\["), justify="right")
     if epochs:
-        for epoch in np.unique(np.linspace(0, epochs - 1, MOST_ROWS).round().astype(int)):
+        for epoch in _some_epochs(epochs):
+            amounts = [prediction[run, epoch] * factor] if predicts else []
             table.add_row(
                 str(epoch),
                 f"{loss[run, epoch]:.6g}",
-                _cell(prediction[run, epoch] * factor, 2),
+                *(_cell(amount, 2) for amount in amounts),
                 *(_cell(weight, 6) for weight in weights[run, epoch, : len(shown)]),
             )
         console.print(table)
@@ -166,8 +170,9 @@ def print_training(result: Result, run: int, unit: str, factor: float) -> None:
         outcome += f" with period {result.period[run]}"
     parts = [outcome]
     if epochs:
-        amount = f"{prediction[run, epochs - 1] * factor:.6g}"
-        parts.append(f"last prediction {amount}{f' {unit}' if unit else ''}")
+        if predicts:
+            amount = f"{prediction[run, epochs - 1] * factor:.6g}"
+            parts.append(f"last prediction {amount}{f' {unit}' if unit else ''}")
         parts.append(
             f"last loss {loss[run, epochs - 1]!r}".replace("np.float64(", "").rstrip(")")
         )
@@ -175,6 +180,13 @@ def print_training(result: Result, run: int, unit: str, factor: float) -> None:
     if finals:
         plural = "s" if epochs != 1 else ""
         console.print(f"after {epochs} epoch{plural}: {', '.join(finals)}", soft_wrap=True)
+
+
+def _some_epochs(epochs: int) -> list[int]:
+    """At most some twenty, evenly, the last among them."""
+    # An odd step shows both states of what alternates.
+    step = 1 if epochs <= MOST_ROWS else -(-epochs // MOST_ROWS) | 1
+    return [*range(0, epochs - 1, step), epochs - 1]
 
 
 def print_achieved(found: dict[str, float]) -> None:
@@ -211,7 +223,10 @@ def print_explanation(walk: Explanation) -> None:
             cells = [step.name, step.formula, step.numbers, f"{step.value:.10g}"]
             table.add_row(*cells, *([_check(step.check)] if checked else []))
         console.print()
-        console.print(table, soft_wrap=True)
+        # As wide as it is: a terminal wraps what a narrow table would cut off.
+        wide = Console(width=1000)
+        width = Measurement.get(wide, wide.options, table).maximum
+        Console(highlight=False, width=max(width, console.width)).print(table)
 
 
 def _check(check: Check | None) -> str:

@@ -15,6 +15,7 @@ from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.part import Setup, last_loss, run_part
 from backprop_svc.cli.problem import shown_unit
 from backprop_svc.cli.schema import Config
+from backprop_svc.cli.unused import refuse, unused
 from backprop_svc.tracking import Sweep, open_writer, without_password
 from backprop_svc.tracking.record import build_tags
 from backprop_svc.training import RECORDS
@@ -43,6 +44,7 @@ def _single(config: DictConfig) -> float:
             "write backprop-svc sweep, or leave it out"
         )
     setup = Setup.of(config)
+    refuse(unused(setup.config, HydraConfig.get().overrides.task))
     settings, work = setup.config, setup.work
     rates, weights = setup.starts({}, 1)
     started = _now()
@@ -51,6 +53,8 @@ def _single(config: DictConfig) -> float:
     ended = _now()
     unit, factor = shown_unit(settings.data)
     show.print_training(result, 0, unit, factor)
+    if setup.count_cut(result):
+        print("train.time_limit ended it before its last epoch")
     achieved = setup.achieved(result)
     show.print_achieved({name: float(values[0]) for name, values in achieved.items()})
     tracking = settings.tracking
@@ -85,6 +89,7 @@ def _point(config: DictConfig) -> float:
     for setting, value in (
         ("sweep.resume", settings.sweep.resume),
         ("sweep.dry_run", settings.sweep.dry_run),
+        ("sweep.results", settings.sweep.results),
     ):
         if value:
             raise ValueError(

@@ -54,7 +54,14 @@ def ui(arguments: list[str]) -> int:
             stop(f"port {port} is taken; allowed: a free one; try port={port + 1}")
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}
+    # The address is to be seen, not a line for each request.
+    command += ["--uvicorn-opts", "--log-level warning"]
+    quiet = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "PYTHONWARNINGS": "ignore",
+        **os.environ,
+    }
     # A session of its own: Ctrl-C ends it from here, without its tracebacks.
     process = subprocess.Popen(command, env=quiet, start_new_session=True)
     try:

@@ -32,8 +32,8 @@ class Campaign(Protocol):
         """Tell whether an override becomes an array."""
         ...
 
-    def check(self, config: DictConfig) -> None:
-        """Raise what is wrong with the configuration of a job, before any is launched."""
+    def check(self, config: DictConfig, job: Job) -> None:
+        """Raise what is wrong with a job and its configuration, before any is launched."""
         ...
 
     def begin(self) -> list[Job]:
@@ -76,7 +76,7 @@ def sweep(sweeper: BatchSweeper, arguments: list[str]) -> Any:
         return [_launch(launcher, jobs)]
     campaign = application(config, axes, jobs)
     for job in jobs:
-        campaign.check(context.config_loader.load_sweep_config(config, list(job)))
+        campaign.check(context.config_loader.load_sweep_config(config, list(job)), job)
     try:
         jobs = campaign.begin()
         returns = _launch(launcher, jobs) if jobs else []

@@ -51,7 +51,7 @@ fn allocations(sizes: &[usize], epochs: usize, stop_early: bool) -> usize {
     let before = ALLOCATIONS.get();
     let training = train(&network, &data, &start, &settings, &Progress::default()).unwrap();
     let allocations = ALLOCATIONS.get() - before;
-    assert_eq!(training.epochs, [epochs as i64], "none is left out");
+    assert_eq!(training.epochs, [i64::try_from(epochs).unwrap()]);
     allocations
 }
 

@@ -151,6 +151,7 @@ fn predict<'py>(
     array(py, predictions, &[runs, rows, network.outputs()])
 }
 
+/// Version, build profile, instruction set and default number of threads.
 #[pyfunction]
 fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let info = PyDict::new(py);

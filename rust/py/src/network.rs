@@ -4,7 +4,39 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::convert::PyCoreError;
 
-/// The shape of a network; see `_core.pyi`.
+/// The shape of a network: fully connected layers, and what training makes small.
+///
+/// ``Network(1, 1, 1)`` is the guide's network, ŷ = w2·ReLU(w1·x). The parameters of one
+/// run are one flat vector: layer after layer, each layer's matrix row by row, one row per
+/// neuron, then its biases if it has them. Networks compare by value, can be hashed and
+/// pickled.
+///
+/// Parameters
+/// ----------
+/// *sizes
+///     Numbers of neurons, from the inputs to the outputs; two or more, each from 1.
+/// activation
+///     Of the hidden layers, φ: ``"relu"``, ``"identity"``, ``"leaky_relu"``, ``"tanh"``,
+///     ``"sigmoid"``, ``"gelu"`` (by the error function, arXiv 1606.08415) or ``"softplus"``.
+/// gain
+///     Hidden neurons compute φ(gain·z); a finite number above 0.
+/// slope
+///     Of leaky ReLU where z ≤ 0; from 0 to 1.
+/// bias
+///     Whether every neuron adds a bias to its weighted sum.
+/// loss
+///     Of one row, over several rows the mean: ``"half_squared_error"`` ½ Σ (y − ŷ)²;
+///     ``"mse"``, the mean of (y − ŷ)² over the outputs; ``"binary_cross_entropy"``, the mean
+///     of −y·ln ŷ − (1 − y)·ln(1 − ŷ) with ŷ = 1 / (1 + e^−z); ``"softmax_cross_entropy"``,
+///     −Σ y·ln ŷ with ŷ = e^z / Σ e^z. z are the weighted sums of the last layer.
+/// dtype
+///     What it computes with, float64 or float32, as NumPy takes it; activations and losses are
+///     evaluated in float64 and rounded. All arrays are float64, which holds every float32.
+///
+/// Raises
+/// ------
+/// ValueError
+///     Impossible sizes, unknown activation.
 #[pyclass(name = "Network", module = "backprop_svc", frozen, eq, hash)]
 #[derive(PartialEq, Eq, Hash)]
 pub struct PyNetwork(pub Network);
@@ -14,32 +46,20 @@ impl PyNetwork {
     #[new]
     #[pyo3(signature = (
         *sizes, activation = "relu", gain = 1.0, slope = 0.01, bias = false,
-        loss = "half_squared_error", dtype = "float64"
-    ))]
+        loss = "half_squared_error", dtype = DtypeName("float64".into())
+    ), text_signature = "(*sizes, activation='relu', gain=1.0, slope=0.01, bias=False, \
+        loss='half_squared_error', dtype='float64')")]
     #[allow(clippy::too_many_arguments)]
     fn new(
-        sizes: Vec<i64>,
+        sizes: Vec<Bound<'_, PyAny>>,
         activation: &str,
         gain: f64,
         slope: f64,
         bias: bool,
         loss: &str,
-        dtype: &str,
+        dtype: DtypeName,
     ) -> PyResult<Self> {
-        // A negative size is as impossible as a zero, and is named as it was given.
-        if let Some(size) = sizes.iter().find(|size| **size < 0) {
-            return Err(PyCoreError(Error::Value {
-                name: "network size".into(),
-                value: size.to_string(),
-                allowed: "whole numbers from 1",
-                fix: "give inputs, hidden layers and outputs, such as 1, 1, 1",
-            })
-            .into());
-        }
-        let sizes: Vec<usize> = sizes
-            .into_iter()
-            .filter_map(|size| usize::try_from(size).ok())
-            .collect();
+        let sizes = sizes.iter().map(size).collect::<Result<Vec<_>, _>>()?;
         let activation = named(
             "activation",
             activation,
@@ -54,7 +74,7 @@ impl PyNetwork {
         )?;
         let dtype = named(
             "dtype",
-            dtype,
+            &dtype.0,
             Dtype::ALL.map(|known| (known.name(), known)),
             "float32, float64",
         )?;
@@ -65,61 +85,73 @@ impl PyNetwork {
         Ok(Self(network.map_err(PyCoreError)?))
     }
 
+    /// Numbers of neurons, from the inputs to the outputs.
     #[getter]
     fn sizes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.0.sizes())
     }
 
+    /// The activation of the hidden layers.
     #[getter]
     fn activation(&self) -> &'static str {
         self.0.activation().name()
     }
 
+    /// What z is multiplied by before the activation.
     #[getter]
     fn gain(&self) -> f64 {
         self.0.gain()
     }
 
+    /// Of leaky ReLU where z ≤ 0.
     #[getter]
     fn slope(&self) -> f64 {
         self.0.slope()
     }
 
+    /// Whether every neuron adds a bias to its weighted sum.
     #[getter]
     fn bias(&self) -> bool {
         self.0.bias()
     }
 
+    /// What training makes small.
     #[getter]
     fn loss(&self) -> &'static str {
         self.0.loss().name()
     }
 
+    /// What it computes with.
     #[getter]
     fn dtype(&self) -> &'static str {
         self.0.dtype().name()
     }
 
+    /// Number of layers of weights.
     #[getter]
     fn layers(&self) -> usize {
         self.0.sizes().len() - 1
     }
 
+    /// Number of inputs.
     #[getter]
     fn inputs(&self) -> usize {
         self.0.inputs()
     }
 
+    /// Number of outputs.
     #[getter]
     fn outputs(&self) -> usize {
         self.0.outputs()
     }
 
+    /// Number of parameters of one run.
     #[getter]
     fn parameters(&self) -> usize {
         self.0.parameters()
     }
 
+    /// ``w1`` or ``w1_<neuron>_<input>``; ``b1`` or ``b1_<neuron>``; counted from 1.
     #[getter]
     fn parameter_names(&self) -> Vec<String> {
         self.0.parameter_names()
@@ -163,6 +195,33 @@ impl PyNetwork {
         keywords.set_item("loss", self.loss())?;
         keywords.set_item("dtype", self.dtype())?;
         Ok((self.sizes(py)?, keywords))
+    }
+}
+
+/// A number of neurons; a wrong one is named as it was given.
+fn size(given: &Bound<'_, PyAny>) -> Result<usize, PyCoreError> {
+    given.extract().map_err(|_| {
+        PyCoreError(Error::Value {
+            name: "network size".into(),
+            value: given.to_string(),
+            allowed: "whole numbers from 1",
+            fix: "give inputs, hidden layers and outputs, such as Network(1, 1, 1)",
+        })
+    })
+}
+
+/// What NumPy calls a type of numbers, however it was given; or else what was given.
+struct DtypeName(String);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for DtypeName {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let numpy = given.py().import("numpy")?;
+        match numpy.call_method1("dtype", (given,)) {
+            Ok(dtype) => Ok(Self(dtype.getattr("name")?.extract()?)),
+            Err(_) => Ok(Self(given.to_string())),
+        }
     }
 }
 

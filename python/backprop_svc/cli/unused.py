@@ -1,0 +1,69 @@
+"""Settings that change nothing, because another one is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from backprop_svc.cli.schema import Config
+
+Need = tuple[str, Callable[[Config], bool]]
+
+
+def _layers(config: Config) -> int:
+    return len(config.network.sizes) - 1
+
+
+def _lr_is_used(config: Config) -> bool:
+    own = (config.train.lr1, config.train.lr2)
+    return any(rate is None for rate in own[: _layers(config)]) or _layers(config) > len(own)
+
+
+_DRAWN: Need = ("init=random", lambda c: c.init.method is not None)
+_STEP: Need = ("train.schedule=step", lambda c: c.train.schedule == "step")
+_ADAM: Need = ("train.optimizer=adam", lambda c: c.train.optimizer == "adam")
+
+NEEDS: dict[str, Need] = {
+    "network.slope": (
+        "network.activation=leaky_relu",
+        lambda c: c.network.activation == "leaky_relu",
+    ),
+    "data.validation_seed": ("data.validation above 0", lambda c: c.data.validation > 0),
+    "train.lr": ("a layer that has no rate of its own", _lr_is_used),
+    "train.lr2": ("a network of two layers or more", lambda c: _layers(c) > 1),
+    "train.momentum": (
+        "train.optimizer=momentum, nesterov or adam",
+        lambda c: c.train.optimizer != "gradient_descent",
+    ),
+    "train.beta2": _ADAM,
+    "train.epsilon": _ADAM,
+    "train.step_epochs": _STEP,
+    "train.step_factor": _STEP,
+    "train.batch_seed": ("train.batch_size", lambda c: c.train.batch_size is not None),
+    "init.seed": _DRAWN,
+    "init.scale": _DRAWN,
+    "init.offset": _DRAWN,
+    "sweep.samples": (
+        "sweep.sampler=random, latin or sobol",
+        lambda c: c.sweep.sampler != "grid",
+    ),
+    "sweep.points": (
+        "an interval and sweep.sampler=grid",
+        lambda c: c.sweep.sampler == "grid" and any("interval" in a for a in c.sweep.axes),
+    ),
+}
+"""What a setting needs to change anything, and whether a configuration has it."""
+
+
+def unused(config: Config, words: Iterable[str]) -> set[str]:
+    """Return which of the settings in overrides change nothing in a configuration."""
+    given = {word.partition("=")[0].lstrip("+") for word in words}
+    return {name for name in given & set(NEEDS) if not NEEDS[name][1](config)}
+
+
+def refuse(names: set[str]) -> None:
+    """Raise a ``ValueError`` that names the first of these settings, if there is one."""
+    for name in sorted(names):
+        raise ValueError(
+            f"{name} is given and would change nothing; allowed: with {NEEDS[name][0]}; "
+            "add that, or leave it out"
+        )
