@@ -72,6 +72,10 @@ def our_ways(work: Work, *threads: int) -> dict[str, Way]:
     return {us(work.precision, n): partial(ours, work, n) for n in sorted({*threads, THREADS})}
 
 
+APART = 0.1
+"""How far values in float32 may ever be apart."""
+
+
 def same(name: str, found: Trained | bp.Result, expected: bp.Result) -> None:
     """See that all is equal but for rounding.
 
@@ -85,6 +89,8 @@ def same(name: str, found: Trained | bp.Result, expected: bp.Result) -> None:
         if mine is not None:
             close = np.isclose(np.asarray(theirs), mine, rtol=relative, atol=absolute)
             assert close.mean() >= share, f"{name} has other {values}"
+            far = np.abs(np.asarray(theirs) - mine)[~close]
+            assert (far < APART).all(), f"{name} has {values} that are {far.max()} off"
 
 
 def identical(*trained: Trained | bp.Result) -> None:

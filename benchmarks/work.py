@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -15,7 +14,7 @@ from sklearn.datasets import load_digits
 import backprop_svc as bp
 from backprop_svc.training import Floats, Precision, Record
 
-THREADS = os.cpu_count() or 1
+THREADS: int = bp.build_info()["threads"]
 SEED = 0
 
 

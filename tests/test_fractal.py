@@ -164,17 +164,17 @@ def test_where_a_set_lies_does_not_matter(down: int, right: int) -> None:
         (
             lambda: bp.box_counting_dimension(np.ones((16, 16))),
             TypeError,
-            "boundary has type float64; allowed: booleans; compare first",
+            "cells has type float64; allowed: booleans; compare first",
         ),
         (
             lambda: bp.box_counting_dimension(np.ones((99, 15), dtype=bool)),
             ValueError,
-            r"boundary has shape \(99, 15\); allowed: \(rows, columns\), 16 or more of each",
+            r"cells has shape \(99, 15\); allowed: \(rows, columns\), 16 or more of each",
         ),
         (
             lambda: bp.box_counting_dimension(np.zeros((16, 16), dtype=bool)),
             ValueError,
-            "boundary is empty; allowed: one or more cells that are true; choose",
+            "cells are all false; allowed: one or more that are true; choose",
         ),
     ],
 )

@@ -42,7 +42,7 @@ def boundary(trained: ArrayLike) -> Booleans:
     return mixed
 
 
-def box_counting_dimension(boundary: ArrayLike) -> float:
+def box_counting_dimension(cells: ArrayLike) -> float:
     """Estimate the box-counting (Minkowski) dimension: 1 of a smooth curve, 2 of an area.
 
     A set of dimension d needs some size^−d boxes to be covered. The boxes are squares of
@@ -61,8 +61,8 @@ def box_counting_dimension(boundary: ArrayLike) -> float:
 
     Parameters
     ----------
-    boundary
-        The set's cells, shape (rows, columns), 16 or more of each: what :func:`boundary`
+    cells
+        Those of the set, shape (rows, columns), 16 or more of each: what :func:`boundary`
         returns.
 
     Raises
@@ -77,14 +77,14 @@ def box_counting_dimension(boundary: ArrayLike) -> float:
     """
     from scipy.stats import theilslopes
 
-    cells = _grid("boundary", boundary, least=16)
-    if not cells.any():
+    held = _grid("cells", cells, least=16)
+    if not held.any():
         raise ValueError(
-            "boundary is empty; allowed: one or more cells that are true; choose a part of the "
+            "cells are all false; allowed: one or more that are true; choose a part of the "
             "plane in which some runs train and others do not"
         )
-    sizes = 2 ** np.arange((min(cells.shape) // 8).bit_length())
-    return float(theilslopes(np.log2(_counts(cells, sizes)), -np.log2(sizes)).slope)
+    sizes = 2 ** np.arange((min(held.shape) // 8).bit_length())
+    return float(theilslopes(np.log2(_counts(held, sizes)), -np.log2(sizes)).slope)
 
 
 def _counts(cells: Booleans, sizes: NDArray[np.int64]) -> list[int]:

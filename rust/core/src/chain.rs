@@ -179,9 +179,9 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize, const R: usize> Chain<'a, 
         epochs: usize,
         trace: &mut Trace<A::Number>,
     ) -> bool {
-        let quiet = trace.first;
-        self.epochs::<RELU, ONE_ROW, false>(given, 0..quiet, trace)
-            & self.epochs::<RELU, ONE_ROW, true>(given, quiet..epochs, trace)
+        let untraced = trace.first;
+        self.epochs::<RELU, ONE_ROW, false>(given, 0..untraced, trace)
+            & self.epochs::<RELU, ONE_ROW, true>(given, untraced..epochs, trace)
             // What is not finite once never is again.
             & all_finite(self.weights())
     }

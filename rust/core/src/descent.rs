@@ -124,7 +124,7 @@ impl<'a, K: Kernel> Descent<'a, K> {
                 continue;
             }
             let these = done..(done + span).min(end);
-            self.trace.first = self.quiet(&these, end);
+            self.trace.first = self.untraced(&these, end);
             for (saved, values) in self.saved.iter_mut().zip(self.kernel.state()) {
                 saved.copy_from_slice(values);
             }
@@ -173,7 +173,7 @@ impl<'a, K: Kernel> Descent<'a, K> {
     }
 
     /// How many of these epochs need not be traced: nothing is recorded, and the end is far.
-    fn quiet(&self, these: &Range<usize>, end: usize) -> usize {
+    fn untraced(&self, these: &Range<usize>, end: usize) -> usize {
         let room = self.trace.loss.len() / self.kernel.width();
         if these.len() <= room {
             return 0;

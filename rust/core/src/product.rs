@@ -11,6 +11,8 @@ const TALL: usize = 4;
 const WIDE: usize = 2;
 /// Columns where there are 32 registers.
 const WIDER: usize = 4;
+/// Columns of a single row: as many sums have to grow at once to keep the units busy.
+const ALONE: usize = 8;
 
 /// A factor of a product, which is summed over its depth.
 pub(crate) trait Factor<V: Copy>: Copy {
@@ -139,7 +141,7 @@ impl<S: Simd> Product<S> {
             row += TALL;
         }
         for sums in bands.into_remainder().chunks_exact_mut(self.columns) {
-            self.band::<A, 1, WIDE>(&left.part::<1>(row), right, sums);
+            self.band::<A, 1, ALONE>(&left.part::<1>(row), right, sums);
             row += 1;
         }
     }
@@ -156,6 +158,14 @@ impl<S: Simd> Product<S> {
         while column + N <= self.columns {
             self.tile::<A, M, N>(left.clone(), right.part::<N>(column), &mut sums[column..]);
             column += N;
+        }
+        while N > WIDE && column + WIDE <= self.columns {
+            self.tile::<A, M, WIDE>(
+                left.clone(),
+                right.part::<WIDE>(column),
+                &mut sums[column..],
+            );
+            column += WIDE;
         }
         while column < self.columns {
             self.tile::<A, M, 1>(left.clone(), right.part::<1>(column), &mut sums[column..]);
