@@ -4,13 +4,14 @@
 //! together, so that a weight is fetched once for all of them; every sum keeps the order
 //! that it has in plain code.
 
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pulp::{bytemuck, Simd};
 
 use crate::arithmetic::{Arithmetic, Number};
 use crate::loss::Space;
-use crate::product::{Across, Along, Product};
+use crate::product::{Across, Along, Onto, Product, Shared};
 use crate::{Data, Network};
 
 /// Rows that go through together.
@@ -28,10 +29,11 @@ pub(crate) struct Block<'a, S: Simd, A: Arithmetic> {
     pub gradients: Vec<A::Vector<S>>,
     loss: A::Vector<S>,
     prediction: A::Vector<S>,
-    /// Of each neuron its rows, shape (neurons, rows), as the next two.
+    /// Of the rows that go through, which all runs share; shape (rows, inputs).
+    inputs: Vec<A::Number>,
+    /// Of each neuron its rows, shape (neurons, rows), as the next; no input is in them.
     neurons: Vec<A::Vector<S>>,
-    /// φ'(z) of the hidden neurons.
-    slopes: Vec<A::Vector<S>>,
+    /// ∂L/∂z; of hidden neurons φ'(z) on the way forward.
     deltas: Vec<A::Vector<S>>,
     /// For the loss, in double precision.
     outputs: Vec<f64>,
@@ -56,7 +58,7 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
             gradients: vec![zero; network.parameters()],
             loss: zero,
             prediction: zero,
-            slopes: neurons.clone(),
+            inputs: vec![A::Number::rounded(0.0); network.inputs() * TILE],
             deltas: neurons.clone(),
             neurons,
             targets: outputs.clone(),
@@ -73,7 +75,7 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
         let inputs = self.network.inputs();
         let rows = x.len() / inputs;
         for (row, x) in x.chunks_exact(inputs).enumerate() {
-            self.enter(row, rows, x);
+            self.enter(row, x);
         }
         self.forward(rows);
         let loss = self.network.loss();
@@ -84,9 +86,10 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
 
     /// Put a row of inputs beside the others.
     #[inline(always)]
-    fn enter(&mut self, row: usize, rows: usize, x: &[f64]) {
-        for (neuron, value) in self.neurons.chunks_exact_mut(rows).zip(x) {
-            neuron[row] = A::splat(self.simd, *value);
+    fn enter(&mut self, row: usize, x: &[f64]) {
+        let inputs = &mut self.inputs[row * x.len()..];
+        for (input, value) in inputs.iter_mut().zip(x) {
+            *input = A::Number::rounded(*value);
         }
     }
 
@@ -96,23 +99,28 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
         let simd = self.simd;
         for layer in self.network.layers() {
             let (before, after) = self.neurons.split_at_mut(layer.outputs.start * rows);
-            let inputs = &before[layer.inputs.start * rows..];
             let outputs = &mut after[..layer.outputs.len() * rows];
             let depth = layer.inputs.len();
             let weights = Along {
                 values: &self.weights[layer.weights.clone()],
                 depth,
             };
-            let inputs = Across {
-                values: inputs,
-                count: rows,
-            };
             let product = Product {
                 simd,
                 columns: rows,
-                on: false,
+                onto: Onto::Nothing,
             };
-            product.of::<A>(weights, inputs, outputs);
+            if layer.is_first() {
+                let values = &self.inputs[..rows * depth];
+                let inputs = shared::<A, S, _>(simd, Along { values, depth });
+                product.of::<A>(weights, inputs, outputs);
+            } else {
+                let inputs = Across {
+                    values: &before[layer.inputs.start * rows..],
+                    count: rows,
+                };
+                product.of::<A>(weights, inputs, outputs);
+            }
             let biases = &self.weights[layer.biases.clone()];
             for (outputs, bias) in outputs.chunks_exact_mut(rows).zip(biases) {
                 for z in outputs {
@@ -120,7 +128,7 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
                 }
             }
             if layer.hidden {
-                let slopes = &mut self.slopes[layer.outputs.start * rows..][..outputs.len()];
+                let slopes = &mut self.deltas[layer.outputs.start * rows..][..outputs.len()];
                 A::Number::activate(
                     self.network,
                     bytemuck::cast_slice_mut(outputs),
@@ -201,7 +209,6 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
         let simd = self.simd;
         for layer in self.network.layers().iter().rev() {
             let (from, to) = (layer.inputs.len(), layer.outputs.len());
-            let inputs = &self.neurons[layer.inputs.start * rows..][..from * rows];
             let (before, after) = self.deltas.split_at_mut(layer.outputs.start * rows);
             let deltas = &after[..to * rows];
             let along_rows = |values| Along {
@@ -211,10 +218,20 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
             let product = Product {
                 simd,
                 columns: from,
-                on: !fresh,
+                onto: if fresh { Onto::Nothing } else { Onto::Sums },
             };
             let gradients = &mut self.gradients[layer.weights.clone()];
-            product.of::<A>(along_rows(deltas), along_rows(inputs), gradients);
+            if layer.is_first() {
+                let inputs = Across {
+                    values: &self.inputs[..rows * from],
+                    count: from,
+                };
+                let inputs = shared::<A, S, _>(simd, inputs);
+                product.of::<A>(along_rows(deltas), inputs, gradients);
+            } else {
+                let inputs = &self.neurons[layer.inputs.start * rows..][..from * rows];
+                product.of::<A>(along_rows(deltas), along_rows(inputs), gradients);
+            }
             let biases = self.gradients[layer.biases.clone()].iter_mut();
             for (gradient, deltas) in biases.zip(deltas.chunks_exact(rows)) {
                 let mut sum = if fresh {
@@ -227,7 +244,7 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
                 }
                 *gradient = sum;
             }
-            if layer.weights.start > 0 {
+            if !layer.is_first() {
                 let before = &mut before[layer.inputs.start * rows..][..from * rows];
                 let weights = Across {
                     values: &self.weights[layer.weights.clone()],
@@ -240,14 +257,10 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
                 let product = Product {
                     simd,
                     columns: rows,
-                    on: false,
+                    onto: Onto::Factors,
                 };
-                product.of::<A>(weights, deltas, before);
                 // A product, not a selection: the sign of a zero is the guide's.
-                let slopes = &self.slopes[layer.inputs.start * rows..];
-                for (delta, slope) in before.iter_mut().zip(slopes) {
-                    *delta = A::mul(simd, *delta, *slope);
-                }
+                product.of::<A>(weights, deltas, before);
             }
         }
     }
@@ -262,7 +275,7 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
                 return;
             }
             for (place, row) in tile.iter().enumerate() {
-                self.enter(place, tile.len(), data.inputs(*row));
+                self.enter(place, data.inputs(*row));
             }
             self.forward(tile.len());
             self.evaluate(data, tile, fresh && index == 0);
@@ -301,6 +314,15 @@ pub(crate) fn divide<A: Arithmetic, S: Simd>(simd: S, sums: &mut [A::Vector<S>],
         for sum in sums {
             *sum = A::div(simd, *sum, by);
         }
+    }
+}
+
+#[inline(always)]
+fn shared<A: Arithmetic, S: Simd, F>(simd: S, factor: F) -> Shared<S, A, F> {
+    Shared {
+        simd,
+        arithmetic: PhantomData,
+        factor,
     }
 }
 

@@ -59,6 +59,13 @@ pub(crate) struct Layer {
     pub hidden: bool,
 }
 
+impl Layer {
+    /// Whether its inputs are those of the network.
+    pub fn is_first(&self) -> bool {
+        self.inputs.start == 0
+    }
+}
+
 impl Network {
     /// A network with the given numbers of neurons, from the inputs to the outputs.
     ///

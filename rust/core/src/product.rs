@@ -1,5 +1,6 @@
 //! Matrix products of a few vector registers, in which every sum keeps its order.
 
+use std::marker::PhantomData;
 use std::slice::ChunksExact;
 
 use pulp::Simd;
@@ -110,17 +111,72 @@ impl<V: Copy, const N: usize> Part<V, N> for Columns<'_, V> {
     }
 }
 
+/// A factor of numbers which all lanes share.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<S, A, F> {
+    pub simd: S,
+    pub arithmetic: PhantomData<A>,
+    pub factor: F,
+}
+
+#[derive(Clone)]
+pub(crate) struct SharedPart<S, A, P> {
+    simd: S,
+    arithmetic: PhantomData<A>,
+    part: P,
+}
+
+impl<S: Simd, A: Arithmetic, F: Factor<A::Number>> Factor<A::Vector<S>> for Shared<S, A, F> {
+    type Part<const N: usize> = SharedPart<S, A, F::Part<N>>;
+
+    #[inline(always)]
+    fn part<const N: usize>(self, first: usize) -> Self::Part<N> {
+        SharedPart {
+            simd: self.simd,
+            arithmetic: PhantomData,
+            part: self.factor.part(first),
+        }
+    }
+}
+
+impl<S, A, P, const N: usize> Part<A::Vector<S>, N> for SharedPart<S, A, P>
+where
+    S: Simd,
+    A: Arithmetic,
+    P: Part<A::Number, N>,
+{
+    #[inline(always)]
+    fn next(&mut self) -> Option<[A::Vector<S>; N]> {
+        let numbers = self.part.next()?;
+        let mut values = [A::splat(self.simd, 0.0); N];
+        for (value, number) in values.iter_mut().zip(numbers) {
+            *value = A::splat(self.simd, number.into());
+        }
+        Some(values)
+    }
+}
+
+/// What becomes of a result.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Onto {
+    /// It is written over what was there.
+    Nothing,
+    /// Its sums go on from what was there.
+    Sums,
+    /// What was there is multiplied by it.
+    Factors,
+}
+
 /// A product of two factors, added up in registers tile by tile.
 pub(crate) struct Product<S> {
     pub simd: S,
     /// Of the result.
     pub columns: usize,
-    /// Whether sums go on from what they are.
-    pub on: bool,
+    pub onto: Onto,
 }
 
 impl<S: Simd> Product<S> {
-    /// `sums = left·right`, or `sums += left·right` if they go on; shape (rows, columns).
+    /// left·right onto the results, shape (rows, columns).
     ///
     /// A sum begins with its first product, not with 0, which would lose the sign of −0.
     #[inline(always)]
@@ -128,47 +184,47 @@ impl<S: Simd> Product<S> {
         &self,
         left: impl Factor<A::Vector<S>>,
         right: impl Factor<A::Vector<S>>,
-        sums: &mut [A::Vector<S>],
+        results: &mut [A::Vector<S>],
     ) {
         let mut row = 0;
-        let mut bands = sums.chunks_exact_mut(TALL * self.columns);
-        for sums in bands.by_ref() {
+        let mut bands = results.chunks_exact_mut(TALL * self.columns);
+        for results in bands.by_ref() {
             if S::REGISTER_COUNT < 32 {
-                self.band::<A, TALL, WIDE>(&left.part::<TALL>(row), right, sums);
+                self.band::<A, TALL, WIDE>(&left.part::<TALL>(row), right, results);
             } else {
-                self.band::<A, TALL, WIDER>(&left.part::<TALL>(row), right, sums);
+                self.band::<A, TALL, WIDER>(&left.part::<TALL>(row), right, results);
             }
             row += TALL;
         }
-        for sums in bands.into_remainder().chunks_exact_mut(self.columns) {
-            self.band::<A, 1, ALONE>(&left.part::<1>(row), right, sums);
+        for results in bands.into_remainder().chunks_exact_mut(self.columns) {
+            self.band::<A, 1, ALONE>(&left.part::<1>(row), right, results);
             row += 1;
         }
     }
 
-    /// `M` rows of the sums.
+    /// `M` rows of the results.
     #[inline(always)]
     fn band<A: Arithmetic, const M: usize, const N: usize>(
         &self,
         left: &impl Part<A::Vector<S>, M>,
         right: impl Factor<A::Vector<S>>,
-        sums: &mut [A::Vector<S>],
+        results: &mut [A::Vector<S>],
     ) {
         let mut column = 0;
         while column + N <= self.columns {
-            self.tile::<A, M, N>(left.clone(), right.part::<N>(column), &mut sums[column..]);
+            self.tile::<A, M, N>(
+                left.clone(),
+                right.part::<N>(column),
+                &mut results[column..],
+            );
             column += N;
         }
-        while N > WIDE && column + WIDE <= self.columns {
-            self.tile::<A, M, WIDE>(
-                left.clone(),
-                right.part::<WIDE>(column),
-                &mut sums[column..],
-            );
-            column += WIDE;
-        }
         while column < self.columns {
-            self.tile::<A, M, 1>(left.clone(), right.part::<1>(column), &mut sums[column..]);
+            self.tile::<A, M, 1>(
+                left.clone(),
+                right.part::<1>(column),
+                &mut results[column..],
+            );
             column += 1;
         }
     }
@@ -178,13 +234,13 @@ impl<S: Simd> Product<S> {
         &self,
         mut left: impl Part<A::Vector<S>, M>,
         mut right: impl Part<A::Vector<S>, N>,
-        sums: &mut [A::Vector<S>],
+        results: &mut [A::Vector<S>],
     ) {
         let (simd, columns) = (self.simd, self.columns);
         let mut tile = [[A::splat(simd, 0.0); N]; M];
-        if self.on {
+        if self.onto == Onto::Sums {
             for (m, row) in tile.iter_mut().enumerate() {
-                row.copy_from_slice(&sums[m * columns..][..N]);
+                row.copy_from_slice(&results[m * columns..][..N]);
             }
         } else {
             let (Some(a), Some(b)) = (left.next(), right.next()) else {
@@ -207,7 +263,14 @@ impl<S: Simd> Product<S> {
             }
         }
         for (m, row) in tile.iter().enumerate() {
-            sums[m * columns..][..N].copy_from_slice(row);
+            let results = &mut results[m * columns..][..N];
+            if self.onto == Onto::Factors {
+                for n in 0..N {
+                    results[n] = A::mul(simd, row[n], results[n]);
+                }
+            } else {
+                results.copy_from_slice(row);
+            }
         }
     }
 }
