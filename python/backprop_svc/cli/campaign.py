@@ -69,7 +69,7 @@ class Campaign:
         with foreseen(*FORESEEN):
             sweep, tracking = self._settings.sweep, self._settings.tracking
             for name, values in self._swept().items():
-                if name.startswith(("sweep.", "tracking.uri", "tracking.experiment")):
+                if name.startswith(("sweep.", "tracking")) and name != "tracking.history":
                     raise ValueError(
                         f"{name} is {','.join(values)}; allowed: one value for the whole "
                         "sweep; write a command for each"
@@ -299,7 +299,7 @@ class _Table:
             "run_id": [f"{self._sweep}{part.first + i:016x}" for i in range(count)]
         }
         for name, value in settings.items():
-            column = pa.array([value] * count)
+            column = pa.repeat(value, count)
             columns[name] = column.dictionary_encode() if isinstance(value, str) else column
         columns |= part.points
         if "init.seed" in part.points:

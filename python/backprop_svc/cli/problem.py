@@ -48,11 +48,11 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
     ):
         if values.shape[1] != size:
             classes = name == "y" and shape.loss == "softmax_cross_entropy"
+            sizes = f"try network.sizes={_shown(_fitting(rows, network.sizes))} init=random"
             raise ValueError(
                 f"data.{name} has {values.shape[1]} columns; allowed: {size}, one for each "
                 f"neuron of that layer in network.sizes={_shown(network.sizes)}; "
-                + ("turn classes into columns with data.one_hot=true, or " if classes else "")
-                + f"try network.sizes={_shown(_fitting(rows, network.sizes))} init=random"
+                + ("turn classes into columns with data.one_hot=true" if classes else sizes)
             )
     weights = _weights(shape, init)
     if len(weights) != shape.parameters:
