@@ -253,6 +253,8 @@ def test_what_changes_nothing_in_a_walk_is_refused(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert f"{words[-1].split('=')[0]} is given and would change nothing" in done.stderr
     assert "36" in call(tmp_path, "explain", "example=chain_rule", "example.x=4").stdout
+    assert "y = (2x + 1)²" in call(tmp_path, "explain", "example.name=chain_rule").stdout
+    assert "allowed: network, chain_rule" in call(tmp_path, "explain", "example.name=x").stderr
 
 
 def test_a_wide_walk_is_not_cut_off(tmp_path: Path) -> None:

@@ -154,6 +154,16 @@ def test_results_are_a_file_where_nothing_is_tracked(tmp_path: Path) -> None:
     assert len(small) == bp.Network(2, 2, 1, bias=True).parameters
     assert large is None
 
+    large = ("train.divergence_bound=10000000000000000000000", "sweep.results=large.parquet")
+    (tmp_path / "large.parquet").symlink_to("target.parquet")
+    assert call(tmp_path, *sweep, *large, "sweep.dry_run=true").returncode == 0
+    assert (tmp_path / "large.parquet").is_symlink()
+    assert not (tmp_path / "target.parquet").exists()
+    done = call(tmp_path, *sweep, *large)
+    assert done.returncode == 0, done.stderr
+    bounds = parquet.read_table(tmp_path / "target.parquet")["train.divergence_bound"]
+    assert bounds.to_pylist() == [1e22] * 6
+
     (tmp_path / "folder.parquet").mkdir()
     for place in ("no/map.parquet", "folder.parquet"):
         done = call(tmp_path, *sweep, f"sweep.results={place}")

@@ -7,7 +7,8 @@ import io
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -117,8 +118,8 @@ class Campaign:
             print(f"{written:,} runs tracked{there}: {place}\nlook at them with: {where}")
         results = self._settings.sweep.results
         if results is not None:
-            with foreseen(*FORESEEN):
-                _write_results(results, table.parquet)
+            with foreseen(*FORESEEN), _writable(results):
+                Path(results).write_bytes(table.parquet)
             print(f"results: {results}")
 
     def stop(self, error: BaseException) -> None:
@@ -176,7 +177,7 @@ class Campaign:
         """Return the values of the settings that differ between configurations."""
         found: dict[str, dict[str, None]] = {}
         for name, _, value in (word.partition("=") for job in self._jobs for word in job):
-            found.setdefault(name, {})[value] = None
+            found.setdefault(name.lstrip("+"), {})[value] = None
         return {name: list(values) for name, values in found.items() if len(values) > 1}
 
     def _open(self) -> None:
@@ -299,8 +300,11 @@ class _Table:
             "run_id": [f"{self._sweep}{part.first + i:016x}" for i in range(count)]
         }
         for name, value in settings.items():
-            column = pa.repeat(value, count)
-            columns[name] = column.dictionary_encode() if isinstance(value, str) else column
+            if isinstance(value, str):
+                first = pa.repeat(pa.scalar(0, pa.int32()), count)
+                columns[name] = pa.DictionaryArray.from_arrays(first, [value])
+            else:
+                columns[name] = pa.repeat(value, count)
         columns |= part.points
         if "init.seed" in part.points:
             columns["init.seed"] = part.points["init.seed"].astype(np.int64)
@@ -319,11 +323,12 @@ class _Table:
 
 
 def _are(kind: type, texts: set[str]) -> bool:
+    """Tell whether all texts are such numbers, of a size that a column can hold."""
     try:
-        [kind(text) for text in texts]
+        values = [kind(text) for text in texts]
     except ValueError:
         return False
-    return True
+    return kind is float or all(-(2**63) <= value < 2**63 for value in values)
 
 
 def _sample(setup: Setup) -> tuple[Floats, Floats]:
@@ -361,17 +366,21 @@ def _check_results(results: str) -> None:
             f"sweep.results is {results!r}; allowed: a Parquet file; try "
             "sweep.results=map.parquet"
         )
-    there = Path(results).exists()
-    _write_results(results, None)
-    if not there:
-        Path(results).unlink()
+    # What a link points to, not the link.
+    path = Path(results).resolve()
+    with _writable(results):
+        try:
+            path.open("xb").close()
+        except FileExistsError:
+            path.open("ab").close()
+        else:
+            path.unlink()
 
 
-def _write_results(results: str, content: bytes | None) -> None:
-    """Write the file; without content only try whether that can be done."""
+@contextmanager
+def _writable(results: str) -> Iterator[None]:
     try:
-        with Path(results).open("ab" if content is None else "wb") as file:
-            file.write(content or b"")
+        yield
     except OSError as error:
         raise ValueError(
             f"sweep.results is {results!r}, which cannot be written ({error.strerror}); "

@@ -69,7 +69,7 @@ def describe(error: BaseException) -> str:
     settings = error if isinstance(error, OmegaConfBaseException) else cause
     line = _line(error)
     if isinstance(settings, OmegaConfBaseException):
-        return _setting(settings, line)
+        return _setting(settings, "" if settings is error else line)
     if isinstance(error, OverrideParseException):
         return f"{error.override} cannot be read: {_line(error).split(' See ')[0]}; {_GRAMMAR}"
     for pattern, better in _OF_HYDRA:
@@ -121,7 +121,7 @@ def _setting(error: OmegaConfBaseException, line: str) -> str:
     name = error.full_key or ""
     kind = error.object_type
     reason = str(error).splitlines()[0]
-    where = line.removeprefix("Error merging override ") if line != reason else name
+    where = line.removeprefix("Error merging override ") or name
     if name and kind is not None and dataclasses.is_dataclass(kind):
         fields = {field.name: field for field in dataclasses.fields(kind)}
         field = fields.get(str(error.key))

@@ -14,8 +14,8 @@ from backprop_svc.cli.problem import problem
 from backprop_svc.cli.schema import ExplainConfig
 
 USED = {
-    "chain_rule": ("example=", "example.x="),
-    "network": ("example=", "network", "data", "init", "train.lr="),
+    "chain_rule": ("example=", "example.name=", "example.x="),
+    "network": ("example=", "example.name=", "network", "data", "init", "train.lr="),
 }
 """How overrides begin that change a walk."""
 
@@ -29,8 +29,10 @@ def explain(config: DictConfig) -> None:
 
 
 def _refuse_unused(walk: str) -> None:
-    for word in HydraConfig.get().overrides.task:
-        used = USED.get(walk, word)
+    # An unknown walk is named where it is looked for.
+    words = HydraConfig.get().overrides.task if walk in USED else []
+    for word in words:
+        used = USED[walk]
         if not word.lstrip("+").startswith(used):
             names = ", ".join(name.rstrip("=") for name in used)
             raise ValueError(
