@@ -289,6 +289,7 @@ def test_help_and_configuration(tmp_path: Path) -> None:
         in call(tmp_path, "train", "--help").stdout
     )
     assert "lr: 0.1" in call(tmp_path, "train", "--cfg", "job").stdout
+    assert "shards: 1" in call(tmp_path, "sweep", "--cfg", "job").stdout
     wrong = call(tmp_path, "tarin")
     assert wrong.returncode == 1
     assert "'tarin' is no command; allowed: train, sweep, explain, ui" in wrong.stderr

@@ -20,6 +20,7 @@ BAD = {
     "train.lr=interval(0.1,0.2) sweep.sampler=random sweep.samples=8,4": (
         "sweep.samples is 8,4; allowed: one value for the whole sweep"
     ),
+    "train.lr=interval(0.1,0.2) ++sweep.points=4,2": "sweep.points is 4,2; allowed: one value",
     "train.warmup=0,10,40": "train.warmup is 40; allowed: whole numbers from 0 to the number",
     "init=random init.seed=0,-1": "init.seed is -1; allowed: whole numbers from 0",
     "train.momentum=0.5,0.9": "train.momentum is given and would change nothing",
@@ -178,6 +179,19 @@ def test_what_one_configuration_needs_may_mean_nothing_to_another(tmp_path: Path
     done = call(tmp_path, "sweep", *words, "sweep.dry_run=true")
     assert done.returncode == 0, done.stderr
     assert "4 runs = 4 configurations" in done.stdout
+
+
+def test_a_file_cannot_give_a_configuration_other_points(tmp_path: Path) -> None:
+    folder = tmp_path / "own" / "experiment"
+    folder.mkdir(parents=True)
+    for name, points in (("a", 4), ("b", 2)):
+        text = f"# @package _global_\nsweep:\n  points: {points}\n"
+        (folder / f"{name}.yaml").write_text(text)
+    words = ("--config-dir", "own", "experiment=a,b", "train.lr=interval(0.1,0.2)")
+    done = call(tmp_path, "sweep", *words)
+    assert done.returncode == 1
+    assert "have 2, 4, 10 points; allowed: as many in each" in done.stderr
+    assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_a_curve_goes_on_after_a_run_converged(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ class Campaign:
         self._settings = cast(Config, self._config)
         self._first: Setup | None = None
         self._unused: set[str] = set()
+        self._sizes: set[int] = set()
         self._writer: Writer | None = None
         self._parent = ""
         self._id = ""
@@ -60,6 +61,7 @@ class Campaign:
             require_values(config)
             OmegaConf.update(config, "sweep.axes", self._axes)
             setup = Setup.of(config)
+            self._sizes.add(len(setup.points))
             unneeded = unused(setup.config, [*self._axes, *job])
             # What one configuration of a sweep needs may mean nothing to another.
             self._unused = unneeded if self._first is None else self._unused & unneeded
@@ -81,6 +83,12 @@ class Campaign:
                 )
             refuse(self._unused)
             points = axes.build(sweep)
+            if self._sizes != {len(points)}:
+                sizes = ", ".join(map(str, sorted({*self._sizes, len(points)})))
+                raise ValueError(
+                    f"configurations of this sweep have {sizes} points; allowed: as many in "
+                    "each; give the settings of the sweep on the command line, once"
+                )
             if sweep.results is not None:
                 _check_results(sweep.results)
             self._id = self._identity()

@@ -55,7 +55,9 @@ def main() -> None:
 
         print(f"backprop-svc {backprop_svc.__version__}")
     elif command in {"train", "sweep"}:
-        _train(["-m", *arguments] if command == "sweep" else arguments)
+        # Hydra shows a configuration of single runs only.
+        sweeps = command == "sweep" and not {"--cfg", "-c", "--info", "-i"} & set(arguments)
+        _train(["-m", *arguments] if sweeps else arguments)
     elif command == "explain":
         _hydra("explain", arguments)
     elif command == "ui":

@@ -89,7 +89,8 @@ def _weights(network: Network, init: InitConfig) -> list[float]:
         if init.w1 is not None or init.w2 is not None or init.weights is not None:
             raise ValueError(
                 f"init.method is {init.method!r}, and init gives weights too; allowed: one of "
-                "them; use init=random and leave the weights out"
+                "them; use init=random and leave the weights out (init.w1=null init.w2=null "
+                "where a preset gives them), or init.method=null"
             )
         with named("init", InitConfig):
             drawn = initial_weights(
