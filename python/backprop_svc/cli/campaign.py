@@ -7,7 +7,7 @@ import io
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -285,20 +285,17 @@ class _Table:
 
     def _settings(self) -> list[dict[str, object]]:
         """Return the settings of each part by name: numbers, where all of them are."""
-        parts = [
-            {name.lstrip("+~"): value for name, _, value in words}
-            for words in (
-                [word.partition("=") for word in part.overrides] for part in self._parts
-            )
-        ]
-        typed: list[dict[str, object]] = [{**part} for part in parts]
-        for name in {name for part in parts for name in part}:
-            texts = {part[name] for part in parts if name in part}
-            number = next((kind for kind in (int, float) if _are(kind, texts)), str)
-            for part in typed:
-                if name in part:
-                    part[name] = number(str(part[name]))
-        return typed
+        parts, texts = [], dict[str, set[str]]()
+        for part in self._parts:
+            words = (word.partition("=") for word in part.overrides)
+            parts.append({name.lstrip("+~"): value for name, _, value in words})
+            for name, value in parts[-1].items():
+                texts.setdefault(name, set()).add(value)
+        kinds: dict[str, Callable[[str], object]] = {
+            name: next((kind for kind in (int, float) if _are(kind, values)), str)
+            for name, values in texts.items()
+        }
+        return [{name: kinds[name](value) for name, value in part.items()} for part in parts]
 
     def _columns(self, part: Part, settings: dict[str, object]) -> dict[str, object]:
         import pyarrow as pa

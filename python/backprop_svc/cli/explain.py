@@ -29,10 +29,9 @@ def explain(config: DictConfig) -> None:
 
 
 def _refuse_unused(walk: str) -> None:
-    # An unknown walk is named where it is looked for.
-    words = HydraConfig.get().overrides.task if walk in USED else []
-    for word in words:
-        used = USED[walk]
+    # An unknown walk is named where it is looked for: it refuses nothing here.
+    used = USED.get(walk, ("",))
+    for word in HydraConfig.get().overrides.task:
         if not word.lstrip("+").startswith(used):
             names = ", ".join(name.rstrip("=") for name in used)
             raise ValueError(

@@ -47,12 +47,13 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
         ("y", rows.y, shape.outputs),
     ):
         if values.shape[1] != size:
-            classes = name == "y" and shape.loss == "softmax_cross_entropy"
-            sizes = f"try network.sizes={_shown(_fitting(rows, network.sizes))} init=random"
+            if name == "y" and shape.loss == "softmax_cross_entropy":
+                fix = "turn classes into columns with data.one_hot=true"
+            else:
+                fix = f"try network.sizes={_shown(_fitting(rows, network.sizes))} init=random"
             raise ValueError(
                 f"data.{name} has {values.shape[1]} columns; allowed: {size}, one for each "
-                f"neuron of that layer in network.sizes={_shown(network.sizes)}; "
-                + ("turn classes into columns with data.one_hot=true" if classes else sizes)
+                f"neuron of that layer in network.sizes={_shown(network.sizes)}; {fix}"
             )
     weights = _weights(shape, init)
     if len(weights) != shape.parameters:

@@ -185,7 +185,7 @@ def print_training(result: Result, run: int, unit: str, factor: float) -> None:
 def _some_epochs(epochs: int) -> list[int]:
     """At most some twenty, evenly, the last among them."""
     # An odd step shows both states of what alternates.
-    step = 1 if epochs <= MOST_ROWS else -(-epochs // MOST_ROWS) | 1
+    step = -(-epochs // MOST_ROWS) | 1
     return [*range(0, epochs - 1, step), epochs - 1]
 
 
