@@ -171,6 +171,12 @@ BAD = {
     "data=csv data.path=sklearn://mnist data.x=all data.y=target": "allowed: sklearn:// with",
     "network.sizes=[2,1,1]": "network.sizes=[2,1,1]; try network.sizes=[1,1,1] init=random",
     "network.sizes=[1,2,1]": "init gives 2 weights; allowed: 4",
+    "init.weights=[1,2]": "allowed: one of them; write init=weights init.weights=[1.0,2.0]",
+    "init.method=he": "init.method is 'he', and init gives weights too; allowed: one of them",
+    "train=3": "a group was given a value of type int; allowed: names of its options",
+    "~train.lr2": "train.lr2 has no value to remove",
+    "train.threads=0": "allowed: whole numbers from 1 to 2^63 − 1; try train.threads=1",
+    "tracking.uri=foo://x": "tracking.uri is 'foo://x', which failed",
     "network=linear": "use init=linear, init=random or",
     "init=random init.seed=-1": "init.seed is -1; allowed: whole numbers from 0",
     "train.lr=null": "train.lr=null: field 'train.lr' is not Optional; allowed: a number",
@@ -218,8 +224,18 @@ def test_a_server_that_is_away_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_every_network_of_the_configuration_trains(tmp_path: Path) -> None:
-    done = call(tmp_path, "train", "network=linear", "init=linear", "tracking=none")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "network=linear init=linear",
+        "experiment=edge_of_stability init=random",
+        "experiment=xor init=random",
+        "experiment=logistic init=xavier",
+        f"experiment=xor init=weights init.weights=[{','.join('1' * 17)}]",
+    ],
+)
+def test_networks_and_initial_weights_are_chosen_apart(tmp_path: Path, words: str) -> None:
+    done = call(tmp_path, "train", *words.split(), "train.epochs=3", "tracking=none")
     assert done.returncode == 0, done.stderr
 
 

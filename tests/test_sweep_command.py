@@ -38,6 +38,11 @@ BAD = {
     "train.lr=0.1,0.2 sweep.resume=abc": "sweep.resume is 'abc'; allowed: last or the 16",
     "train.lr=0.1,0.2 sweep.id=xyz": "sweep.id is 'xyz'; allowed: the 16 hexadecimal",
     "train.lr=0.1,-0.2": "train.lr is -0.2; allowed: finite numbers above 0",
+    "train.lr=0.1,0.2 tracking=none,mlflow": "tracking.enabled is False,True; allowed: one",
+    "train.lr=0.1,0.2 sweep.sampler=sobol sweep.samples=8": "sweep.samples is given and would",
+    "train.lr=tag(log,0.1,1)": "allowed: tag(log,interval(low,high)), or tag(zip",
+    "train.lr=interval(0.1)": "allowed: interval(low,high); give both ends",
+    "train.lr=0.1,0.2 sweep.results=~/map.parquet": "write $HOME instead",
 }
 
 
@@ -165,6 +170,22 @@ def test_results_are_a_file_where_nothing_is_tracked(tmp_path: Path) -> None:
     bounds = parquet.read_table(tmp_path / "target.parquet")["train.divergence_bound"]
     assert bounds.to_pylist() == [1e22] * 6
 
+    kinds = {
+        "train.stop_early=true,false": [True, False],
+        "train.batch_size=null,1": [None, 1],
+        "train.weight_decay=0,0.5": [0.0, 0.5],
+        "init.weights=[1,1],[2,2]": ["[1,1]", "[2,2]"],
+        "data.unit='a b','007'": ["a b", "007"],
+    }
+    for words, values in kinds.items():
+        done = call(
+            tmp_path, "sweep", "tracking=none", "init=weights", "init.weights=[1,1]", words,
+            "sweep.results=map.parquet",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        column = parquet.read_table(tmp_path / "map.parquet")[words.partition("=")[0]]
+        assert column.to_pylist() == values
+
     (tmp_path / "folder.parquet").mkdir()
     for place in ("no/map.parquet", "folder.parquet"):
         done = call(tmp_path, *sweep, f"sweep.results={place}")
@@ -181,6 +202,17 @@ def test_what_one_configuration_needs_may_mean_nothing_to_another(tmp_path: Path
     assert "4 runs = 4 configurations" in done.stdout
 
 
+def test_configurations_that_a_file_gives_the_same_points(tmp_path: Path) -> None:
+    folder = tmp_path / "own" / "experiment"
+    folder.mkdir(parents=True)
+    for name in ("a", "b"):
+        text = "# @package _global_\nsweep:\n  points: 4\n"
+        (folder / f"{name}.yaml").write_text(text)
+    words = ("--config-dir", "own", "experiment=a,b", "train.lr=interval(0.1,0.2)")
+    done = call(tmp_path, "sweep", *words, "tracking=none")
+    assert "8 runs = 2 configurations × 4 points" in done.stdout, done.stderr
+
+
 def test_a_file_cannot_give_a_configuration_other_points(tmp_path: Path) -> None:
     folder = tmp_path / "own" / "experiment"
     folder.mkdir(parents=True)
@@ -190,7 +222,7 @@ def test_a_file_cannot_give_a_configuration_other_points(tmp_path: Path) -> None
     words = ("--config-dir", "own", "experiment=a,b", "train.lr=interval(0.1,0.2)")
     done = call(tmp_path, "sweep", *words)
     assert done.returncode == 1
-    assert "have 2, 4, 10 points; allowed: as many in each" in done.stderr
+    assert "sweep.points is 4,2; allowed: one value for the whole sweep" in done.stderr
     assert not (tmp_path / "mlflow.db").exists()
 
 

@@ -318,7 +318,7 @@ def train(
         network=network,
         learning_rate=rates,
         initial_weights=starts,
-        recorded=_recorded(epochs if record else 0, record_every),
+        recorded=_recorded(epochs if wanted else 0, record_every),
         **done,
     )
 

@@ -7,13 +7,14 @@ import io
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.core.utils import JobReturn
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ import backprop_svc as bp
 from backprop_svc.cli import axes, show
 from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.identity import check_sweep_id, new_sweep_id
+from backprop_svc.cli.overrides import name_of, split
 from backprop_svc.cli.part import Floats, Part, Setup
 from backprop_svc.cli.schema import Config
 from backprop_svc.cli.unused import refuse, unused
@@ -48,7 +50,7 @@ class Campaign:
         self._settings = cast(Config, self._config)
         self._first: Setup | None = None
         self._unused: set[str] = set()
-        self._sizes: set[int] = set()
+        self._common: dict[str, list[object]] = {}
         self._writer: Writer | None = None
         self._parent = ""
         self._id = ""
@@ -61,34 +63,32 @@ class Campaign:
             require_values(config)
             OmegaConf.update(config, "sweep.axes", self._axes)
             setup = Setup.of(config)
-            self._sizes.add(len(setup.points))
             unneeded = unused(setup.config, [*self._axes, *job])
             # What one configuration of a sweep needs may mean nothing to another.
             self._unused = unneeded if self._first is None else self._unused & unneeded
             self._first = self._first or setup
+            for name, value in _common(config).items():
+                values = self._common.setdefault(name, [])
+                if value not in values:
+                    values.append(value)
 
     def begin(self) -> list[list[str]]:
         """Check and describe the sweep, open it in MLflow, and cut it into jobs."""
         with foreseen(*FORESEEN):
-            sweep, tracking = self._settings.sweep, self._settings.tracking
-            for name, values in self._swept().items():
-                if name.startswith(("sweep.", "tracking")) and name != "tracking.history":
+            for name, values in self._common.items():
+                if len(values) > 1:
                     raise ValueError(
-                        f"{name} is {','.join(values)}; allowed: one value for the whole "
-                        "sweep; write a command for each"
+                        f"{name} is {','.join(map(str, values))}; allowed: one value for the "
+                        "whole sweep; write a command for each"
                     )
+                OmegaConf.update(self._config, name, values[0])
+            sweep, tracking = self._settings.sweep, self._settings.tracking
             if sweep.shards < 1:
                 raise ValueError(
                     f"sweep.shards is {sweep.shards}; allowed: whole numbers from 1; try 1"
                 )
             refuse(self._unused)
             points = axes.build(sweep)
-            if self._sizes != {len(points)}:
-                sizes = ", ".join(map(str, sorted({*self._sizes, len(points)})))
-                raise ValueError(
-                    f"configurations of this sweep have {sizes} points; allowed: as many in "
-                    "each; give the settings of the sweep on the command line, once"
-                )
             if sweep.results is not None:
                 _check_results(sweep.results)
             self._id = self._identity()
@@ -184,8 +184,8 @@ class Campaign:
     def _swept(self) -> dict[str, list[str]]:
         """Return the values of the settings that differ between configurations."""
         found: dict[str, dict[str, None]] = {}
-        for name, _, value in (word.partition("=") for job in self._jobs for word in job):
-            found.setdefault(name.lstrip("+"), {})[value] = None
+        for name, value in (split(word) for job in self._jobs for word in job):
+            found.setdefault(name, {})[value] = None
         return {name: list(values) for name, values in found.items() if len(values) > 1}
 
     def _open(self) -> None:
@@ -253,7 +253,7 @@ class _Table:
         table = []
         for row in rows.tolist():
             own = [word for word in self._parts[owner[row]].overrides if word not in common]
-            words = dict(word.partition("=")[::2] for word in own)
+            words = dict(map(split, own))
             points = {name: f"{column[row]:.6g}" for name, column in self.axes.items()}
             found = {"loss": f"{self.loss[row]:.6g}", "outcome": str(self.outcome[row])}
             table.append({**words, **points, **found})
@@ -266,10 +266,14 @@ class _Table:
         from pyarrow import parquet
 
         buffer = io.BytesIO()
-        settings = self._settings()
+        read = OverridesParser.create().parse_override
+        settings = [
+            {name_of(word): read(word) for word in part.overrides} for part in self._parts
+        ]
+        typed = {name: _typed([own[name] for own in settings]) for name in settings[0]}
         tables = [
-            pa.table(self._columns(part, own))
-            for part, own in zip(self._parts, settings, strict=True)
+            pa.table(self._columns(part, {name: typed[name][i] for name in typed}))
+            for i, part in enumerate(self._parts)
         ]
         # Large networks keep no weights, also beside small ones; nor do all have accuracies.
         schema = pa.unify_schemas(
@@ -283,21 +287,7 @@ class _Table:
                 writer.write_table(table.select(schema.names).cast(schema))
         return buffer.getvalue()
 
-    def _settings(self) -> list[dict[str, object]]:
-        """Return the settings of each part by name: numbers, where all of them are."""
-        parts, texts = [], dict[str, set[str]]()
-        for part in self._parts:
-            words = (word.partition("=") for word in part.overrides)
-            parts.append({name.lstrip("+~"): value for name, _, value in words})
-            for name, value in parts[-1].items():
-                texts.setdefault(name, set()).add(value)
-        kinds: dict[str, Callable[[str], object]] = {
-            name: next((kind for kind in (int, float) if _are(kind, values)), str)
-            for name, values in texts.items()
-        }
-        return [{name: kinds[name](value) for name, value in part.items()} for part in parts]
-
-    def _columns(self, part: Part, settings: dict[str, object]) -> dict[str, object]:
+    def _columns(self, part: Part, settings: dict[str, Any]) -> dict[str, object]:
         import pyarrow as pa
 
         count = len(part.loss)
@@ -305,11 +295,9 @@ class _Table:
             "run_id": [f"{self._sweep}{part.first + i:016x}" for i in range(count)]
         }
         for name, value in settings.items():
-            if isinstance(value, str):
-                first = pa.repeat(pa.scalar(0, pa.int32()), count)
-                columns[name] = pa.DictionaryArray.from_arrays(first, [value])
-            else:
-                columns[name] = pa.repeat(value, count)
+            column = pa.repeat(value, count)
+            text = pa.types.is_string(column.type)
+            columns[name] = column.dictionary_encode() if text else column
         columns |= part.points
         if "init.seed" in part.points:
             columns["init.seed"] = part.points["init.seed"].astype(np.int64)
@@ -327,13 +315,31 @@ class _Table:
         return columns
 
 
-def _are(kind: type, texts: set[str]) -> bool:
-    """Tell whether all texts are such numbers, of a size that a column can hold."""
-    try:
-        values = [kind(text) for text in texts]
-    except ValueError:
-        return False
-    return kind is float or all(-(2**63) <= value < 2**63 for value in values)
+def _common(config: DictConfig) -> dict[str, object]:
+    """Return what all configurations of a sweep have to agree on, by name."""
+    sections = {name: OmegaConf.to_container(config[name]) for name in ("sweep", "tracking")}
+    values = {
+        f"{section}.{name}": value
+        for section, settings in sections.items()
+        for name, value in cast(dict[str, object], settings).items()
+    }
+    del values["tracking.history"]
+    return values
+
+
+def _typed(overrides: list[Override]) -> Any:
+    """Return the values of a setting as an Arrow array: text, where nothing else holds all."""
+    import pyarrow as pa
+
+    values: list[Any] = [override.value() for override in overrides]
+    given = [value for value in values if value is not None]
+    kinds = set(map(type, given))
+    if kinds == {int, float} or (kinds == {int} and max(map(abs, given)) >= 2**63):
+        # A column is of one type, and an integer of Arrow has 64 bits.
+        values = [None if value is None else float(value) for value in values]
+    elif len(kinds) > 1 or kinds & {list, dict}:
+        values = [split(override.input_line or "")[1] for override in overrides]
+    return pa.array(values)
 
 
 def _sample(setup: Setup) -> tuple[Floats, Floats]:

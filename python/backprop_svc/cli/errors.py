@@ -41,10 +41,13 @@ def named(section: str, schema: type) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
+        if type(error) not in (TypeError, ValueError):
+            raise
         name = str(error).partition(" ")[0]
         if name not in {field.name for field in dataclasses.fields(schema)}:
             raise
-        raise type(error)(f"{section}.{error}") from error
+        text = str(error).replace(f" {name}=", f" {section}.{name}=")
+        raise type(error)(f"{section}.{text}") from error
 
 
 def require_values(config: DictConfig) -> None:
@@ -71,7 +74,9 @@ def describe(error: BaseException) -> str:
     if isinstance(settings, OmegaConfBaseException):
         return _setting(settings, "" if settings is error else line)
     if isinstance(error, OverrideParseException):
-        return f"{error.override} cannot be read: {_line(error).split(' See ')[0]}; {_GRAMMAR}"
+        word = error.override or ""
+        hint = next((hint for sign, hint in _HINTS.items() if sign in word), _GRAMMAR)
+        return f"{word} cannot be read: {line.split(' See ')[0]}; {hint}"
     for pattern, better in _OF_HYDRA:
         found = pattern.search(line)
         if found:
@@ -83,6 +88,12 @@ _GRAMMAR = (
     "allowed: name=value, and [a,b] for lists; close each bracket, and quote what the shell "
     "would change"
 )
+_HINTS = {
+    "interval(": "allowed: interval(low,high); give both ends",
+    "tag(": "allowed: tag(log,interval(low,high)), or tag(zip,choice(a,b)); give one of them",
+    "=~": "allowed: a value that does not begin with ~; write $HOME instead",
+}
+"""What is meant by words that cannot be read, by a sign of it."""
 _OF_HYDRA = [
     (
         re.compile(r"^Ambiguous value for argument '(([^=]*)=(.*?))' 1\."),
@@ -97,6 +108,15 @@ _OF_HYDRA = [
     (
         re.compile(r"^Could not override '(.*?)'\. No match"),
         r"\1 is no group of this command; allowed: those that --help shows; leave it out",
+    ),
+    (
+        re.compile(r"^Config group override must be a string or a list\. Got (.*)"),
+        r"a group was given a value of type \1; allowed: names of its options, which --help "
+        r"shows; write network=guide or train.lr=0.1, say",
+    ),
+    (
+        re.compile(r"^Could not delete from config\. '(.*?)' does not exist"),
+        r"\1 has no value to remove; allowed: settings that have one; leave ~\1 out",
     ),
     (
         re.compile(r"^BasicSweeper does not support sweep type : INTERVAL_SWEEP"),
@@ -120,7 +140,7 @@ _KINDS = {
 def _setting(error: OmegaConfBaseException, line: str) -> str:
     name = error.full_key or ""
     kind = error.object_type
-    reason = str(error).splitlines()[0]
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
     where = line.removeprefix("Error merging override ") or name
     if name and kind is not None and dataclasses.is_dataclass(kind):
         fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -147,6 +167,8 @@ def _line(error: BaseException) -> str:
 
 
 CONFIGURATION = (HydraException, OmegaConfBaseException)
+COMPOSING = (*CONFIGURATION, ValueError)
+"""What Hydra raises before there is a configuration: some of it is a bare ``ValueError``."""
 FORESEEN = (
     ValueError,
     TypeError,

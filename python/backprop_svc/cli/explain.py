@@ -10,12 +10,13 @@ from omegaconf import DictConfig
 import backprop_svc as bp
 from backprop_svc.cli import show
 from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
+from backprop_svc.cli.overrides import name_of
 from backprop_svc.cli.problem import problem
 from backprop_svc.cli.schema import ExplainConfig
 
 USED = {
     "chain_rule": ("example=", "example.name=", "example.x="),
-    "network": ("example=", "example.name=", "network", "data", "init", "train.lr="),
+    "network": ("example=", "example.name=", "network", "data", "init", "train=", "train.lr="),
 }
 """How overrides begin that change a walk."""
 
@@ -32,10 +33,10 @@ def _refuse_unused(walk: str) -> None:
     # An unknown walk is named where it is looked for: it refuses nothing here.
     used = USED.get(walk, ("",))
     for word in HydraConfig.get().overrides.task:
-        if not word.lstrip("+").startswith(used):
+        if not f"{name_of(word)}=".startswith(used):
             names = ", ".join(name.rstrip("=") for name in used)
             raise ValueError(
-                f"{word.partition('=')[0]} is given and would change nothing in the walk of "
+                f"{name_of(word)} is given and would change nothing in the walk of "
                 f"example={walk}; allowed: {names}; leave it out"
             )
 

@@ -90,7 +90,7 @@ def _train(arguments: list[str]) -> None:
 def _hydra(command: str, arguments: list[str]) -> None:
     import hydra
 
-    from backprop_svc.cli.errors import CONFIGURATION, foreseen
+    from backprop_svc.cli.errors import COMPOSING, foreseen
     from backprop_svc.cli.schema import register
 
     if os.environ.get("HYDRA_FULL_ERROR"):
@@ -109,7 +109,7 @@ def _hydra(command: str, arguments: list[str]) -> None:
 
         name = "explain"
     try:
-        with foreseen(*CONFIGURATION):
+        with foreseen(*COMPOSING):
             hydra.main(
                 version_base="1.3", config_path="pkg://backprop_svc.conf", config_name=name
             )(task)()

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 import backprop_svc as bp
 from backprop_svc.cli import axes, show
 from backprop_svc.cli.errors import named
+from backprop_svc.cli.overrides import split
 from backprop_svc.cli.problem import Problem, problem
 from backprop_svc.cli.schema import Config, InitConfig, TrainConfig
 from backprop_svc.tracking import RunBatch, Sweep, open_writer
@@ -218,7 +219,7 @@ class Setup:
         for name, column in self._drawn(points, count).items():
             params[name] = [format(value, ".17g") for value in column.tolist()]
         for override in overrides:
-            name, _, value = override.partition("=")
+            name, value = split(override)
             params.setdefault(_param_name(name), [value] * count)
         version = build_tags()["backprop.version"]
         return RunBatch(
@@ -385,7 +386,7 @@ def _settings(train: TrainConfig) -> dict[str, Any]:
 
 def _param_name(name: str) -> str:
     """Name a setting as MLflow allows it: data@train becomes data.train."""
-    return re.sub(r"[^\w./ -]", ".", name.lstrip("+~"))
+    return re.sub(r"[^\w./ -]", ".", name)
 
 
 def _names(rates: Floats, weights: Floats) -> list[str]:

@@ -80,9 +80,9 @@ def _fitting(rows: datasets.Dataset, sizes: Sequence[int]) -> list[int]:
     return [rows.x.shape[1], *sizes[1:-1], rows.y.shape[1]]
 
 
-def _shown(sizes: Sequence[int]) -> str:
-    """As it is written on the command line."""
-    return f"[{','.join(map(str, sizes))}]"
+def _shown(numbers: Sequence[float]) -> str:
+    """As they are written on the command line."""
+    return f"[{','.join(map(str, numbers))}]"
 
 
 def _weights(network: Network, init: InitConfig) -> list[float]:
@@ -90,8 +90,7 @@ def _weights(network: Network, init: InitConfig) -> list[float]:
         if init.w1 is not None or init.w2 is not None or init.weights is not None:
             raise ValueError(
                 f"init.method is {init.method!r}, and init gives weights too; allowed: one of "
-                "them; use init=random and leave the weights out (init.w1=null init.w2=null "
-                "where a preset gives them), or init.method=null"
+                "them; write init=random and leave the weights out, or leave the method out"
             )
         with named("init", InitConfig):
             drawn = initial_weights(
@@ -101,8 +100,8 @@ def _weights(network: Network, init: InitConfig) -> list[float]:
     if init.weights is not None:
         if init.w1 is not None or init.w2 is not None:
             raise ValueError(
-                "init gives both weights and w1 or w2; allowed: one of them; set all weights "
-                "in init.weights=[…]"
+                "init gives both weights and w1 or w2; allowed: one of them; write "
+                f"init=weights init.weights={_shown(init.weights)}"
             )
         return list(init.weights)
     if init.w1 is None and init.w2 is not None:

@@ -12,11 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from backprop_svc.cli import show
 from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
+from backprop_svc.cli.overrides import name_of
 from backprop_svc.cli.part import Setup, last_loss, run_part
 from backprop_svc.cli.problem import shown_unit
 from backprop_svc.cli.schema import Config
 from backprop_svc.cli.unused import refuse, unused
-from backprop_svc.tracking import Sweep, open_writer, without_password
+from backprop_svc.tracking import Sweep, Writer, open_writer, without_password
 from backprop_svc.tracking.record import build_tags
 from backprop_svc.training import RECORDS
 
@@ -37,16 +38,23 @@ def train(config: DictConfig) -> Any:
 
 
 def _single(config: DictConfig) -> float:
-    words = [word for word in HydraConfig.get().overrides.task if word.startswith("sweep.")]
+    overrides = HydraConfig.get().overrides.task
+    words = [word for word in overrides if name_of(word).startswith("sweep.")]
     if words:
         raise ValueError(
             f"{words[0]} was given to a single run; allowed: settings of sweeps with -m; "
             "write backprop-svc sweep, or leave it out"
         )
     setup = Setup.of(config)
-    refuse(unused(setup.config, HydraConfig.get().overrides.task))
+    refuse(unused(setup.config, overrides))
     settings, work = setup.config, setup.work
     rates, weights = setup.starts({}, 1)
+    tracking = settings.tracking
+    writer: Writer | None = None
+    if tracking.enabled:
+        # Before the training, which a store that cannot be opened would lose.
+        with show.waiting("opening MLflow"):
+            writer = open_writer(tracking.uri, tracking.experiment)
     started = _now()
     with show.TrainingBar() as bar:
         result = setup.train(rates, weights, RECORDS, progress=bar)
@@ -57,8 +65,7 @@ def _single(config: DictConfig) -> float:
         print("train.time_limit ended it before its last epoch")
     achieved = setup.achieved(result)
     show.print_achieved({name: float(values[0]) for name, values in achieved.items()})
-    tracking = settings.tracking
-    if tracking.enabled:
+    if writer is not None:
         with show.waiting("writing to MLflow"):
             images = {}
             if settings.train.epochs:
@@ -77,7 +84,7 @@ def _single(config: DictConfig) -> float:
                 },
                 images=images,
             )
-            place = open_writer(tracking.uri, tracking.experiment).write(run)
+            place = writer.write(run)
         print(f"tracked as {place}\nlook at it with: {show.look(tracking.uri, place)}")
     return float(last_loss(result)[0])
 
@@ -120,7 +127,7 @@ def _data() -> str:
 def _swept() -> list[str]:
     overrides = HydraConfig.get().overrides.task
     elsewhere = ("sweep.", "tracking")
-    return [word for word in overrides if not word.lstrip("+~").startswith(elsewhere)]
+    return [word for word in overrides if not name_of(word).startswith(elsewhere)]
 
 
 def _now() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from backprop_svc.cli.overrides import name_of
 from backprop_svc.cli.schema import Config
 
 Need = tuple[str, Callable[[Config], bool]]
@@ -16,6 +17,10 @@ def _layers(config: Config) -> int:
 def _lr_is_used(config: Config) -> bool:
     own = (config.train.lr1, config.train.lr2)
     return any(rate is None for rate in own[: _layers(config)]) or _layers(config) > len(own)
+
+
+def _has_interval(config: Config) -> bool:
+    return any("interval" in axis for axis in config.sweep.axes)
 
 
 _DRAWN: Need = ("init=random", lambda c: c.init.method is not None)
@@ -43,12 +48,12 @@ NEEDS: dict[str, Need] = {
     "init.scale": _DRAWN,
     "init.offset": _DRAWN,
     "sweep.samples": (
-        "sweep.sampler=random, latin or sobol",
-        lambda c: c.sweep.sampler != "grid",
+        "an interval and sweep.sampler=random, latin or sobol",
+        lambda c: c.sweep.sampler != "grid" and _has_interval(c),
     ),
     "sweep.points": (
-        "an interval and sweep.sampler=grid",
-        lambda c: c.sweep.sampler == "grid" and any("interval" in a for a in c.sweep.axes),
+        "an interval and sweep.sampler=grid (the others take sweep.samples)",
+        lambda c: c.sweep.sampler == "grid" and _has_interval(c),
     ),
 }
 """What a setting needs to change anything, and whether a configuration has it."""
@@ -56,8 +61,9 @@ NEEDS: dict[str, Need] = {
 
 def unused(config: Config, words: Iterable[str]) -> set[str]:
     """Return which of the settings in overrides change nothing in a configuration."""
-    given = {word.partition("=")[0].lstrip("+") for word in words}
-    return {name for name in given & set(NEEDS) if not NEEDS[name][1](config)}
+    return {
+        name for name in set(map(name_of, words)) & set(NEEDS) if not NEEDS[name][1](config)
+    }
 
 
 def refuse(names: set[str]) -> None:
