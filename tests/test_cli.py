@@ -217,10 +217,14 @@ def test_bad_input_is_one_line_and_no_run(tmp_path: Path, arguments: str) -> Non
     assert not (tmp_path / "mlflow.db").exists()
 
 
-def test_a_server_that_is_away_is_named(tmp_path: Path) -> None:
-    done = call(tmp_path, "train", "tracking.uri=http://127.0.0.1:9")
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "postgresql://127.0.0.1:9/runs"])
+def test_a_server_that_is_away_is_named(tmp_path: Path, uri: str) -> None:
+    begun = time.monotonic()
+    done = call(tmp_path, "train", f"tracking.uri={uri}")
+    assert time.monotonic() - begun < 60, "MLflow alone tries a database for minutes"
     assert done.returncode == 1
-    assert "tracking.uri is 'http://127.0.0.1:9', which failed" in done.stderr.splitlines()[-1]
+    assert done.stdout == ""
+    assert f"tracking.uri is '{uri}', which failed" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 

@@ -64,7 +64,7 @@ class Network:
     Raises
     ------
     ValueError
-        Impossible sizes, unknown activation.
+        Impossible sizes; an unknown activation, loss or type; a gain or slope out of range.
     """
 
     def __new__(

@@ -300,21 +300,26 @@ class ClientWriter:
         store = uri if file == uri else str(Path(file).absolute())
         return f"run {run_id} in {store}"
 
-    @contextlib.contextmanager
-    def store_errors(self) -> Iterator[None]:
-        """Turn what a store raises into one :class:`ConnectionError` that says what to do."""
-        try:
-            yield
-        except self.failures as error:
-            reason = without_password(" ".join(str(error).split()))
-            if len(reason) > 300:
-                reason = reason[:300] + "…"
-            raise ConnectionError(
-                f"tracking.uri is {without_password(self.uri)!r}, which failed: {reason}; "
-                "allowed: "
-                "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow; "
-                "correct it, start the server, make room, or use tracking=none"
-            ) from error
+    def store_errors(self) -> contextlib.AbstractContextManager[None]:
+        """Turn what this store raises into a :class:`ConnectionError`."""
+        return store_errors(self.uri, self.failures)
+
+
+@contextlib.contextmanager
+def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Turn what a store raises into one :class:`ConnectionError` that says what to do."""
+    try:
+        yield
+    except failures as error:
+        reason = without_password(" ".join(str(error).split()))
+        if len(reason) > 300:
+            reason = reason[:300] + "…"
+        raise ConnectionError(
+            f"tracking.uri is {without_password(uri)!r}, which failed: {reason}; "
+            "allowed: "
+            "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow; "
+            "correct it, start the server, make room, or use tracking=none"
+        ) from error
 
 
 def is_lasting(error: Exception) -> bool:

@@ -27,7 +27,7 @@ from mlflow.utils.file_utils import ExclusiveFileLock
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_USER
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
-from backprop_svc.tracking.client import INDEX, ClientWriter, is_lasting
+from backprop_svc.tracking.client import INDEX, ClientWriter, is_lasting, store_errors
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import RunBatch, Series, Summary, without_password
 
@@ -81,6 +81,8 @@ class DatabaseWriter(ClientWriter):
     @classmethod
     def or_client(cls, uri: str, experiment: str) -> ClientWriter:
         """Return a bulk writer, or with a warning its slow twin for an unknown schema."""
+        if not uri.startswith("sqlite:"):
+            _reach(uri)
         with _alone(uri):
             client = ClientWriter(uri, experiment)
             with client.store_errors():
@@ -212,6 +214,14 @@ class DatabaseWriter(ClientWriter):
             connection.commit()
         finally:
             connection.close()
+
+
+def _reach(uri: str) -> None:
+    """Connect once: MLflow would try for minutes, and say nothing."""
+    with store_errors(uri, (sa.exc.SQLAlchemyError, ModuleNotFoundError)):
+        engine = sa.create_engine(uri)
+        engine.connect().close()
+        engine.dispose()
 
 
 @contextmanager

@@ -73,7 +73,7 @@ impl Activation {
             Self::Identity => each!(|z| (z, 1.0)),
             Self::Relu => each!(|z| rectify(z, 0.0)),
             Self::LeakyRelu => each!(|z| rectify(z, leak)),
-            Self::Tanh => each!(2.0 * gain, |z| tanh_of_half(z)),
+            Self::Tanh => each!((2.0 * gain).min(f64::MAX), |z| tanh_of_half(z)),
             Self::Sigmoid => each!(|z| sigmoid(z)),
             Self::Gelu => each!(|z| gelu(z)),
             Self::Softplus => each!(|z| softplus(z)),
@@ -210,6 +210,18 @@ mod tests {
             assert!(function(f64::NAN).0.is_nan());
         }
         assert_eq!(tanh_of_half(-0.0).0.to_bits(), (-0.0_f64).to_bits());
+    }
+
+    #[test]
+    fn the_largest_gain_is_a_number_at_zero() {
+        for activation in Activation::ALL {
+            let (mut value, mut slope) = ([0.0], [0.0]);
+            activation.apply(f64::MAX, 0.01, &mut value, &mut slope);
+            assert!(
+                value[0].is_finite() && slope[0].is_finite(),
+                "{activation:?}"
+            );
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! How numbers are kept, multiplied and added: the whole difference between precisions.
 
+use std::iter::repeat_n;
+
+use aligned_vec::{AVec, ConstAlign};
 use pulp::bytemuck::Pod;
 use pulp::Simd;
 
@@ -67,6 +70,13 @@ impl Number for f32 {
             }
         }
     }
+}
+
+/// Registers kept in memory, none of them across two lines of the cache.
+pub(crate) type Aligned<V> = AVec<V, ConstAlign<64>>;
+
+pub(crate) fn aligned<V: Copy>(value: V, count: usize) -> Aligned<V> {
+    Aligned::from_iter(64, repeat_n(value, count))
 }
 
 /// Operations on registers of numbers; a lane is a run.

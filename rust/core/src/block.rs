@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pulp::{bytemuck, Simd};
 
-use crate::arithmetic::{Arithmetic, Number};
+use crate::arithmetic::{aligned, Aligned, Arithmetic, Number};
 use crate::loss::Space;
 use crate::product::{Across, Along, Onto, Product, Shared};
 use crate::{Data, Network};
@@ -24,17 +24,17 @@ pub(crate) struct Block<'a, S: Simd, A: Arithmetic> {
     simd: S,
     network: &'a Network,
     cancel: &'a AtomicBool,
-    pub weights: Vec<A::Vector<S>>,
+    pub weights: Aligned<A::Vector<S>>,
     /// ∂L/∂w, summed over the rows of a pass.
-    pub gradients: Vec<A::Vector<S>>,
+    pub gradients: Aligned<A::Vector<S>>,
     loss: A::Vector<S>,
     prediction: A::Vector<S>,
     /// Of the rows that go through, which all runs share; shape (rows, inputs).
     inputs: Vec<A::Number>,
     /// Of each neuron its rows, shape (neurons, rows), as the next; no input is in them.
-    neurons: Vec<A::Vector<S>>,
+    neurons: Aligned<A::Vector<S>>,
     /// ∂L/∂z; of hidden neurons φ'(z) on the way forward.
-    deltas: Vec<A::Vector<S>>,
+    deltas: Aligned<A::Vector<S>>,
     /// For the loss, in double precision.
     outputs: Vec<f64>,
     targets: Vec<f64>,
@@ -48,14 +48,14 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
     pub fn new(simd: S, network: &'a Network, cancel: &'a AtomicBool) -> Self {
         let zero = A::splat(simd, 0.0);
         let samples = TILE * A::lanes::<S>();
-        let neurons = vec![zero; network.neurons() * TILE];
+        let neurons = aligned(zero, network.neurons() * TILE);
         let outputs = vec![0.0; network.outputs() * samples];
         Self {
             simd,
             network,
             cancel,
-            weights: vec![zero; network.parameters()],
-            gradients: vec![zero; network.parameters()],
+            weights: aligned(zero, network.parameters()),
+            gradients: aligned(zero, network.parameters()),
             loss: zero,
             prediction: zero,
             inputs: vec![A::Number::rounded(0.0); network.inputs() * TILE],

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use crate::arithmetic::Number;
+use crate::arithmetic::{aligned, Number};
 use crate::kernel::{load, unload, Kernel, Trace};
 use crate::losses::{Losses, WINDOW};
 use crate::outcome::Dead;
@@ -61,7 +61,7 @@ impl<'a, K: Kernel> Descent<'a, K> {
             longest.min(WINDOW)
         };
         let zero = K::Number::rounded(0.0);
-        let wanted = |wanted: bool, values| vec![zero; if wanted { traced * values } else { 0 }];
+        let wanted = |wanted: bool, values| aligned(zero, if wanted { traced * values } else { 0 });
         Self {
             longest,
             trace: Trace {

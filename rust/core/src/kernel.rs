@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::arithmetic::Number;
+use crate::arithmetic::{Aligned, Number};
 
 /// Some runs side by side, trained on the same data.
 ///
@@ -35,13 +35,13 @@ pub(crate) struct Trace<N> {
     /// The first epoch that is kept, and with it all that follow.
     pub first: usize,
     /// Mean over the rows, shape (epochs, width). Always wanted.
-    pub loss: Vec<N>,
+    pub loss: Aligned<N>,
     /// Mean of ŷ over rows and outputs, shape (epochs, width).
-    pub prediction: Vec<N>,
+    pub prediction: Aligned<N>,
     /// Shape (epochs, parameters, width).
-    pub gradients: Vec<N>,
+    pub gradients: Aligned<N>,
     /// Shape (epochs, parameters, width).
-    pub weights: Vec<N>,
+    pub weights: Aligned<N>,
 }
 
 impl<N: Number> Trace<N> {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use pulp::{bytemuck, Simd};
 
-use crate::arithmetic::Arithmetic;
+use crate::arithmetic::{aligned, Aligned, Arithmetic};
 use crate::block::{divide, Block};
 use crate::kernel::{all_at_most, all_finite, Kernel, Trace};
 use crate::optimizer::Update;
@@ -15,9 +15,9 @@ pub(crate) struct Trainer<'a, S: Simd, A: Arithmetic> {
     task: Task<'a>,
     block: Block<'a, S, A>,
     /// What the optimizer remembers: shape (2, parameters) or less.
-    memory: Vec<A::Vector<S>>,
+    memory: Aligned<A::Vector<S>>,
     /// ∂L/∂w over the rows of the last epoch; empty if they are a single batch.
-    sums: Vec<A::Vector<S>>,
+    sums: Aligned<A::Vector<S>>,
     /// One learning rate for all layers, or one for each.
     rates: Vec<A::Vector<S>>,
     /// The rows of an epoch, in their order.
@@ -34,8 +34,8 @@ impl<'a, S: Simd, A: Arithmetic> Trainer<'a, S, A> {
             simd,
             task,
             block: Block::new(simd, task.network, &task.progress.cancel),
-            memory: vec![zero; task.settings.optimizer.memory() * parameters],
-            sums: vec![zero; if several { parameters } else { 0 }],
+            memory: aligned(zero, task.settings.optimizer.memory() * parameters),
+            sums: aligned(zero, if several { parameters } else { 0 }),
             rates: vec![zero; task.groups],
             order: (0..task.data.rows()).collect(),
         }
@@ -61,7 +61,7 @@ impl<'a, S: Simd, A: Arithmetic> Trainer<'a, S, A> {
         for (index, batch) in self.order.chunks(size).enumerate() {
             self.block.pass(task.data, batch, index == 0);
             // The gradients of the epoch: those of its batches, each before its update.
-            for (sum, gradient) in self.sums.iter_mut().zip(&self.block.gradients) {
+            for (sum, gradient) in self.sums.iter_mut().zip(self.block.gradients.iter()) {
                 *sum = if index == 0 {
                     *gradient
                 } else {

@@ -36,7 +36,7 @@ use crate::convert::PyCoreError;
 /// Raises
 /// ------
 /// ValueError
-///     Impossible sizes, unknown activation.
+///     Impossible sizes; an unknown activation, loss or type; a gain or slope out of range.
 #[pyclass(name = "Network", module = "backprop_svc", frozen, eq, hash)]
 #[derive(PartialEq, Eq, Hash)]
 pub struct PyNetwork(pub Network);
