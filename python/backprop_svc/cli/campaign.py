@@ -115,6 +115,11 @@ class Campaign:
         cut = sum(part.cut for part in parts)
         if cut:
             print(f"train.time_limit ended {cut:,} of them before their last epoch")
+        results = self._settings.sweep.results
+        if results is not None:
+            with foreseen(*FORESEEN), _writable(results):
+                Path(results).write_bytes(table.parquet)
+            print(f"results: {results}")
         if self._writer is not None:
             with foreseen(*FORESEEN), show.waiting("writing the summary"):
                 place = self._writer.close_sweep(
@@ -124,11 +129,6 @@ class Campaign:
             where = show.look(self._settings.tracking.uri, place)
             there = f", {already:,} were there" if already else ""
             print(f"{written:,} runs tracked{there}: {place}\nlook at them with: {where}")
-        results = self._settings.sweep.results
-        if results is not None:
-            with foreseen(*FORESEEN), _writable(results):
-                Path(results).write_bytes(table.parquet)
-            print(f"results: {results}")
 
     def stop(self, error: BaseException) -> None:
         """End the parent, and say how to go on."""
