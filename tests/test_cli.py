@@ -171,10 +171,13 @@ BAD = {
     "data=csv data.path=sklearn://mnist data.x=all data.y=target": "allowed: sklearn:// with",
     "network.sizes=[2,1,1]": "network.sizes=[2,1,1]; try network.sizes=[1,1,1] init=random",
     "network.sizes=[1,2,1]": "init gives 2 weights; allowed: 4",
-    "init.weights=[1,2]": "allowed: one of them; write init=weights init.weights=[1.0,2.0]",
+    "init.weights=[1,2]": "allowed: one of them; write init=weights init.weights=[…]",
     "init.method=he": "init.method is 'he', and init gives weights too; allowed: one of them",
+    "train.lr=interval(0.1": "close each bracket",
+    "init=zeros init.seed=1": "init.seed is given and would change nothing",
+    "tracking.uri=postgresql://a:port/x": "tracking.uri is 'postgresql://a:port/x', which",
     "train=3": "a group was given a value of type int; allowed: names of its options",
-    "~train.lr2": "train.lr2 has no value to remove",
+    "~train.lr2": "train.lr2 cannot be removed",
     "train.threads=0": "allowed: whole numbers from 1 to 2^63 − 1; try train.threads=1",
     "tracking.uri=foo://x": "tracking.uri is 'foo://x', which failed",
     "network=linear": "use init=linear, init=random or",
@@ -217,14 +220,29 @@ def test_bad_input_is_one_line_and_no_run(tmp_path: Path, arguments: str) -> Non
     assert not (tmp_path / "mlflow.db").exists()
 
 
-@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "postgresql://127.0.0.1:9/runs"])
-def test_a_server_that_is_away_is_named(tmp_path: Path, uri: str) -> None:
-    begun = time.monotonic()
-    done = call(tmp_path, "train", f"tracking.uri={uri}")
+@pytest.mark.parametrize(
+    ("scheme", "reason"),
+    [
+        ("http", "API request to"),
+        ("postgresql", "Connection refused"),
+        ("silent postgresql", "timeout expired"),
+    ],
+)
+def test_a_server_that_is_away_is_named(tmp_path: Path, scheme: str, reason: str) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if scheme.startswith("silent"):
+            # It takes connections, and never answers.
+            server.listen()
+        uri = f"{scheme.split()[-1]}://127.0.0.1:{server.getsockname()[1]}/runs"
+        begun = time.monotonic()
+        done = call(tmp_path, "train", f"tracking.uri={uri}")
     assert time.monotonic() - begun < 60, "MLflow alone tries a database for minutes"
     assert done.returncode == 1
     assert done.stdout == ""
-    assert f"tracking.uri is '{uri}', which failed" in done.stderr.splitlines()[-1]
+    line = done.stderr.splitlines()[-1]
+    assert f"tracking.uri is '{uri}', which failed" in line
+    assert reason in line
     assert "Traceback" not in done.stderr
 
 

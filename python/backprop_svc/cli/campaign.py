@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import shlex
 import sys
 import time
@@ -78,8 +79,8 @@ class Campaign:
             for name, values in self._common.items():
                 if len(values) > 1:
                     raise ValueError(
-                        f"{name} is {','.join(map(str, values))}; allowed: one value for the "
-                        "whole sweep; write a command for each"
+                        f"{name} is {','.join(map(_written, values))}; allowed: one value for "
+                        "the whole sweep; write a command for each"
                     )
                 OmegaConf.update(self._config, name, values[0])
             sweep, tracking = self._settings.sweep, self._settings.tracking
@@ -338,8 +339,13 @@ def _typed(overrides: list[Override]) -> Any:
         # A column is of one type, and an integer of Arrow has 64 bits.
         values = [None if value is None else float(value) for value in values]
     elif len(kinds) > 1 or kinds & {list, dict}:
-        values = [split(override.input_line or "")[1] for override in overrides]
+        values = [_written(value) if value is not None else None for value in values]
     return pa.array(values)
+
+
+def _written(value: object) -> str:
+    """Write a value as the command line has it, texts without their quotes."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def _sample(setup: Setup) -> tuple[Floats, Floats]:

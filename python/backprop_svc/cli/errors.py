@@ -75,7 +75,9 @@ def describe(error: BaseException) -> str:
         return _setting(settings, "" if settings is error else line)
     if isinstance(error, OverrideParseException):
         word = error.override or ""
-        hint = next((hint for sign, hint in _HINTS.items() if sign in word), _GRAMMAR)
+        closed = word.count("(") == word.count(")")
+        hints = [hint for sign, hint in _HINTS.items() if sign in word and closed]
+        hint = next(iter(hints), _GRAMMAR)
         return f"{word} cannot be read: {line.split(' See ')[0]}; {hint}"
     for pattern, better in _OF_HYDRA:
         found = pattern.search(line)
@@ -88,10 +90,17 @@ _GRAMMAR = (
     "allowed: name=value, and [a,b] for lists; close each bracket, and quote what the shell "
     "would change"
 )
+
+
+def is_of_hydra(error: ValueError) -> bool:
+    """Tell Hydra's bare ``ValueError`` from those that nobody foresaw."""
+    return any(pattern.search(str(error)) for pattern, _ in _OF_HYDRA)
+
+
 _HINTS = {
     "interval(": "allowed: interval(low,high); give both ends",
     "tag(": "allowed: tag(log,interval(low,high)), or tag(zip,choice(a,b)); give one of them",
-    "=~": "allowed: a value that does not begin with ~; write $HOME instead",
+    "=~/": "allowed: a value that does not begin with ~; write $HOME instead",
 }
 """What is meant by words that cannot be read, by a sign of it."""
 _OF_HYDRA = [
@@ -116,7 +125,8 @@ _OF_HYDRA = [
     ),
     (
         re.compile(r"^Could not delete from config\. '(.*?)' does not exist"),
-        r"\1 has no value to remove; allowed: settings that have one; leave ~\1 out",
+        r"\1 cannot be removed; allowed: groups, as ~experiment; write \1=null where that is "
+        r"allowed, or leave ~\1 out",
     ),
     (
         re.compile(r"^BasicSweeper does not support sweep type : INTERVAL_SWEEP"),
@@ -167,8 +177,6 @@ def _line(error: BaseException) -> str:
 
 
 CONFIGURATION = (HydraException, OmegaConfBaseException)
-COMPOSING = (*CONFIGURATION, ValueError)
-"""What Hydra raises before there is a configuration: some of it is a bare ``ValueError``."""
 FORESEEN = (
     ValueError,
     TypeError,

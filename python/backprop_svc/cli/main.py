@@ -90,7 +90,7 @@ def _train(arguments: list[str]) -> None:
 def _hydra(command: str, arguments: list[str]) -> None:
     import hydra
 
-    from backprop_svc.cli.errors import COMPOSING, foreseen
+    from backprop_svc.cli.errors import CONFIGURATION, foreseen, is_of_hydra
     from backprop_svc.cli.schema import register
 
     if os.environ.get("HYDRA_FULL_ERROR"):
@@ -109,10 +109,15 @@ def _hydra(command: str, arguments: list[str]) -> None:
 
         name = "explain"
     try:
-        with foreseen(*COMPOSING):
+        with foreseen(*CONFIGURATION):
             hydra.main(
                 version_base="1.3", config_path="pkg://backprop_svc.conf", config_name=name
             )(task)()
+    except ValueError as error:
+        if not is_of_hydra(error):
+            raise
+        with foreseen(ValueError):
+            raise
     except KeyboardInterrupt:
         print("backprop-svc: stopped", file=sys.stderr)
         raise SystemExit(130) from None

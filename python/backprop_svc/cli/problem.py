@@ -80,9 +80,9 @@ def _fitting(rows: datasets.Dataset, sizes: Sequence[int]) -> list[int]:
     return [rows.x.shape[1], *sizes[1:-1], rows.y.shape[1]]
 
 
-def _shown(numbers: Sequence[float]) -> str:
-    """As they are written on the command line."""
-    return f"[{','.join(map(str, numbers))}]"
+def _shown(sizes: Sequence[int]) -> str:
+    """As it is written on the command line."""
+    return f"[{','.join(map(str, sizes))}]"
 
 
 def _weights(network: Network, init: InitConfig) -> list[float]:
@@ -101,7 +101,7 @@ def _weights(network: Network, init: InitConfig) -> list[float]:
         if init.w1 is not None or init.w2 is not None:
             raise ValueError(
                 "init gives both weights and w1 or w2; allowed: one of them; write "
-                f"init=weights init.weights={_shown(init.weights)}"
+                "init=weights init.weights=[…], and leave init.w1 and init.w2 out"
             )
         return list(init.weights)
     if init.w1 is None and init.w2 is not None:

@@ -23,7 +23,12 @@ def _has_interval(config: Config) -> bool:
     return any("interval" in axis for axis in config.sweep.axes)
 
 
-_DRAWN: Need = ("init=random", lambda c: c.init.method is not None)
+def _differs_by_seed(config: Config) -> bool:
+    swept = any(axis.startswith("init.scale=") for axis in config.sweep.axes)
+    return config.init.method is not None and (swept or config.init.scale != 0)
+
+
+_DRAWN: Need = ("init=random or another that draws", lambda c: c.init.method is not None)
 _STEP: Need = ("train.schedule=step", lambda c: c.train.schedule == "step")
 _ADAM: Need = ("train.optimizer=adam", lambda c: c.train.optimizer == "adam")
 
@@ -44,12 +49,13 @@ NEEDS: dict[str, Need] = {
     "train.step_epochs": _STEP,
     "train.step_factor": _STEP,
     "train.batch_seed": ("train.batch_size", lambda c: c.train.batch_size is not None),
-    "init.seed": _DRAWN,
+    "init.seed": ("init=random or another that draws, and a scale", _differs_by_seed),
     "init.scale": _DRAWN,
     "init.offset": _DRAWN,
+    "sweep.sampler": ("an interval", _has_interval),
     "sweep.samples": (
-        "an interval and sweep.sampler=random, latin or sobol",
-        lambda c: c.sweep.sampler != "grid" and _has_interval(c),
+        "sweep.sampler=random, latin or sobol",
+        lambda c: c.sweep.sampler != "grid",
     ),
     "sweep.points": (
         "an interval and sweep.sampler=grid (the others take sweep.samples)",

@@ -32,6 +32,10 @@ def open_writer(uri: str, experiment: str) -> Writer:
     """
     from backprop_svc.tracking.client import ClientWriter
 
+    if uri.startswith(("postgresql", "mysql", "mssql")):
+        from backprop_svc.tracking.database import reach
+
+        reach(uri)
     if not uri.startswith(("sqlite:", "postgresql")):
         return ClientWriter(uri, experiment)
     from backprop_svc.tracking.database import DatabaseWriter

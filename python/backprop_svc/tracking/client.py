@@ -318,7 +318,7 @@ def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[No
             f"tracking.uri is {without_password(uri)!r}, which failed: {reason}; "
             "allowed: "
             "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow; "
-            "correct it, start the server, make room, or use tracking=none"
+            "correct it, install its driver, start the server, make room, or use tracking=none"
         ) from error
 
 

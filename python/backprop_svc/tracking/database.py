@@ -61,6 +61,10 @@ COLUMNS = {
 }
 
 
+SECONDS = 10
+"""That a database may take to answer."""
+
+
 class DatabaseWriter(ClientWriter):
     """Keeps the runs of a sweep by writing rows; all else as :class:`ClientWriter`."""
 
@@ -81,8 +85,6 @@ class DatabaseWriter(ClientWriter):
     @classmethod
     def or_client(cls, uri: str, experiment: str) -> ClientWriter:
         """Return a bulk writer, or with a warning its slow twin for an unknown schema."""
-        if not uri.startswith("sqlite:"):
-            _reach(uri)
         with _alone(uri):
             client = ClientWriter(uri, experiment)
             with client.store_errors():
@@ -216,10 +218,12 @@ class DatabaseWriter(ClientWriter):
             connection.close()
 
 
-def _reach(uri: str) -> None:
+def reach(uri: str) -> None:
     """Connect once: MLflow would try for minutes, and say nothing."""
-    with store_errors(uri, (sa.exc.SQLAlchemyError, ModuleNotFoundError)):
-        engine = sa.create_engine(uri)
+    with store_errors(uri, (sa.exc.SQLAlchemyError, ModuleNotFoundError, ValueError)):
+        is_libpq = sa.make_url(uri).get_driver_name().startswith("psycopg")
+        patience = {"connect_timeout": SECONDS} if is_libpq else {}
+        engine = sa.create_engine(uri, connect_args=patience)
         engine.connect().close()
         engine.dispose()
 

@@ -268,3 +268,17 @@ arithmetic!(
     mul_add_e_f32s,
     negate_mul_add_e_f32s
 );
+
+#[cfg(test)]
+mod tests {
+    use super::aligned;
+
+    #[test]
+    fn registers_are_in_one_line_of_the_cache() {
+        for count in 1..100 {
+            let registers = aligned([0.0_f64; 8], count);
+            assert_eq!(registers.len(), count);
+            assert_eq!(registers.as_ptr() as usize % 64, 0);
+        }
+    }
+}
