@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.core.utils import JobReturn
-from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 import backprop_svc as bp
 from backprop_svc.cli import axes, show
 from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.identity import check_sweep_id, new_sweep_id
-from backprop_svc.cli.overrides import name_of, split
-from backprop_svc.cli.part import Floats, Part, Setup
+from backprop_svc.cli.overrides import split, written
+from backprop_svc.cli.part import Part
+from backprop_svc.cli.results import Table, check_file, writable
 from backprop_svc.cli.schema import Config
+from backprop_svc.cli.setup import Setup
 from backprop_svc.cli.unused import refuse, unused
+from backprop_svc.initial import Floats
 from backprop_svc.tracking import Summary, Sweep, Writer, open_writer, without_password
 
 SAMPLE = 200
@@ -79,7 +76,7 @@ class Campaign:
             for name, values in self._common.items():
                 if len(values) > 1:
                     raise ValueError(
-                        f"{name} is {','.join(map(_written, values))}; allowed: one value for "
+                        f"{name} is {','.join(map(written, values))}; allowed: one value for "
                         "the whole sweep; write a command for each"
                     )
                 OmegaConf.update(self._config, name, values[0])
@@ -91,7 +88,7 @@ class Campaign:
             refuse(self._unused)
             points = axes.build(sweep)
             if sweep.results is not None:
-                _check_results(sweep.results)
+                check_file(sweep.results)
             self._id = self._identity()
             if tracking.enabled and not sweep.dry_run:
                 with show.waiting("opening MLflow"):
@@ -109,7 +106,7 @@ class Campaign:
     def finish(self, returns: Sequence[JobReturn]) -> None:
         """Show and keep the summary."""
         parts = [cast(Part, job.return_value) for job in returns]
-        table = _Table(parts, self._id)
+        table = Table(parts, self._id)
         seconds = time.monotonic() - self._began
         written = sum(part.written for part in parts)
         show.print_sweep(table.best(10), table.shares(), len(table), seconds)
@@ -118,7 +115,7 @@ class Campaign:
             print(f"train.time_limit ended {cut:,} of them before their last epoch")
         results = self._settings.sweep.results
         if results is not None:
-            with foreseen(*FORESEEN), _writable(results):
+            with foreseen(*FORESEEN), writable(results):
                 Path(results).write_bytes(table.parquet)
             print(f"results: {results}")
         if self._writer is not None:
@@ -202,7 +199,7 @@ class Campaign:
             )
         )
 
-    def _summary(self, table: _Table, seconds: float, parts: list[Part]) -> Summary:
+    def _summary(self, table: Table, seconds: float, parts: list[Part]) -> Summary:
         from backprop_svc.plots import curves_png, map_png
 
         # MLflow's page begins with what has a slash in its name: curves and pictures.
@@ -221,101 +218,6 @@ class Campaign:
         return Summary(metrics, files={"results.parquet": table.parquet}, figures=figures)
 
 
-class _Table:
-    """The results of all parts, one row for each run."""
-
-    def __init__(self, parts: list[Part], sweep: str) -> None:
-        self._parts, self._sweep = parts, sweep
-        self.loss: Floats = np.concatenate([part.loss for part in parts])
-        self.outcome: NDArray[np.str_] = np.concatenate([part.outcome for part in parts])
-        names = parts[0].points
-        self.axes: dict[str, Floats] = {
-            name: np.concatenate([part.points[name] for part in parts]) for name in names
-        }
-
-    def __len__(self) -> int:
-        return len(self.loss)
-
-    def shares(self) -> dict[str, float]:
-        return {
-            str(name): float((self.outcome == name).mean()) for name in bp.training.OUTCOMES
-        }
-
-    def best_loss(self) -> float:
-        finite = self.loss[np.isfinite(self.loss)]
-        return float(finite.min()) if finite.size else float("nan")
-
-    def best(self, count: int) -> list[dict[str, str]]:
-        """Return the runs with the smallest losses."""
-        common = set.intersection(*(set(part.overrides) for part in self._parts))
-        rows = np.argsort(self.loss, kind="stable")[:count]
-        sizes = [len(part.loss) for part in self._parts]
-        owner = np.repeat(np.arange(len(sizes)), sizes)
-        table = []
-        for row in rows.tolist():
-            own = [word for word in self._parts[owner[row]].overrides if word not in common]
-            words = dict(map(split, own))
-            points = {name: f"{column[row]:.6g}" for name, column in self.axes.items()}
-            found = {"loss": f"{self.loss[row]:.6g}", "outcome": str(self.outcome[row])}
-            table.append({**words, **points, **found})
-        return table
-
-    @cached_property
-    def parquet(self) -> bytes:
-        """One row a run: its id, its point, last loss, outcome and final weights."""
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        buffer = io.BytesIO()
-        read = OverridesParser.create().parse_override
-        settings = [
-            {name_of(word): read(word) for word in part.overrides} for part in self._parts
-        ]
-        typed = {name: _typed([own[name] for own in settings]) for name in settings[0]}
-        tables = [
-            pa.table(self._columns(part, {name: typed[name][i] for name in typed}))
-            for i, part in enumerate(self._parts)
-        ]
-        # Large networks keep no weights, also beside small ones; nor do all have accuracies.
-        schema = pa.unify_schemas(
-            [table.schema for table in tables], promote_options="permissive"
-        )
-        with parquet.ParquetWriter(buffer, schema) as writer:
-            for table in tables:
-                missing = [name for name in schema.names if name not in table.column_names]
-                for name in missing:
-                    table = table.append_column(name, pa.nulls(len(table)))
-                writer.write_table(table.select(schema.names).cast(schema))
-        return buffer.getvalue()
-
-    def _columns(self, part: Part, settings: dict[str, Any]) -> dict[str, object]:
-        import pyarrow as pa
-
-        count = len(part.loss)
-        columns: dict[str, object] = {
-            "run_id": [f"{self._sweep}{part.first + i:016x}" for i in range(count)]
-        }
-        for name, value in settings.items():
-            column = pa.repeat(value, count)
-            text = pa.types.is_string(column.type)
-            columns[name] = column.dictionary_encode() if text else column
-        columns |= part.points
-        if "init.seed" in part.points:
-            columns["init.seed"] = part.points["init.seed"].astype(np.int64)
-        columns |= {
-            "loss": part.loss,
-            "outcome": pa.array(part.outcome).dictionary_encode(),
-            "epochs": part.epochs,
-            "diverged_at": part.diverged_at,
-            "period": part.period,
-            "loss_ratio": part.loss_ratio,
-            **part.achieved,
-        }
-        if part.weights is not None:
-            columns["weights"] = pa.array(list(part.weights), pa.list_(pa.float64()))
-        return columns
-
-
 def _common(config: DictConfig) -> dict[str, object]:
     """Return what all configurations of a sweep have to agree on, by name."""
     sections = {name: OmegaConf.to_container(config[name]) for name in ("sweep", "tracking")}
@@ -326,26 +228,6 @@ def _common(config: DictConfig) -> dict[str, object]:
     }
     del values["tracking.history"]
     return values
-
-
-def _typed(overrides: list[Override]) -> Any:
-    """Return the values of a setting as an Arrow array: text, where nothing else holds all."""
-    import pyarrow as pa
-
-    values: list[Any] = [override.value() for override in overrides]
-    given = [value for value in values if value is not None]
-    kinds = set(map(type, given))
-    if kinds == {int, float} or (kinds == {int} and max(map(abs, given)) >= 2**63):
-        # A column is of one type, and an integer of Arrow has 64 bits.
-        values = [None if value is None else float(value) for value in values]
-    elif len(kinds) > 1 or kinds & {list, dict}:
-        values = [_written(value) if value is not None else None for value in values]
-    return pa.array(values)
-
-
-def _written(value: object) -> str:
-    """Write a value as the command line has it, texts without their quotes."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def _sample(setup: Setup) -> tuple[Floats, Floats]:
@@ -374,35 +256,6 @@ def _quantiles(loss: Floats) -> list[tuple[str, float, int]]:
         for epoch, value in enumerate(curve)
         if np.isfinite(value)
     ]
-
-
-def _check_results(results: str) -> None:
-    """Refuse a file that cannot be written, before hours go into what it is for."""
-    if not results.endswith(".parquet"):
-        raise ValueError(
-            f"sweep.results is {results!r}; allowed: a Parquet file; try "
-            "sweep.results=map.parquet"
-        )
-    # What a link points to, not the link.
-    path = Path(results).resolve()
-    with _writable(results):
-        try:
-            path.open("xb").close()
-        except FileExistsError:
-            path.open("ab").close()
-        else:
-            path.unlink()
-
-
-@contextmanager
-def _writable(results: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ValueError(
-            f"sweep.results is {results!r}, which cannot be written ({error.strerror}); "
-            "allowed: a file in a folder that exists; choose another name, or make the folder"
-        ) from error
 
 
 def _quoted(lines: list[str]) -> str:

@@ -13,9 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 from backprop_svc.cli import show
 from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.overrides import name_of
-from backprop_svc.cli.part import Setup, last_loss, run_part
+from backprop_svc.cli.part import last_loss, run_part
 from backprop_svc.cli.problem import shown_unit
 from backprop_svc.cli.schema import Config
+from backprop_svc.cli.setup import Setup
 from backprop_svc.cli.unused import refuse, unused
 from backprop_svc.tracking import Sweep, Writer, open_writer, without_password
 from backprop_svc.tracking.record import build_tags
