@@ -17,9 +17,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from backprop_svc.cli.part import run_part
 from backprop_svc.cli.schema import register
 from backprop_svc.cli.setup import Setup
-from backprop_svc.cli.part import run_part
 from backprop_svc.tracking import open_writer
 from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.record import RunRecord
