@@ -104,7 +104,7 @@ def test_no_runs_and_no_epochs() -> None:
     ("change", "error", "message"),
     [
         ({"weights": [0.5, float("nan")]}, ValueError, r"weights\[0, 1\] is NaN; allowed: fin"),
-        ({"weights": [0.5]}, ValueError, r"weights has shape \(1, 1\); allowed: \(runs, 2\)"),
+        ({"weights": [0.5]}, ValueError, r"weights has shape \(1,\); allowed: \(runs, 2\)"),
         ({"weights": [[0.5, 1], [1]]}, ValueError, "weights is ragged"),
         ({"weights": ["a", "b"]}, TypeError, "weights has type <U1; allowed: real numbers"),
         ({"x": float("inf")}, ValueError, r"x\[0, 0\] is inf"),

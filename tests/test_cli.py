@@ -195,6 +195,12 @@ BAD = {
     "train.lr=0.1 train.lr1=0.1 train.lr2=0.1": "train.lr is given and would change nothing",
     "network=linear init=linear train.lr2=0.1": "train.lr2 is given and would change nothing",
     "init.scale=2": "init.scale is given and would change nothing; allowed: with init=random",
+    "network=linear init=linear network.gain=2": "network.gain is given and would change",
+    "tracking=none tracking.history=last": "tracking.history is given and would change nothing",
+    "network.loss=binary_cross_entropy": "data.y[0, 0] is 3",
+    "train.lr=0.1,0.3": "allowed: one for a single run; to train with each write backprop-svc",
+    "network.sizes=1,2,1": "network.sizes=[1,2,1] for a list",
+    "data=iris data.x=[sepal(cm)]": "texts with other signs",
     "network.slope=0.1": "network.slope is given and would change nothing",
     "data.validation_seed=1": "data.validation_seed is given and would change nothing",
     "network.activation=tan": 'network.activation is "tan"; allowed: identity, relu',
@@ -318,6 +324,15 @@ def test_printed_epochs_show_a_cycle(tmp_path: Path) -> None:
     done = call(tmp_path, "train", "experiment=edge_of_stability", "tracking=none")
     losses = [line.split()[1] for line in done.stdout.splitlines()[6:20]]
     assert losses[0] == losses[2] != losses[1] == losses[3]
+
+
+def test_a_sweep_may_be_asked_for_anywhere(tmp_path: Path) -> None:
+    rates = "train.lr=0.1,0.2"
+    for words in (["-m", rates], [rates, "-m"], ["train.epochs=3", "--multirun", rates]):
+        done = call(tmp_path, "train", *words, "tracking=none")
+        assert "2 runs in" in done.stdout, done.stderr
+    shown = call(tmp_path, "train", "-m", "--cfg", "job", "train.epochs=3")
+    assert "epochs: 3" in shown.stdout, shown.stderr
 
 
 def test_help_and_configuration(tmp_path: Path) -> None:

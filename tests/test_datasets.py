@@ -108,6 +108,18 @@ def test_scales_know_only_the_rows_of_training(scale: str, scaler: Any) -> None:
     np.testing.assert_allclose(work.validation.y, scaler.transform(of_validation), atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("scale", "scaler"), [("standard", StandardScaler()), ("max", MaxAbsScaler())]
+)
+def test_constant_columns_are_scaled_as_in_scikit_learn(scale: str, scaler: Any) -> None:
+    x, _ = sklearn.datasets.load_digits(return_X_y=True)
+    constant = np.column_stack([x, np.full(len(x), 0.1)])
+    rows = datasets.Dataset(constant, constant[:, :1])
+    (found,) = datasets.scaled(rows, x_scale=scale)
+    np.testing.assert_allclose(found.x, scaler.fit_transform(constant), atol=1e-12)
+    assert scale == "max" or not found.x[:, -1].any()
+
+
 @pytest.mark.parametrize("scale", ["standard", "max"])
 def test_no_row_of_validation_reaches_training(scale: str) -> None:
     random = np.random.default_rng(0)
@@ -158,8 +170,8 @@ def test_sets_of_the_configuration(name: str, sizes: list[int], rows: tuple[int,
         ({"validation": 0.9}, "data.validation is 0.9, which leaves none of 3 rows"),
         ({"validation": 0.1, "validation_seed": -1}, "data.validation_seed is -1; allowed"),
         ({"y": [1, 2]}, "data.y has 2 rows; allowed: 3, as many as data.x"),
-        ({"x": [0.1] * 3, "x_scale": "standard"}, "data.x_scale 'standard' divides by"),
-        ({"y": [0, 0, 0], "y_scale": "max"}, "data.y_scale 'max' divides by"),
+        ({"y_scale": 0}, "data.y_scale 0 divides by 0.0; allowed: finite numbers but 0"),
+        ({"one_hot": True, "y": [2, 2, 2]}, "data.y has a single class; allowed with"),
         ({"x": "all"}, "data.x is 'all'; allowed without data.path: a number"),
         ({"path": "sklearn://mnist"}, "data.path is 'sklearn://mnist'; allowed: sklearn"),
     ],

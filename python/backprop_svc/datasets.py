@@ -145,7 +145,8 @@ def scaled(
     Raises
     ------
     ValueError
-        A scale that is not known, does not fit the columns, or divides by 0.
+        A scale that is not known, does not fit the columns, or divides by 0. (Columns that
+        are constant, or 0 with "max", are not divided, as in scikit-learn.)
 
     >>> train, other = Dataset(*np.full((2, 1, 1), 4.0)), Dataset(*np.full((2, 1, 1), 6.0))
     >>> scaled(train, other, x_scale="max", y_scale=2)[1]
@@ -163,11 +164,14 @@ def _scale(name: str, values: Floats, scale: Scale) -> tuple[Floats, Floats]:
     """Return what to subtract and what to divide by, each a number or one for each column."""
     shift = np.zeros(())
     if scale == "max":
-        divisor = np.abs(values).max(axis=0)
+        largest = np.abs(values).max(axis=0)
+        divisor = np.where(largest == 0, 1.0, largest)
     elif scale == "standard":
-        # Rounding gives equal values that are no binary fraction a deviation above 0.
+        # A constant column becomes 0, as in scikit-learn. Rounding gives equal values that
+        # are no binary fraction a deviation above 0.
         varies = np.ptp(values, axis=0) > 0
-        shift, divisor = values.mean(axis=0), values.std(axis=0) * varies
+        shift = np.where(varies, values.mean(axis=0), values[0])
+        divisor = np.where(varies, values.std(axis=0), 1.0)
     elif isinstance(scale, str):
         raise ValueError(
             f"{name} is {scale!r}; allowed: max, standard, a number or one per column; "
@@ -183,7 +187,7 @@ def _scale(name: str, values: Floats, scale: Scale) -> tuple[Floats, Floats]:
     if not np.all(np.isfinite(divisor) & (divisor != 0)):
         raise ValueError(
             f"{name} {scale!r} divides by {divisor}; allowed: finite numbers but 0; "
-            "leave out a constant column or give the scale as a number"
+            "correct it, or use max or standard"
         )
     return shift, divisor
 

@@ -388,11 +388,12 @@ def _runs(network: Network, values: ArrayLike) -> Floats:
     if not isinstance(network, Network):
         raise TypeError(f"network is {network!r}; allowed: a Network; try bp.Network(1, 1, 1)")
     parameters, weights = network.parameters, _floats("weights", values)
+    given = weights.shape
     if weights.ndim == 1:
         weights = weights[np.newaxis]
     if weights.ndim != 2 or weights.shape[1] != parameters:
         raise ValueError(
-            f"weights has shape {weights.shape}; allowed: (runs, {parameters}) or "
+            f"weights has shape {given}; allowed: (runs, {parameters}) or "
             f"({parameters},); give one value for each of {_some(network.parameter_names)}"
         )
     return weights
@@ -404,14 +405,15 @@ def _some(names: list[str]) -> str:
 
 def _rows(name: str, values: ArrayLike, columns: int) -> Floats:
     array = _floats(name, values)
+    given = array.shape
     if columns == 1 and array.ndim < 2:
         array = array.reshape(-1, 1)
     elif array.ndim == 1:
         array = array[np.newaxis]
     if array.ndim != 2 or array.shape[1] != columns:
         raise ValueError(
-            f"{name} has shape {array.shape}; allowed: (rows, {columns}); "
-            "give one column for each neuron of that layer"
+            f"{name} has shape {given}; allowed: (rows, {columns}); give one column for each "
+            f"{'input' if name == 'x' else 'output'} of the network"
         )
     return array
 

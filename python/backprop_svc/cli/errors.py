@@ -43,7 +43,7 @@ def named(section: str, schema: type) -> Iterator[None]:
     except (TypeError, ValueError) as error:
         if type(error) not in (TypeError, ValueError):
             raise
-        name = str(error).partition(" ")[0]
+        name = re.split(r"[ \[]", str(error), maxsplit=1)[0]
         if name not in {field.name for field in dataclasses.fields(schema)}:
             raise
         text = str(error).replace(f" {name}=", f" {section}.{name}=")
@@ -87,8 +87,8 @@ def describe(error: BaseException) -> str:
 
 
 _GRAMMAR = (
-    "allowed: name=value, and [a,b] for lists; close each bracket, and quote what the shell "
-    "would change"
+    "allowed: name=value, and [a,b] for lists; close each bracket, quote what the shell would "
+    "change, and within that quote texts with other signs: 'name=[\"a (b)\"]'"
 )
 
 
@@ -105,8 +105,16 @@ _HINTS = {
 """What is meant by words that cannot be read, by a sign of it."""
 _OF_HYDRA = [
     (
-        re.compile(r"^Ambiguous value for argument '(([^=]*)=(.*?))' 1\."),
+        re.compile(
+            r"^Ambiguous value for argument "
+            r"'((network\.sizes|init\.weights|data\.[xy](?:_scale)?)=(.*?))' 1\."
+        ),
         r"\1 has several values; allowed: one for a single run, \2=[\3] for a list; "
+        r"to train with each write backprop-svc sweep \1",
+    ),
+    (
+        re.compile(r"^Ambiguous value for argument '(.*?)' 1\."),
+        r"\1 has several values; allowed: one for a single run; "
         r"to train with each write backprop-svc sweep \1",
     ),
     (

@@ -34,6 +34,14 @@ examples
 
 def main() -> None:
     """Run ``backprop-svc``."""
+    try:
+        _main()
+    except KeyboardInterrupt:
+        print("backprop-svc: stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _main() -> None:
     command, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
     if command == "-sc":
         # What a shell calls for completion: the command is in the line that it completes.
@@ -55,9 +63,12 @@ def main() -> None:
 
         print(f"backprop-svc {backprop_svc.__version__}")
     elif command in {"train", "sweep"}:
-        # Hydra shows a configuration of single runs only.
-        sweeps = command == "sweep" and not {"--cfg", "-c", "--info", "-i"} & set(arguments)
-        _train(["-m", *arguments] if sweeps else arguments)
+        if {"--cfg", "-c", "--info", "-i"} & set(arguments):
+            # Hydra shows a configuration of single runs only.
+            arguments = [a for a in arguments if a not in {"-m", "--multirun"}]
+        elif command == "sweep":
+            arguments = ["-m", *arguments]
+        _train(arguments)
     elif command == "explain":
         _hydra("explain", arguments)
     elif command == "ui":
@@ -78,6 +89,9 @@ def _terminate(*_: object) -> NoReturn:
 def _train(arguments: list[str]) -> None:
     multirun = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments)
     named = any(argument.startswith("sweep.id=") for argument in arguments)
+    if multirun:
+        # Wherever it was: argparse takes the words of a command only side by side.
+        arguments = ["-m", *(a for a in arguments if a not in {"-m", "--multirun"})]
     if multirun and not named:
         arguments = [*arguments, f"sweep.id={new_sweep_id()}"]
     # Hydra's sweeper leaves a multirun.yaml behind; what it says is in MLflow.
@@ -118,9 +132,6 @@ def _hydra(command: str, arguments: list[str]) -> None:
             raise
         with foreseen(ValueError):
             raise
-    except KeyboardInterrupt:
-        print("backprop-svc: stopped", file=sys.stderr)
-        raise SystemExit(130) from None
 
 
 def _complete_words(command: str) -> None:

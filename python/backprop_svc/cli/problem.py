@@ -120,6 +120,11 @@ def _datasets(data: DataConfig) -> list[datasets.Dataset]:
         rows = datasets.Dataset(_values("x", data.x), _values("y", data.y))
     if data.one_hot:
         rows = rows._replace(y=datasets.one_hot(rows.y))
+        if rows.y.shape[1] < 2:
+            raise ValueError(
+                "data.y has a single class; allowed with data.one_hot: two or more; choose a "
+                "column of class labels, or leave out data.one_hot"
+            )
     parts = datasets.split(rows, data.validation, data.validation_seed)
     return datasets.scaled(
         *(part for part in parts if len(part.x)),

@@ -14,7 +14,7 @@ from backprop_svc.cli import axes, show
 from backprop_svc.cli.errors import named
 from backprop_svc.cli.overrides import split
 from backprop_svc.cli.problem import Problem, problem
-from backprop_svc.cli.schema import Config, InitConfig, TrainConfig
+from backprop_svc.cli.schema import Config, DataConfig, InitConfig, TrainConfig
 from backprop_svc.initial import Floats
 from backprop_svc.tracking import RunBatch
 from backprop_svc.tracking.record import (
@@ -112,7 +112,7 @@ class Setup:
             del settings[name.removeprefix("train.")]
         if epochs is not None:
             settings |= {"epochs": epochs, "warmup": 0}
-        with named("train", TrainConfig):
+        with named("train", TrainConfig), named("data", DataConfig):
             return bp.train(
                 self.work.network,
                 weights,

@@ -136,7 +136,7 @@ def look(uri: str, place: str) -> str:
     return f"backprop-svc ui{told}"
 
 
-def print_training(result: Result, run: int, unit: str, factor: float) -> None:
+def print_training(result: Result, run: int, rows: int, unit: str, factor: float) -> None:
     """Print the guide's table (at most some twenty epochs, evenly) and its summary."""
     console = Console(highlight=False)
     loss, prediction, weights = result.loss, result.prediction, result.weight_history
@@ -149,7 +149,8 @@ def print_training(result: Result, run: int, unit: str, factor: float) -> None:
     table = Table(title=None, box=None, pad_edge=False)
     # The mean of several outputs says nothing.
     predicts = result.network.outputs == 1
-    heading = [f"prediction [{unit}]" if unit else "prediction"] if predicts else []
+    named = "prediction" if rows == 1 else "mean prediction"
+    heading = [f"{named} [{unit}]" if unit else named] if predicts else []
     for column in ("epoch", "loss", *heading, *shown):
         table.add_column(column.replace("[", r"\["), justify="right")
     if epochs:
@@ -172,7 +173,7 @@ def print_training(result: Result, run: int, unit: str, factor: float) -> None:
     if epochs:
         if predicts:
             amount = f"{prediction[run, epochs - 1] * factor:.6g}"
-            parts.append(f"last prediction {amount}{f' {unit}' if unit else ''}")
+            parts.append(f"last {named} {amount}{f' {unit}' if unit else ''}")
         parts.append(
             f"last loss {loss[run, epochs - 1]!r}".replace("np.float64(", "").rstrip(")")
         )

@@ -61,7 +61,7 @@ def _single(config: DictConfig) -> float:
         result = setup.train(rates, weights, RECORDS, progress=bar)
     ended = _now()
     unit, factor = shown_unit(settings.data)
-    show.print_training(result, 0, unit, factor)
+    show.print_training(result, 0, len(work.data.x), unit, factor)
     if setup.count_cut(result):
         print("train.time_limit ended it before its last epoch")
     achieved = setup.achieved(result)

@@ -32,7 +32,12 @@ _DRAWN: Need = ("init=random or another that draws", lambda c: c.init.method is 
 _STEP: Need = ("train.schedule=step", lambda c: c.train.schedule == "step")
 _ADAM: Need = ("train.optimizer=adam", lambda c: c.train.optimizer == "adam")
 
+_HIDDEN: Need = ("a hidden layer", lambda c: _layers(c) > 1)
+_TRACKED: Need = ("tracking=mlflow", lambda c: c.tracking.enabled)
+
 NEEDS: dict[str, Need] = {
+    "network.activation": _HIDDEN,
+    "network.gain": _HIDDEN,
     "network.slope": (
         "network.activation=leaky_relu",
         lambda c: c.network.activation == "leaky_relu",
@@ -52,6 +57,9 @@ NEEDS: dict[str, Need] = {
     "init.seed": ("init=random or another that draws, and a scale", _differs_by_seed),
     "init.scale": _DRAWN,
     "init.offset": _DRAWN,
+    "tracking.uri": _TRACKED,
+    "tracking.experiment": _TRACKED,
+    "tracking.history": _TRACKED,
     "sweep.sampler": ("an interval", _has_interval),
     "sweep.samples": (
         "sweep.sampler=random, latin or sobol",
