@@ -7,7 +7,6 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -21,7 +20,7 @@ from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.identity import check_sweep_id, new_sweep_id
 from backprop_svc.cli.overrides import split, written
 from backprop_svc.cli.part import Part
-from backprop_svc.cli.results import Table, check_file, writable
+from backprop_svc.cli.results import Table, check_file
 from backprop_svc.cli.schema import Config
 from backprop_svc.cli.setup import Setup
 from backprop_svc.cli.unused import refuse, unused
@@ -108,25 +107,25 @@ class Campaign:
         parts = [cast(Part, job.return_value) for job in returns]
         table = Table(parts, self._id)
         seconds = time.monotonic() - self._began
-        written = sum(part.written for part in parts)
+        new = sum(part.written for part in parts)
         show.print_sweep(table.best(10), table.shares(), len(table), seconds)
         cut = sum(part.cut for part in parts)
         if cut:
             print(f"train.time_limit ended {cut:,} of them before their last epoch")
         results = self._settings.sweep.results
         if results is not None:
-            with foreseen(*FORESEEN), writable(results):
-                Path(results).write_bytes(table.parquet)
+            with foreseen(*FORESEEN):
+                table.write(results)
             print(f"results: {results}")
         if self._writer is not None:
             with foreseen(*FORESEEN), show.waiting("writing the summary"):
                 place = self._writer.close_sweep(
                     self._parent, "FINISHED", self._summary(table, seconds, parts)
                 )
-            already = len(table) - written
+            already = len(table) - new
             where = show.look(self._settings.tracking.uri, place)
             there = f", {already:,} were there" if already else ""
-            print(f"{written:,} runs tracked{there}: {place}\nlook at them with: {where}")
+            print(f"{new:,} runs tracked{there}: {place}\nlook at them with: {where}")
 
     def stop(self, error: BaseException) -> None:
         """End the parent, and say how to go on."""
@@ -220,11 +219,12 @@ class Campaign:
 
 def _common(config: DictConfig) -> dict[str, object]:
     """Return what all configurations of a sweep have to agree on, by name."""
-    sections = {name: OmegaConf.to_container(config[name]) for name in ("sweep", "tracking")}
     values = {
         f"{section}.{name}": value
-        for section, settings in sections.items()
-        for name, value in cast(dict[str, object], settings).items()
+        for section in ("sweep", "tracking")
+        for name, value in cast(
+            dict[str, object], OmegaConf.to_container(config[section])
+        ).items()
     }
     del values["tracking.history"]
     return values

@@ -86,17 +86,15 @@ def describe(error: BaseException) -> str:
     return line
 
 
-_GRAMMAR = (
-    "allowed: name=value, and [a,b] for lists; close each bracket, quote what the shell would "
-    "change, and within that quote texts with other signs: 'name=[\"a (b)\"]'"
-)
-
-
 def is_of_hydra(error: ValueError) -> bool:
     """Tell Hydra's bare ``ValueError`` from those that nobody foresaw."""
     return any(pattern.search(str(error)) for pattern, _ in _OF_HYDRA)
 
 
+_GRAMMAR = (
+    "allowed: name=value, and [a,b] for lists; close each bracket, quote what the shell would "
+    "change, and within that quote texts with other signs: 'name=[\"a (b)\"]'"
+)
 _HINTS = {
     "interval(": "allowed: interval(low,high); give both ends",
     "tag(": "allowed: tag(log,interval(low,high)), or tag(zip,choice(a,b)); give one of them",

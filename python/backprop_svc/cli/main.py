@@ -63,12 +63,7 @@ def _main() -> None:
 
         print(f"backprop-svc {backprop_svc.__version__}")
     elif command in {"train", "sweep"}:
-        if {"--cfg", "-c", "--info", "-i"} & set(arguments):
-            # Hydra shows a configuration of single runs only.
-            arguments = [a for a in arguments if a not in {"-m", "--multirun"}]
-        elif command == "sweep":
-            arguments = ["-m", *arguments]
-        _train(arguments)
+        _train(["-m", *arguments] if command == "sweep" else arguments)
     elif command == "explain":
         _hydra("explain", arguments)
     elif command == "ui":
@@ -87,11 +82,14 @@ def _terminate(*_: object) -> NoReturn:
 
 
 def _train(arguments: list[str]) -> None:
-    multirun = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments)
+    given = set(arguments)
+    # Hydra shows a configuration of single runs only.
+    shown = {"--cfg", "-c", "--info", "-i"} & given
+    multirun = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & given and not shown
+    # First, wherever it was: argparse takes the words of a command only side by side.
+    words = [argument for argument in arguments if argument not in {"-m", "--multirun"}]
+    arguments = ["-m", *words] if multirun else words
     named = any(argument.startswith("sweep.id=") for argument in arguments)
-    if multirun:
-        # Wherever it was: argparse takes the words of a command only side by side.
-        arguments = ["-m", *(a for a in arguments if a not in {"-m", "--multirun"})]
     if multirun and not named:
         arguments = [*arguments, f"sweep.id={new_sweep_id()}"]
     # Hydra's sweeper leaves a multirun.yaml behind; what it says is in MLflow.

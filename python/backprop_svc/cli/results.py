@@ -89,6 +89,11 @@ class Table:
                 writer.write_table(table.select(schema.names).cast(schema))
         return buffer.getvalue()
 
+    def write(self, results: str) -> None:
+        """Write it over the file that ``sweep.results`` names."""
+        with _writable(results):
+            Path(results).write_bytes(self.parquet)
+
     def _columns(self, part: Part, settings: dict[str, Any]) -> dict[str, object]:
         import pyarrow as pa
 
@@ -141,7 +146,7 @@ def check_file(results: str) -> None:
         )
     # What a link points to, not the link.
     path = Path(results).resolve()
-    with writable(results):
+    with _writable(results):
         try:
             path.open("xb").close()
         except FileExistsError:
@@ -151,7 +156,7 @@ def check_file(results: str) -> None:
 
 
 @contextmanager
-def writable(results: str) -> Iterator[None]:
+def _writable(results: str) -> Iterator[None]:
     """Name the setting when its file cannot be written."""
     try:
         yield

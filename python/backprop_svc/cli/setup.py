@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 import backprop_svc as bp
-from backprop_svc.cli import axes, show
+from backprop_svc.cli import axes
 from backprop_svc.cli.errors import named
 from backprop_svc.cli.overrides import split
 from backprop_svc.cli.problem import Problem, problem
@@ -103,7 +104,7 @@ class Setup:
         rates: Floats,
         weights: Floats,
         record: tuple[Record, ...],
-        progress: show.TrainingBar | None = None,
+        progress: Callable[[int, int], object] | None = None,
         epochs: int | None = None,
     ) -> bp.Result:
         """Train some of its points."""

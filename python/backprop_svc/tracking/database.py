@@ -59,10 +59,8 @@ COLUMNS = {
     "metrics": ("key", "value", "timestamp", "step", "is_nan", "run_uuid"),
     "latest_metrics": ("key", "value", "timestamp", "step", "is_nan", "run_uuid"),
 }
-
-
-SECONDS = 10
-"""That a database may take to answer."""
+CONNECT_TIMEOUT = 10
+"""Seconds that a database may take to answer."""
 
 
 class DatabaseWriter(ClientWriter):
@@ -222,7 +220,7 @@ def reach(uri: str) -> None:
     """Connect once: MLflow would try for minutes, and say nothing."""
     with store_errors(uri, (sa.exc.SQLAlchemyError, ModuleNotFoundError, ValueError)):
         is_libpq = sa.make_url(uri).get_driver_name().startswith("psycopg")
-        patience = {"connect_timeout": SECONDS} if is_libpq else {}
+        patience = {"connect_timeout": CONNECT_TIMEOUT} if is_libpq else {}
         engine = sa.create_engine(uri, connect_args=patience)
         engine.connect().close()
         engine.dispose()
