@@ -9,7 +9,7 @@ pub enum Activation {
     Identity,
     /// φ(z) = z if z > 0 else 0, with the derivative 1 if z > 0 else 0.
     Relu,
-    /// φ(z) = z if z > 0 else slope·z (Maas et al. 2013).
+    /// φ(z) = z if z > 0 else negative_slope·z (Maas et al. 2013).
     LeakyRelu,
     /// φ(z) = tanh z, with the derivative 1 − φ².
     Tanh,
@@ -53,7 +53,13 @@ impl Activation {
 
     /// Replace each z by φ(gain·z), and set the derivative of that by z.
     #[inline(always)]
-    pub(crate) fn apply(self, gain: f64, leak: f64, neurons: &mut [f64], slopes: &mut [f64]) {
+    pub(crate) fn apply(
+        self,
+        gain: f64,
+        negative_slope: f64,
+        neurons: &mut [f64],
+        derivatives: &mut [f64],
+    ) {
         // A loop of its own for each function, which the compiler turns into vector
         // instructions. Not a closure: it would not be compiled for the instruction set.
         macro_rules! each {
@@ -61,18 +67,18 @@ impl Activation {
                 each!(gain, |$z| $point)
             };
             ($factor:expr, |$z:ident| $point:expr) => {
-                for (neuron, slope) in neurons.iter_mut().zip(slopes) {
+                for (neuron, derivative) in neurons.iter_mut().zip(derivatives) {
                     let $z = $factor * *neuron;
-                    let (value, derivative) = $point;
+                    let (value, own) = $point;
                     *neuron = value;
-                    *slope = gain * derivative;
+                    *derivative = gain * own;
                 }
             };
         }
         match self {
             Self::Identity => each!(|z| (z, 1.0)),
             Self::Relu => each!(|z| rectify(z, 0.0)),
-            Self::LeakyRelu => each!(|z| rectify(z, leak)),
+            Self::LeakyRelu => each!(|z| rectify(z, negative_slope)),
             Self::Tanh => each!((2.0 * gain).min(f64::MAX), |z| tanh_of_half(z)),
             Self::Sigmoid => each!(|z| sigmoid(z)),
             Self::Gelu => each!(|z| gelu(z)),
@@ -82,11 +88,15 @@ impl Activation {
 }
 
 #[inline(always)]
-fn rectify(z: f64, leak: f64) -> Point {
-    let off = if leak == 0.0 { 0.0 } else { leak * z };
+fn rectify(z: f64, negative_slope: f64) -> Point {
+    let off = if negative_slope == 0.0 {
+        0.0
+    } else {
+        negative_slope * z
+    };
     (
         if z > 0.0 { z } else { off },
-        if z > 0.0 { 1.0 } else { leak },
+        if z > 0.0 { 1.0 } else { negative_slope },
     )
 }
 

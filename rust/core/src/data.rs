@@ -73,7 +73,7 @@ fn are_probabilities(network: &Network, y: &[f64]) -> Result<()> {
         return Err(Error::Value {
             name: format!("y[{}, {}]", index / outputs, index % outputs),
             value: y[index].to_string(),
-            allowed: "numbers from 0 to 1 for a cross-entropy",
+            allowed: "numbers from 0 to 1 for a cross-entropy".into(),
             fix: "give probabilities, or choose a squared error",
         });
     }
@@ -85,7 +85,7 @@ fn are_probabilities(network: &Network, y: &[f64]) -> Result<()> {
         Some((index, row)) => Err(Error::Value {
             name: format!("the sum of y[{index}]"),
             value: sum(row).to_string(),
-            allowed: "1 for softmax_cross_entropy",
+            allowed: "1 for softmax_cross_entropy".into(),
             fix: "give a column for each class, with the probabilities of the classes",
         }),
     }

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 /// What any function of this crate returns.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -12,7 +14,7 @@ pub enum Error {
         /// The value as the caller gave it.
         value: String,
         /// What would have been accepted.
-        allowed: &'static str,
+        allowed: Cow<'static, str>,
         /// What to do about it.
         fix: &'static str,
     },
@@ -56,7 +58,7 @@ pub(crate) fn all_finite(name: &str, values: &[f64], columns: usize) -> Result<(
     Err(Error::Value {
         name: format!("{name}[{}, {}]", index / columns, index % columns),
         value: values[index].to_string(),
-        allowed: "finite numbers",
+        allowed: "finite numbers".into(),
         fix: "remove or replace it",
     })
 }
@@ -75,7 +77,7 @@ pub(crate) fn within(
     Err(Error::Value {
         name: name.into(),
         value: value.to_string(),
-        allowed,
+        allowed: allowed.into(),
         fix,
     })
 }

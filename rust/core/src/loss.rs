@@ -199,7 +199,7 @@ fn softmax(outputs: &mut [f64], space: &mut Space) {
 
 #[cfg(test)]
 mod tests {
-    use crate::{gradients, Activation, Data, Loss, Network, Progress};
+    use crate::{gradients, Activation, Data, Loss, Machine, Network, Progress};
 
     #[test]
     fn cross_entropies_keep_their_digits_at_any_size_of_logits() {
@@ -208,13 +208,34 @@ mod tests {
         let binary = network.with_loss(Loss::BinaryCrossEntropy);
         for size in [1.0, 1e6, 1e16, 1e300] {
             let data = Data::new(&softmax, &[1.0], &[1.0, 0.0]).unwrap();
-            let even = gradients(&softmax, &data, &[size, size], &Progress::default()).unwrap();
+            let even = gradients(
+                &softmax,
+                &data,
+                &[size, size],
+                Machine::default(),
+                &Progress::default(),
+            )
+            .unwrap();
             assert!((even.loss[0] - std::f64::consts::LN_2).abs() < 1e-15);
             assert_eq!(even.gradients, [-0.5, 0.5]);
-            let sure = gradients(&softmax, &data, &[size, -size], &Progress::default()).unwrap();
+            let sure = gradients(
+                &softmax,
+                &data,
+                &[size, -size],
+                Machine::default(),
+                &Progress::default(),
+            )
+            .unwrap();
             assert!((sure.loss[0] - (-2.0 * size).exp().ln_1p()).abs() < 1e-15);
             let data = Data::new(&binary, &[1.0], &[0.0, 1.0]).unwrap();
-            let wrong = gradients(&binary, &data, &[size, -size], &Progress::default()).unwrap();
+            let wrong = gradients(
+                &binary,
+                &data,
+                &[size, -size],
+                Machine::default(),
+                &Progress::default(),
+            )
+            .unwrap();
             let expected = size + (-size).exp().ln_1p();
             assert!((wrong.loss[0] - expected).abs() <= 1e-15 * expected);
         }

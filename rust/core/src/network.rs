@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
@@ -17,7 +18,7 @@ pub struct Network {
     sizes: Vec<usize>,
     activation: Activation,
     gain: f64,
-    slope: f64,
+    negative_slope: f64,
     bias: bool,
     loss: Loss,
     dtype: Dtype,
@@ -76,7 +77,7 @@ impl Network {
             sizes: sizes.to_vec(),
             activation,
             gain: 1.0,
-            slope: 0.01,
+            negative_slope: 0.01,
             bias: false,
             loss: Loss::HalfSquaredError,
             dtype: Dtype::Float64,
@@ -153,16 +154,19 @@ impl Network {
     ///
     /// # Errors
     /// A slope that is not a number from 0 to 1.
-    pub fn with_slope(self, slope: f64) -> Result<Self> {
+    pub fn with_negative_slope(self, negative_slope: f64) -> Result<Self> {
         let share = |slope: f64| (0.0..=1.0).contains(&slope);
         within(
-            "slope",
-            slope,
+            "negative_slope",
+            negative_slope,
             share,
             "numbers from 0 to 1",
             "leave it out for 0.01",
         )?;
-        Ok(Self { slope, ..self })
+        Ok(Self {
+            negative_slope,
+            ..self
+        })
     }
 
     /// See [`Network::with_gain`].
@@ -171,17 +175,17 @@ impl Network {
         self.gain
     }
 
-    /// See [`Network::with_slope`].
+    /// See [`Network::with_negative_slope`].
     #[must_use]
-    pub const fn slope(&self) -> f64 {
-        self.slope
+    pub const fn negative_slope(&self) -> f64 {
+        self.negative_slope
     }
 
     /// Replace each weighted sum z of a hidden layer by φ(gain·z), and set its derivative.
     #[inline(always)]
-    pub(crate) fn activate(&self, neurons: &mut [f64], slopes: &mut [f64]) {
+    pub(crate) fn activate(&self, neurons: &mut [f64], derivatives: &mut [f64]) {
         self.activation
-            .apply(self.gain, self.slope, neurons, slopes);
+            .apply(self.gain, self.negative_slope, neurons, derivatives);
     }
 
     /// Number of inputs.
@@ -239,7 +243,7 @@ fn layers(sizes: &[usize], bias: bool) -> Result<Vec<Layer>> {
         Err(Error::Value {
             name: "network sizes".into(),
             value: format!("{sizes:?}"),
-            allowed,
+            allowed: Cow::Borrowed(allowed),
             fix,
         })
     };
@@ -283,7 +287,7 @@ impl Hash for Network {
         (self.bias, self.loss, self.dtype).hash(state);
         self.gain.to_bits().hash(state);
         // The two zeros are equal.
-        (self.slope + 0.0).to_bits().hash(state);
+        (self.negative_slope + 0.0).to_bits().hash(state);
     }
 }
 

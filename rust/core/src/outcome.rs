@@ -46,7 +46,7 @@ pub(crate) struct Dead<'a> {
     data: &'a Data<'a>,
     inputs: Vec<f64>,
     outputs: Vec<f64>,
-    slopes: Vec<f64>,
+    derivatives: Vec<f64>,
 }
 
 impl<'a> Dead<'a> {
@@ -57,7 +57,7 @@ impl<'a> Dead<'a> {
             data,
             inputs: neurons(),
             outputs: neurons(),
-            slopes: neurons(),
+            derivatives: neurons(),
         }
     }
 
@@ -77,8 +77,9 @@ impl<'a> Dead<'a> {
             for (z, bias) in self.outputs.iter_mut().zip(&weights[layer.biases.clone()]) {
                 *z += bias;
             }
-            self.slopes.resize(self.outputs.len(), 0.0);
-            self.network.activate(&mut self.outputs, &mut self.slopes);
+            self.derivatives.resize(self.outputs.len(), 0.0);
+            self.network
+                .activate(&mut self.outputs, &mut self.derivatives);
             std::mem::swap(&mut self.inputs, &mut self.outputs);
             if self.inputs.iter().all(|h| *h <= 0.0) {
                 return true;

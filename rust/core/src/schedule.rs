@@ -60,7 +60,7 @@ impl Schedule {
             return Err(Error::Value {
                 name: "warmup".into(),
                 value: self.warmup.to_string(),
-                allowed: "whole numbers from 0 to the number of epochs",
+                allowed: "whole numbers from 0 to the number of epochs".into(),
                 fix: "warm up for fewer epochs",
             });
         }

@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use backprop_core::{train, Activation, Data, Network, Progress, Record, Settings, Start};
+use backprop_core::{train, Activation, Data, Machine, Network, Progress, Record, Settings, Start};
 
 struct Counting;
 
@@ -28,7 +28,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-fn allocations(sizes: &[usize], epochs: usize, stop_early: bool) -> usize {
+fn allocations(sizes: &[usize], epochs: usize, stop_when_converged: bool) -> usize {
     let network = Network::new(sizes, Activation::Relu).unwrap();
     let (x, y) = (vec![1.0; sizes[0]], [3.0]);
     let data = Data::new(&network, &x, &y).unwrap();
@@ -38,14 +38,12 @@ fn allocations(sizes: &[usize], epochs: usize, stop_early: bool) -> usize {
     };
     let settings = Settings {
         epochs,
-        stop_early,
-        threads: Some(1),
-        record: Record {
-            loss: false,
-            prediction: false,
-            gradients: false,
-            weights: false,
+        stop_when_converged,
+        machine: Machine {
+            threads: Some(1),
+            ..Machine::default()
         },
+        record: Record::of(&[]),
         ..Settings::default()
     };
     let before = ALLOCATIONS.get();
@@ -58,10 +56,10 @@ fn allocations(sizes: &[usize], epochs: usize, stop_early: bool) -> usize {
 #[test]
 fn epochs_allocate_nothing() {
     for sizes in [&[1, 1, 1][..], &[2, 3, 1]] {
-        for stop_early in [false, true] {
-            let once = allocations(sizes, 100, stop_early);
+        for stop_when_converged in [false, true] {
+            let once = allocations(sizes, 100, stop_when_converged);
             assert!(once > 0, "allocations are counted");
-            assert_eq!(allocations(sizes, 1_000, stop_early), once);
+            assert_eq!(allocations(sizes, 1_000, stop_when_converged), once);
         }
     }
 }

@@ -4,20 +4,13 @@
 use std::sync::atomic::Ordering;
 
 use backprop_core::{
-    gradients, predict, train, train_into, Activation, Arrays, Data, Error, Network, Outcome,
-    Progress, Record, Settings, Start, Training,
+    gradients, predict, train, train_into, Activation, Arrays, Data, Error, Machine, Network,
+    Outcome, PerQuantity, Progress, Quantity, Record, Settings, Start, Training,
 };
 
 fn guide() -> Network {
     Network::new(&[1, 1, 1], Activation::Relu).unwrap()
 }
-
-const NONE: Record = Record {
-    loss: false,
-    prediction: false,
-    gradients: false,
-    weights: false,
-};
 
 fn run(weights: &[f64], learning_rate: &[f64], settings: Settings) -> Result<Training, Error> {
     let network = guide();
@@ -32,13 +25,19 @@ fn run(weights: &[f64], learning_rate: &[f64], settings: Settings) -> Result<Tra
 #[test]
 fn the_guide_s_twenty_epochs() {
     let training = run(&[0.5, 1.0], &[0.1], Settings::default()).unwrap();
-    assert_eq!(training.loss[0], 2.0);
-    assert!((training.loss[1] - 0.3528).abs() < 1e-15);
-    assert_eq!(training.prediction[..2], [1.0, 2.16]);
-    assert_eq!(training.gradients[..2], [-4.0, -2.0]);
+    assert_eq!(training.histories[Quantity::Loss][0], 2.0);
+    assert!((training.histories[Quantity::Loss][1] - 0.3528).abs() < 1e-15);
+    assert_eq!(training.histories[Quantity::Prediction][..2], [1.0, 2.16]);
+    assert_eq!(training.histories[Quantity::Gradients][..2], [-4.0, -2.0]);
     assert_eq!(training.weights, [1.1067121375451405, 1.3553659972747827]);
-    assert_eq!(training.prediction[19], 3.0000000000002136);
-    assert_eq!(training.loss[19], 2.2813955986604814e-26);
+    assert_eq!(
+        training.histories[Quantity::Prediction][19],
+        3.0000000000002136
+    );
+    assert_eq!(
+        training.histories[Quantity::Loss][19],
+        2.2813955986604814e-26
+    );
     assert_eq!(training.outcome, [Outcome::Converged]);
 }
 
@@ -46,9 +45,23 @@ fn the_guide_s_twenty_epochs() {
 fn one_pass_of_the_guide() {
     let network = guide();
     let data = Data::new(&network, &[2.0], &[3.0]).unwrap();
-    let pass = gradients(&network, &data, &[0.5, 1.0], &Progress::default()).unwrap();
+    let pass = gradients(
+        &network,
+        &data,
+        &[0.5, 1.0],
+        Machine::default(),
+        &Progress::default(),
+    )
+    .unwrap();
     assert_eq!((pass.loss[0], pass.gradients), (2.0, vec![-4.0, -2.0]));
-    let predictions = predict(&network, &[2.0, -2.0], &[0.5, 1.0], &Progress::default()).unwrap();
+    let predictions = predict(
+        &network,
+        &[2.0, -2.0],
+        &[0.5, 1.0],
+        Machine::default(),
+        &Progress::default(),
+    )
+    .unwrap();
     assert_eq!(predictions, [1.0, 0.0]);
 }
 
@@ -57,7 +70,9 @@ fn a_dead_network_stays_where_it_is() {
     let training = run(&[-0.5, 1.0], &[0.1], Settings::default()).unwrap();
     assert_eq!(training.weights, [-0.5, 1.0]);
     assert_eq!(training.outcome, [Outcome::Dead]);
-    assert!(training.gradients.iter().all(|gradient| *gradient == 0.0));
+    assert!(training.histories[Quantity::Gradients]
+        .iter()
+        .all(|gradient| *gradient == 0.0));
 }
 
 #[test]
@@ -72,7 +87,7 @@ fn a_diverging_run_ends_and_its_neighbours_do_not() {
     assert_eq!(training.epochs[0], 20);
     let epoch = usize::try_from(training.epochs[1]).unwrap() - 1;
     assert!(training.weights.iter().all(|weight| weight.is_finite()));
-    assert!(training.loss[20 + epoch + 1..40]
+    assert!(training.histories[Quantity::Loss][20 + epoch + 1..40]
         .iter()
         .all(|loss| loss.is_nan()));
     assert_eq!(training.weights[..2], training.weights[4..]);
@@ -122,7 +137,7 @@ fn no_epochs_leave_the_start() {
     let training = run(&[0.5, 1.0], &[0.1], settings).unwrap();
     assert_eq!(training.weights, [0.5, 1.0]);
     assert_eq!(training.outcome, [Outcome::Unresolved]);
-    assert!(training.loss.is_empty());
+    assert!(training.histories[Quantity::Loss].is_empty());
 }
 
 #[test]
@@ -132,11 +147,11 @@ fn sixteen_threads_give_the_bits_of_one() {
     let rates: Vec<f64> = (0..count).map(|i| 0.01 + f64::from(i) * 3e-4).collect();
     let with = |threads| {
         let settings = Settings {
-            threads,
-            record: Record {
-                weights: true,
-                ..Record::default()
+            machine: Machine {
+                threads,
+                ..Machine::default()
             },
+            record: Record::of(&Quantity::ALL),
             ..Settings::default()
         };
         format!("{:?}", run(&weights, &rates, settings).unwrap())
@@ -161,7 +176,10 @@ fn bad_input_is_named() {
             &[0.5, 1.0],
             &[0.1],
             Settings {
-                threads: Some(0),
+                machine: Machine {
+                    threads: Some(0),
+                    ..Machine::default()
+                },
                 ..Settings::default()
             },
         )
@@ -248,7 +266,7 @@ fn stopped_runs_end_where_they_are() {
         for epochs in [1, 20, 10_000] {
             let settings = Settings {
                 epochs,
-                record: NONE,
+                record: Record::of(&[]),
                 ..Settings::default()
             };
             let training = train(&network, &data, &start, &settings, &progress).unwrap();
@@ -266,8 +284,16 @@ fn results_are_written_where_the_caller_wants_them() {
         learning_rate: &[0.1],
     };
     let settings = Settings::default();
-    assert_eq!(settings.columns(&network), [20, 20, 40, 0]);
+    assert_eq!(
+        Quantity::ALL.map(|quantity| settings.columns(&network)[quantity]),
+        [20, 20, 40, 0]
+    );
     let into = |weights: &mut [f64], loss: &mut [f64]| {
+        let (mut prediction, mut gradients) = ([0.0; 20], [0.0; 40]);
+        let mut histories = PerQuantity::<&mut [f64]>::default();
+        histories[Quantity::Loss] = loss;
+        histories[Quantity::Prediction] = &mut prediction;
+        histories[Quantity::Gradients] = &mut gradients;
         let arrays = Arrays {
             weights,
             outcome: &mut [Outcome::Dead],
@@ -275,10 +301,7 @@ fn results_are_written_where_the_caller_wants_them() {
             last_loss: &mut [0.0],
             loss_ratio: &mut [0.0],
             period: &mut [0],
-            loss,
-            prediction: &mut [0.0; 20],
-            gradients: &mut [0.0; 40],
-            weight_history: &mut [],
+            histories,
         };
         let progress = Progress::default();
         train_into(&network, &data, &start, &settings, &progress, arrays)

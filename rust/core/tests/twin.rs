@@ -4,8 +4,8 @@ mod naive;
 use std::ops::Range;
 
 use backprop_core::{
-    gradients, predict, train, Activation, Data, Loss, Network, Outcome, Progress, Record,
-    Settings, Start,
+    gradients, predict, train, Activation, Data, InstructionSet, Loss, Machine, Network, Outcome,
+    Progress, Quantity, Record, Settings, Start,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -64,6 +64,14 @@ fn case(
     )
 }
 
+/// Every one that this machine has.
+fn instruction_sets() -> impl Strategy<Value = InstructionSet> {
+    let there = InstructionSet::ALL
+        .into_iter()
+        .filter(|set| set.is_available());
+    proptest::sample::select(there.collect::<Vec<_>>())
+}
+
 fn bits(values: &[f64]) -> Vec<u64> {
     // Every NaN is the same NaN: its payload is the processor's business.
     values
@@ -74,13 +82,17 @@ fn bits(values: &[f64]) -> Vec<u64> {
 
 proptest! {
     #[test]
-    fn training_is_the_naive_twin_s(case in cases(), threads in 1..4_usize) {
+    fn training_is_the_naive_twin_s(
+        case in cases(),
+        threads in 1..4_usize,
+        instruction_set in instruction_sets(),
+    ) {
         let Case { network, x, y, weights, learning_rate, epochs } = case;
         let data = Data::new(&network, &x, &y).unwrap();
         let settings = Settings {
             epochs,
-            threads: Some(threads),
-            record: Record { weights: true, ..Record::default() },
+            machine: Machine { threads: Some(threads), instruction_set },
+            record: Record::of(&Quantity::ALL),
             ..Settings::default()
         };
         let start = Start { weights: &weights, learning_rate: &learning_rate };
@@ -91,19 +103,19 @@ proptest! {
             for epoch in 0..epochs {
                 let at = run * epochs + epoch;
                 let expected = naive::pass(&network, &w, &x, &y);
-                prop_assert_eq!(bits(&training.weight_history[at * p..][..p]), bits(&w));
-                prop_assert_eq!(bits(&training.gradients[at * p..][..p]), bits(&expected.gradients));
+                prop_assert_eq!(bits(&training.histories[Quantity::Weights][at * p..][..p]), bits(&w));
+                prop_assert_eq!(bits(&training.histories[Quantity::Gradients][at * p..][..p]), bits(&expected.gradients));
                 prop_assert_eq!(
-                    bits(&[training.prediction[at]]), bits(&[expected.prediction])
+                    bits(&[training.histories[Quantity::Prediction][at]]), bits(&[expected.prediction])
                 );
-                prop_assert!((training.loss[at] - expected.loss).abs() <= 1e-14 * expected.loss
-                    || training.loss[at].to_bits() == expected.loss.to_bits());
+                prop_assert!((training.histories[Quantity::Loss][at] - expected.loss).abs() <= 1e-14 * expected.loss
+                    || training.histories[Quantity::Loss][at].to_bits() == expected.loss.to_bits());
                 let before = w.clone();
                 naive::update(&mut w, &expected.gradients, learning_rate[run]);
                 if !expected.loss.is_finite() || w.iter().any(|w| !w.is_finite()) {
                     prop_assert_eq!(training.outcome[run], Outcome::Diverged);
                     prop_assert_eq!(usize::try_from(training.epochs[run]), Ok(epoch + 1));
-                    let later = &training.loss[at + 1..(run + 1) * epochs];
+                    let later = &training.histories[Quantity::Loss][at + 1..(run + 1) * epochs];
                     prop_assert!(later.iter().all(|loss| loss.is_nan()));
                     w = before;
                     break;
@@ -119,14 +131,14 @@ proptest! {
         case in long_cases(),
         divergence_bound in prop_oneof![Just(f64::INFINITY), 1e-3..1e3_f64],
         record_every in 1..50_usize,
-        stop_early: bool,
+        stop_when_converged: bool,
     ) {
         let Case { network, x, y, weights, learning_rate, epochs } = case;
         let data = Data::new(&network, &x, &y).unwrap();
         let start = Start { weights: &weights, learning_rate: &learning_rate };
-        let settings = Settings { epochs, divergence_bound, stop_early, ..Settings::default() };
-        let none = Record { loss: false, prediction: false, gradients: false, weights: false };
-        let trained = [(none, 1), (Record::default(), 1), (Record::default(), record_every)]
+        let settings = Settings { epochs, divergence_bound, stop_when_converged, ..Settings::default() };
+        let (none, some) = (Record::of(&[]), Settings::default().record);
+        let trained = [(none, 1), (some, 1), (some, record_every)]
             .map(|(record, record_every)| {
                 let settings = Settings { record, record_every, ..settings };
                 train(&network, &data, &start, &settings, &Progress::default()).unwrap()
@@ -145,8 +157,8 @@ proptest! {
     fn one_pass_is_the_naive_twin_s(case in cases()) {
         let Case { network, x, y, weights, learning_rate, .. } = case;
         let data = Data::new(&network, &x, &y).unwrap();
-        let result = gradients(&network, &data, &weights, &Progress::default()).unwrap();
-        let predictions = predict(&network, &x, &weights, &Progress::default()).unwrap();
+        let result = gradients(&network, &data, &weights, Machine::default(), &Progress::default()).unwrap();
+        let predictions = predict(&network, &x, &weights, Machine::default(), &Progress::default()).unwrap();
         let p = network.parameters();
         for run in 0..learning_rate.len() {
             let w = &weights[run * p..][..p];
@@ -173,7 +185,11 @@ fn any_activation() -> impl Strategy<Value = Case> {
     );
     network.prop_flat_map(|(sizes, activation, loss, bias, gain, slope)| {
         let network = Network::new(&sizes, activation).unwrap();
-        let network = network.with_gain(gain).unwrap().with_slope(slope).unwrap();
+        let network = network
+            .with_gain(gain)
+            .unwrap()
+            .with_negative_slope(slope)
+            .unwrap();
         let network = network.with_loss(loss).with_bias(bias).unwrap();
         let number = -2.0..2.0_f64;
         let target = if loss.is_cross_entropy() {
@@ -225,8 +241,8 @@ proptest! {
     fn every_activation_and_loss_is_the_naive_twin_s_and_the_finite_difference(case in any_activation()) {
         let Case { network, x, y, weights, learning_rate, epochs } = case;
         let data = Data::new(&network, &x, &y).unwrap();
-        let found = gradients(&network, &data, &weights, &Progress::default()).unwrap();
-        let predictions = predict(&network, &x, &weights, &Progress::default()).unwrap();
+        let found = gradients(&network, &data, &weights, Machine::default(), &Progress::default()).unwrap();
+        let predictions = predict(&network, &x, &weights, Machine::default(), &Progress::default()).unwrap();
         let start = Start { weights: &weights, learning_rate: &learning_rate };
         let settings = Settings { epochs, ..Settings::default() };
         let training = train(&network, &data, &start, &settings, &Progress::default()).unwrap();

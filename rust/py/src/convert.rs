@@ -5,19 +5,60 @@ use numpy::{
 };
 use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 /// The one place where an error of the core becomes a Python exception.
 pub struct PyCoreError(pub Error);
 
 impl From<PyCoreError> for PyErr {
     fn from(PyCoreError(error): PyCoreError) -> Self {
-        let message = error.to_string();
         match error {
-            Error::Value { .. } | Error::Shape { .. } => PyValueError::new_err(message),
-            Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
-            Error::Cancelled => PyKeyboardInterrupt::new_err(message),
+            Error::Value {
+                name,
+                value,
+                allowed,
+                fix,
+            } => setting_error([&name, &value, &allowed, fix, "is"]),
+            Error::Shape {
+                name,
+                found,
+                allowed,
+                fix,
+            } => setting_error([name, &found, &allowed, fix, "has"]),
+            Error::OutOfMemory { .. } => PyMemoryError::new_err(error.to_string()),
+            Error::Cancelled => PyKeyboardInterrupt::new_err(error.to_string()),
         }
     }
+}
+
+/// Python's `backprop_svc.errors.SettingError`, from name, value, allowed, fix and verb.
+fn setting_error(fields: [&str; 5]) -> PyErr {
+    Python::attach(|py| {
+        let raised = py.import("backprop_svc.errors").and_then(|errors| {
+            errors
+                .getattr("SettingError")?
+                .call1(PyTuple::new(py, fields)?)
+        });
+        raised.map_or_else(|error| error, PyErr::from_value)
+    })
+}
+
+/// The value of a keyword, checked by the same Python function as those of `train`: `kind` is
+/// the name of a built-in type.
+pub fn checked<'py, T>(name: &str, given: &Bound<'py, PyAny>, kind: &str) -> PyResult<T>
+where
+    T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
+{
+    let py = given.py();
+    let kind = py.import("builtins")?.getattr(kind)?;
+    let check = py.import("backprop_svc.settings")?.getattr("check")?;
+    check.call1((name, given, kind))?.extract()
+}
+
+/// A value as messages show it, whatever it is.
+pub fn shown(given: &Bound<'_, PyAny>) -> PyResult<String> {
+    let shown = given.py().import("backprop_svc.errors")?.getattr("shown")?;
+    shown.call1((given,))?.extract()
 }
 
 /// A copy in row order: the caller may change its array while the GIL is released.

@@ -1,4 +1,5 @@
 //! Long calls that Ctrl-C ends and that say how far they are.
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{sync_channel, RecvTimeoutError};
 use std::thread;
@@ -38,8 +39,9 @@ pub fn interruptible<T: Send>(
     work: impl FnOnce(&Progress) -> Result<T> + Send,
 ) -> PyResult<T> {
     let progress = Progress::default();
+    let work = |progress: &Progress| no_panic(|| work(progress));
     let result = if size < SMALL {
-        py.detach(|| work(&progress)).map_err(PyCoreError)?
+        py.detach(|| work(&progress))?
     } else {
         py.detach(|| in_thread(&progress, callback.as_ref(), limit, work))?
     };
@@ -49,11 +51,22 @@ pub fn interruptible<T: Send>(
     Ok(result)
 }
 
+/// A panic is a mistake of this package: the caller gets an exception that says so.
+fn no_panic<T>(work: impl FnOnce() -> Result<T>) -> PyResult<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => Ok(result.map_err(PyCoreError)?),
+        Err(_) => Err(PyRuntimeError::new_err(
+            "backprop-svc failed inside: this is a mistake of the package, not of the call; \
+             please report it with the call that led to it",
+        )),
+    }
+}
+
 fn in_thread<T: Send>(
     progress: &Progress,
     callback: Option<&Callback>,
     limit: Option<Duration>,
-    work: impl FnOnce(&Progress) -> Result<T> + Send,
+    work: impl FnOnce(&Progress) -> PyResult<T> + Send,
 ) -> PyResult<T> {
     let begin = Instant::now();
     thread::scope(|scope| {
@@ -72,7 +85,7 @@ fn in_thread<T: Send>(
                 Ok(result) => {
                     return match stop {
                         Some(error) => Err(error),
-                        None => result.map_err(|error| PyCoreError(error).into()),
+                        None => result,
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => {

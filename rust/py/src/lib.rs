@@ -9,7 +9,7 @@ mod interrupt;
 mod network;
 mod settings;
 
-use backprop_core::{Arrays, Data, Outcome, Start};
+use backprop_core::{Arrays, Data, Outcome, PerQuantity, Quantity, Start};
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -17,7 +17,7 @@ use pyo3::types::PyDict;
 use crate::convert::{array, empty, in_row_order, values, PyCoreError};
 use crate::interrupt::{interruptible, Callback};
 use crate::network::PyNetwork;
-use crate::settings::PySettings;
+use crate::settings::{core_settings, machine, time_limit};
 
 #[pyfunction]
 #[allow(clippy::too_many_arguments)]
@@ -28,19 +28,18 @@ fn train<'py>(
     learning_rate: PyReadonlyArrayDyn<'py, f64>,
     x: PyReadonlyArrayDyn<'py, f64>,
     y: PyReadonlyArrayDyn<'py, f64>,
-    order: PyReadonlyArrayDyn<'py, u32>,
-    settings: PySettings,
+    settings: Bound<'py, PyAny>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let network = &network.0;
-    let (x, y, order) = (values(&x), values(&y), values(&order));
+    let (x, y) = (values(&x), values(&y));
     let data = Data::new(network, &x, &y).map_err(PyCoreError)?;
     let start = Start {
         weights: in_row_order(&weights)?,
         learning_rate: in_row_order(&learning_rate)?,
     };
-    let limit = settings.time_limit()?;
-    let settings = settings.core(&order)?;
+    let limit = time_limit(&settings)?;
+    let settings = core_settings(&settings)?;
     let (parameters, epochs) = (network.parameters(), settings.epochs);
     let runs = start.weights.len() / parameters;
     let report = progress.map(|call| Callback {
@@ -51,21 +50,18 @@ fn train<'py>(
         .saturating_mul(epochs)
         .saturating_mul(data.rows())
         .saturating_mul(parameters);
+    let (records, columns) = (settings.records(), settings.columns(network));
     let final_weights = empty(py, runs, parameters)?;
     let [last_loss, loss_ratio] = [empty(py, runs, 1)?, empty(py, runs, 1)?];
     let epochs_done = empty(py, runs, 1)?;
     let (mut outcome, mut period) = (vec![Outcome::default(); runs], vec![0_u8; runs]);
-    let [loss, prediction, gradients, weight_history] = settings.columns(network);
-    let loss = empty(py, runs, loss)?;
-    let prediction = empty(py, runs, prediction)?;
-    let gradients = empty(py, runs, gradients)?;
-    let weight_history = empty(py, runs, weight_history)?;
+    let histories = PerQuantity::try_new(|quantity| empty::<f64>(py, runs, columns[quantity]))?;
     {
         let [mut weights, mut last_loss, mut loss_ratio] =
             [&final_weights, &last_loss, &loss_ratio].map(PyArrayMethods::readwrite);
         let mut epochs = epochs_done.readwrite();
-        let [mut loss, mut prediction, mut gradients, mut weight_history] =
-            [&loss, &prediction, &gradients, &weight_history].map(PyArrayMethods::readwrite);
+        let mut written = PerQuantity::new(|quantity| histories[quantity].readwrite());
+        let mut slices = written.iter_mut();
         let arrays = Arrays {
             weights: weights.as_slice_mut()?,
             outcome: &mut outcome,
@@ -73,10 +69,10 @@ fn train<'py>(
             last_loss: last_loss.as_slice_mut()?,
             loss_ratio: loss_ratio.as_slice_mut()?,
             period: &mut period,
-            loss: loss.as_slice_mut()?,
-            prediction: prediction.as_slice_mut()?,
-            gradients: gradients.as_slice_mut()?,
-            weight_history: weight_history.as_slice_mut()?,
+            histories: PerQuantity::try_new(|_| match slices.next() {
+                Some(history) => history.as_slice_mut(),
+                None => Ok(&mut []),
+            })?,
         };
         interruptible(py, work, report, limit, |progress| {
             backprop_core::train_into(network, &data, &start, &settings, progress, arrays)
@@ -90,21 +86,19 @@ fn train<'py>(
     result.set_item("last_loss", last_loss)?;
     result.set_item("loss_ratio", loss_ratio)?;
     result.set_item("period", array(py, period, &[runs])?)?;
-    let (record, records) = (settings.record, settings.records());
-    for (name, wanted, array) in [
-        ("loss", record.loss, loss),
-        ("prediction", record.prediction, prediction),
-    ] {
-        let array = wanted.then(|| array.reshape([runs, records])).transpose()?;
-        result.set_item(name, array)?;
-    }
-    for (name, wanted, array) in [
-        ("gradients", record.gradients, gradients),
-        ("weight_history", record.weights, weight_history),
-    ] {
-        let shape = [runs, records, parameters];
-        let array = wanted.then(|| array.reshape(shape)).transpose()?;
-        result.set_item(name, array)?;
+    for quantity in Quantity::ALL {
+        let history = &histories[quantity];
+        let history = match (settings.record[quantity], quantity.is_per_parameter()) {
+            (false, _) => None,
+            (true, false) => Some(history.reshape([runs, records])?.into_any()),
+            (true, true) => Some(history.reshape([runs, records, parameters])?.into_any()),
+        };
+        // The weights of a result are its final ones.
+        let name = match quantity {
+            Quantity::Weights => "weight_history",
+            _ => quantity.name(),
+        };
+        result.set_item(name, history)?;
     }
     Ok(result)
 }
@@ -123,8 +117,9 @@ fn gradients<'py>(
     let (weights, x, y) = (values(&weights), values(&x), values(&y));
     let data = Data::new(network, &x, &y).map_err(PyCoreError)?;
     let work = weights.len().saturating_mul(data.rows());
+    let machine = machine(None)?;
     let pass = interruptible(py, work, None, None, |progress| {
-        backprop_core::gradients(network, &data, &weights, progress)
+        backprop_core::gradients(network, &data, &weights, machine, progress)
     })?;
     let runs = pass.loss.len();
     Ok((
@@ -143,21 +138,22 @@ fn predict<'py>(
     let network = &network.0;
     let (weights, x) = (values(&weights), values(&x));
     let work = weights.len().saturating_mul(x.len() / network.inputs());
+    let machine = machine(None)?;
     let predictions = interruptible(py, work, None, None, |progress| {
-        backprop_core::predict(network, &x, &weights, progress)
+        backprop_core::predict(network, &x, &weights, machine, progress)
     })?;
     let runs = weights.len() / network.parameters();
     let rows = x.len() / network.inputs();
     array(py, predictions, &[runs, rows, network.outputs()])
 }
 
-/// Version, build profile, instruction set and default number of threads.
+/// Version, build profile, the instruction set in use and the default number of threads.
 #[pyfunction]
 fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let info = PyDict::new(py);
     info.set_item("version", env!("CARGO_PKG_VERSION"))?;
     info.set_item("profile", env!("BUILD_PROFILE"))?;
-    info.set_item("simd", backprop_core::instruction_set())?;
+    info.set_item("simd", machine(None)?.instruction_set.name())?;
     info.set_item("threads", backprop_core::threads())?;
     Ok(info)
 }

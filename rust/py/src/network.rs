@@ -1,8 +1,8 @@
 use backprop_core::{Activation, Dtype, Error, Loss, Network};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyTuple};
 
-use crate::convert::PyCoreError;
+use crate::convert::{checked, shown, PyCoreError};
 
 /// The shape of a network: fully connected layers, and what training makes small.
 ///
@@ -20,7 +20,7 @@ use crate::convert::PyCoreError;
 ///     ``"sigmoid"``, ``"gelu"`` (by the error function, arXiv 1606.08415) or ``"softplus"``.
 /// gain
 ///     Hidden neurons compute φ(gain·z); a finite number above 0.
-/// slope
+/// negative_slope
 ///     Of leaky ReLU where z ≤ 0; from 0 to 1.
 /// bias
 ///     Whether every neuron adds a bias to its weighted sum.
@@ -35,8 +35,10 @@ use crate::convert::PyCoreError;
 ///
 /// Raises
 /// ------
-/// ValueError
+/// SettingError
 ///     Impossible sizes; an unknown activation, loss or type; a gain or slope out of range.
+/// SettingTypeError
+///     A value of another type than its setting has.
 #[pyclass(name = "Network", module = "backprop_svc", frozen, eq, hash)]
 #[derive(PartialEq, Eq, Hash)]
 pub struct PyNetwork(pub Network);
@@ -45,43 +47,36 @@ pub struct PyNetwork(pub Network);
 impl PyNetwork {
     #[new]
     #[pyo3(signature = (
-        *sizes, activation = "relu", gain = 1.0, slope = 0.01, bias = false,
-        loss = "half_squared_error", dtype = DtypeName("float64".into())
-    ), text_signature = "(*sizes, activation='relu', gain=1.0, slope=0.01, bias=False, \
-        loss='half_squared_error', dtype='float64')")]
+        *sizes, activation = "relu".into(), gain = 1.0, negative_slope = 0.01, bias = false,
+        loss = "half_squared_error".into(), dtype = DtypeName("float64".into())
+    ), text_signature = "(*sizes, activation='relu', gain=1.0, negative_slope=0.01, \
+        bias=False, loss='half_squared_error', dtype='float64')")]
     #[allow(clippy::too_many_arguments)]
     fn new(
         sizes: Vec<Bound<'_, PyAny>>,
-        activation: &str,
-        gain: f64,
-        slope: f64,
-        bias: bool,
-        loss: &str,
+        #[pyo3(from_py_with = activation)] activation: String,
+        #[pyo3(from_py_with = gain)] gain: f64,
+        #[pyo3(from_py_with = negative_slope)] negative_slope: f64,
+        #[pyo3(from_py_with = bias)] bias: bool,
+        #[pyo3(from_py_with = loss)] loss: String,
         dtype: DtypeName,
     ) -> PyResult<Self> {
         let sizes = sizes.iter().map(size).collect::<Result<Vec<_>, _>>()?;
         let activation = named(
             "activation",
-            activation,
+            &activation,
             Activation::ALL.map(|known| (known.name(), known)),
-            "identity, relu, leaky_relu, tanh, sigmoid, gelu, softplus",
         )?;
-        let loss = named(
-            "loss",
-            loss,
-            Loss::ALL.map(|known| (known.name(), known)),
-            "half_squared_error, mse, binary_cross_entropy, softmax_cross_entropy",
-        )?;
+        let loss = named("loss", &loss, Loss::ALL.map(|known| (known.name(), known)))?;
         let dtype = named(
             "dtype",
             &dtype.0,
             Dtype::ALL.map(|known| (known.name(), known)),
-            "float32, float64",
         )?;
         let network = Network::new(&sizes, activation)
             .and_then(|network| network.with_loss(loss).with_dtype(dtype).with_bias(bias))
             .and_then(|network| network.with_gain(gain))
-            .and_then(|network| network.with_slope(slope));
+            .and_then(|network| network.with_negative_slope(negative_slope));
         Ok(Self(network.map_err(PyCoreError)?))
     }
 
@@ -105,8 +100,8 @@ impl PyNetwork {
 
     /// Of leaky ReLU where z ≤ 0.
     #[getter]
-    fn slope(&self) -> f64 {
-        self.0.slope()
+    fn negative_slope(&self) -> f64 {
+        self.0.negative_slope()
     }
 
     /// Whether every neuron adds a bias to its weighted sum.
@@ -163,8 +158,8 @@ impl PyNetwork {
             1.0 => String::new(),
             gain => format!(", gain={gain}"),
         };
-        let slope = match self.0.activation() {
-            Activation::LeakyRelu => format!(", slope={}", self.0.slope()),
+        let negative_slope = match self.0.activation() {
+            Activation::LeakyRelu => format!(", negative_slope={}", self.0.negative_slope()),
             _ => String::new(),
         };
         let bias = if self.0.bias() { ", bias=True" } else { "" };
@@ -177,7 +172,7 @@ impl PyNetwork {
             Dtype::Float32 => ", dtype='float32'",
         };
         format!(
-            "Network({}, activation='{}'{gain}{slope}{bias}{loss}{dtype})",
+            "Network({}, activation='{}'{gain}{negative_slope}{bias}{loss}{dtype})",
             sizes.join(", "),
             self.activation()
         )
@@ -190,7 +185,7 @@ impl PyNetwork {
         let keywords = PyDict::new(py);
         keywords.set_item("activation", self.activation())?;
         keywords.set_item("gain", self.0.gain())?;
-        keywords.set_item("slope", self.0.slope())?;
+        keywords.set_item("negative_slope", self.0.negative_slope())?;
         keywords.set_item("bias", self.0.bias())?;
         keywords.set_item("loss", self.loss())?;
         keywords.set_item("dtype", self.dtype())?;
@@ -198,16 +193,36 @@ impl PyNetwork {
     }
 }
 
+/// Declares how each keyword is read: of the type that `train`'s keywords have.
+macro_rules! keywords {
+    ($($name:ident: $type:ty = $kind:literal,)*) => {
+        $(fn $name(given: &Bound<'_, PyAny>) -> PyResult<$type> {
+            checked(stringify!($name), given, $kind)
+        })*
+    };
+}
+
+keywords! {
+    activation: String = "str",
+    gain: f64 = "float",
+    negative_slope: f64 = "float",
+    bias: bool = "bool",
+    loss: String = "str",
+}
+
 /// A number of neurons; a wrong one is named as it was given.
-fn size(given: &Bound<'_, PyAny>) -> Result<usize, PyCoreError> {
-    given.extract().map_err(|_| {
-        PyCoreError(Error::Value {
-            name: "network size".into(),
-            value: given.to_string(),
-            allowed: "whole numbers from 1",
-            fix: "give inputs, hidden layers and outputs, such as Network(1, 1, 1)",
-        })
-    })
+fn size(given: &Bound<'_, PyAny>) -> PyResult<usize> {
+    if !given.is_instance_of::<PyBool>() {
+        if let Ok(size) = given.extract() {
+            return Ok(size);
+        }
+    }
+    Err(PyErr::from(PyCoreError(Error::Value {
+        name: "network size".into(),
+        value: shown(given)?,
+        allowed: "whole numbers from 1".into(),
+        fix: "give inputs, hidden layers and outputs, such as Network(1, 1, 1)",
+    })))
 }
 
 /// What NumPy calls a type of numbers, however it was given; or else what was given.
@@ -220,7 +235,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for DtypeName {
         let numpy = given.py().import("numpy")?;
         match numpy.call_method1("dtype", (given,)) {
             Ok(dtype) => Ok(Self(dtype.getattr("name")?.extract()?)),
-            Err(_) => Ok(Self(given.to_string())),
+            Err(_) => Ok(Self(shown(&given)?)),
         }
     }
 }
@@ -230,14 +245,14 @@ pub fn named<T, const N: usize>(
     setting: &str,
     name: &str,
     known: [(&str, T); N],
-    allowed: &'static str,
 ) -> Result<T, PyCoreError> {
+    let allowed = known.each_ref().map(|(known, _)| *known).join(", ");
     let found = known.into_iter().find(|(known, _)| *known == name);
     found.map(|(_, value)| value).ok_or_else(|| {
         PyCoreError(Error::Value {
             name: setting.into(),
-            value: format!("{name:?}"),
-            allowed,
+            value: format!("'{name}'"),
+            allowed: allowed.into(),
             fix: "choose one of them",
         })
     })

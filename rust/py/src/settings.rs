@@ -1,114 +1,119 @@
+//! The keyword arguments of `train`, as `backprop_svc.train` has checked and named them.
+
+use std::env;
 use std::time::Duration;
 
-use backprop_core::{Batches, Decay, Error, Optimizer, Precision, Record, Schedule, Settings};
+use backprop_core::{
+    Batches, Decay, Error, InstructionSet, Machine, Optimizer, Precision, Record, Schedule,
+    Settings,
+};
 use pyo3::prelude::*;
 
 use crate::convert::PyCoreError;
 use crate::network::named;
 
-/// The keyword arguments of `train`, as a dataclass of `backprop_svc.training` has them.
-#[derive(FromPyObject)]
-pub struct PySettings {
-    epochs: usize,
-    optimizer: String,
-    momentum: f64,
-    beta2: f64,
-    epsilon: f64,
-    weight_decay: f64,
-    schedule: String,
-    warmup: usize,
-    step_epochs: usize,
-    step_factor: f64,
-    batch_size: Option<usize>,
-    precision: String,
-    stop_early: bool,
-    time_limit: Option<f64>,
-    tolerance: f64,
-    divergence_bound: f64,
-    record: Vec<String>,
-    record_every: usize,
-    threads: Option<usize>,
+/// Holds every call to an instruction set: for tests and benchmarks.
+const INSTRUCTION_SET: &str = "BACKPROP_INSTRUCTION_SET";
+
+/// Threads and instruction set of a call.
+pub fn machine(threads: Option<usize>) -> Result<Machine, PyCoreError> {
+    let instruction_set = match env::var(INSTRUCTION_SET) {
+        Ok(name) if !name.is_empty() => match InstructionSet::named(&name) {
+            Err(Error::Value {
+                value,
+                allowed,
+                fix,
+                ..
+            }) => Err(Error::Value {
+                name: INSTRUCTION_SET.into(),
+                value,
+                allowed,
+                fix,
+            }),
+            named => named,
+        },
+        _ => Ok(InstructionSet::best()),
+    };
+    Ok(Machine {
+        threads,
+        instruction_set: instruction_set.map_err(PyCoreError)?,
+    })
 }
 
-impl PySettings {
-    /// After which all runs end where they are.
-    pub fn time_limit(&self) -> Result<Option<Duration>, PyCoreError> {
-        let limit = self.time_limit.map(|seconds| {
-            let limit = Duration::try_from_secs_f64(seconds).ok();
-            limit.filter(|limit| !limit.is_zero()).ok_or(seconds)
-        });
-        limit.transpose().map_err(|seconds| {
-            PyCoreError(Error::Value {
-                name: "time_limit".into(),
-                value: seconds.to_string(),
-                allowed: "seconds above 0",
-                fix: "leave it out for no limit",
-            })
+/// After which all runs end where they are.
+pub fn time_limit(settings: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
+    let limit: Option<f64> = settings.getattr("time_limit")?.extract()?;
+    let limit = limit.map(|seconds| {
+        let limit = Duration::try_from_secs_f64(seconds).ok();
+        limit.filter(|limit| !limit.is_zero()).ok_or(seconds)
+    });
+    let limit = limit.transpose().map_err(|seconds| {
+        PyCoreError(Error::Value {
+            name: "time_limit".into(),
+            value: seconds.to_string(),
+            allowed: "seconds above 0".into(),
+            fix: "leave it out for no limit",
         })
-    }
+    });
+    Ok(limit?)
+}
 
-    /// With the rows of every epoch in their order, for mini-batches.
-    pub fn core<'a>(&self, order: &'a [u32]) -> Result<Settings<'a>, PyCoreError> {
-        let momentum = self.momentum;
-        let adam = Optimizer::Adam {
-            momentum,
-            beta2: self.beta2,
-            epsilon: self.epsilon,
-        };
-        let optimizer = named(
-            "optimizer",
-            &self.optimizer,
-            [
-                Optimizer::GradientDescent,
-                Optimizer::Momentum { momentum },
-                Optimizer::Nesterov { momentum },
-                adam,
-            ]
-            .map(|known| (known.name(), known)),
-            "gradient_descent, momentum, nesterov, adam",
-        )?;
-        let step = Decay::Step {
-            every: self.step_epochs,
-            factor: self.step_factor,
-        };
-        let decay = named(
-            "schedule",
-            &self.schedule,
-            [
-                ("constant", Decay::Constant),
-                ("step", step),
-                ("cosine", Decay::Cosine),
-            ],
-            "constant, step, cosine",
-        )?;
-        let precision = named(
-            "precision",
-            &self.precision,
-            Precision::ALL.map(|known| (known.name(), known)),
-            "exact, fast",
-        )?;
-        let records = |name: &str| self.record.iter().any(|wanted| wanted == name);
-        Ok(Settings {
-            epochs: self.epochs,
-            optimizer,
-            weight_decay: self.weight_decay,
-            schedule: Schedule {
-                warmup: self.warmup,
-                decay,
-            },
-            batches: self.batch_size.map(|size| Batches { size, order }),
-            precision,
-            stop_early: self.stop_early,
-            tolerance: self.tolerance,
-            divergence_bound: self.divergence_bound,
-            record: Record {
-                loss: records("loss"),
-                prediction: records("prediction"),
-                gradients: records("gradients"),
-                weights: records("weights"),
-            },
-            record_every: self.record_every,
-            threads: self.threads,
-        })
-    }
+/// The settings of the core, each from the attribute of its name.
+pub fn core_settings(settings: &Bound<'_, PyAny>) -> PyResult<Settings> {
+    let get = |name| settings.getattr(name);
+    let momentum = get("momentum")?.extract()?;
+    let adam = Optimizer::Adam {
+        momentum,
+        beta2: get("beta2")?.extract()?,
+        epsilon: get("epsilon")?.extract()?,
+    };
+    let optimizer = named(
+        "optimizer",
+        &get("optimizer")?.extract::<String>()?,
+        [
+            Optimizer::GradientDescent,
+            Optimizer::Momentum { momentum },
+            Optimizer::Nesterov { momentum },
+            adam,
+        ]
+        .map(|known| (known.name(), known)),
+    )?;
+    let step = Decay::Step {
+        every: get("step_epochs")?.extract()?,
+        factor: get("step_factor")?.extract()?,
+    };
+    let decay = named(
+        "schedule",
+        &get("schedule")?.extract::<String>()?,
+        [
+            ("constant", Decay::Constant),
+            ("step", step),
+            ("cosine", Decay::Cosine),
+        ],
+    )?;
+    let precision = named(
+        "precision",
+        &get("precision")?.extract::<String>()?,
+        Precision::ALL.map(|known| (known.name(), known)),
+    )?;
+    let seed = get("batch_seed")?.extract()?;
+    let batch_size: Option<usize> = get("batch_size")?.extract()?;
+    let record: Vec<String> = get("record")?.extract()?;
+    Ok(Settings {
+        epochs: get("epochs")?.extract()?,
+        optimizer,
+        weight_decay: get("weight_decay")?.extract()?,
+        schedule: Schedule {
+            warmup: get("warmup")?.extract()?,
+            decay,
+        },
+        batches: batch_size.map(|size| Batches { size, seed }),
+        precision,
+        stop_when_converged: get("stop_when_converged")?.extract()?,
+        tolerance: get("tolerance")?.extract()?,
+        divergence_bound: get("divergence_bound")?.extract()?,
+        record: Record::new(|quantity| record.iter().any(|name| name == quantity.name())),
+        record_every: get("record_every")?.extract()?,
+        machine: machine(get("threads")?.extract()?)?,
+    })
 }

@@ -41,7 +41,7 @@ fn activate(network: &Network, z: f64) -> (f64, f64) {
             if z > 0.0 { 1.0 } else { 0.0 },
         ),
         Activation::LeakyRelu if z > 0.0 => (z, 1.0),
-        Activation::LeakyRelu => (network.slope() * z, network.slope()),
+        Activation::LeakyRelu => (network.negative_slope() * z, network.negative_slope()),
         Activation::Tanh => (z.tanh(), 1.0 - z.tanh() * z.tanh()),
         Activation::Sigmoid => (logistic(z), logistic(z) * logistic(-z)),
         Activation::Softplus => (z.max(0.0) + (-z.abs()).exp().ln_1p(), logistic(z)),

@@ -5,25 +5,22 @@
 //! that it has in plain code.
 
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use pulp::{bytemuck, Simd};
+use pulp::{bytemuck, Simd, WithSimd};
 
-use crate::arithmetic::{aligned, Aligned, Arithmetic, Number};
+use super::arithmetic::{aligned, Aligned, Arithmetic, Number};
+use super::matmul::{ColumnMajor, Matmul, Onto, RowMajor, Shared};
+use super::{Predictor, TILE};
 use crate::loss::Space;
-use crate::product::{Across, Along, Onto, Product, Shared};
-use crate::{Data, Network};
-
-/// Rows that go through together.
-pub(crate) const TILE: usize = 8;
+use crate::{Data, Network, Progress};
 /// Rows between two looks at whether to go on.
 const PATIENCE: usize = 64;
 
 /// The numbers of one block, allocated once and used for every pass.
-pub(crate) struct Block<'a, S: Simd, A: Arithmetic> {
+pub(crate) struct Workspace<'a, S: Simd, A: Arithmetic> {
     simd: S,
     network: &'a Network,
-    cancel: &'a AtomicBool,
+    progress: &'a Progress,
     pub weights: Aligned<A::Vector<S>>,
     /// ∂L/∂w, summed over the rows of a pass.
     pub gradients: Aligned<A::Vector<S>>,
@@ -32,7 +29,7 @@ pub(crate) struct Block<'a, S: Simd, A: Arithmetic> {
     /// Of the rows that go through, which all runs share; shape (rows, inputs).
     inputs: Vec<A::Number>,
     /// Of each neuron its rows, shape (neurons, rows), as the next; no input is in them.
-    neurons: Aligned<A::Vector<S>>,
+    activations: Aligned<A::Vector<S>>,
     /// ∂L/∂z; of hidden neurons φ'(z) on the way forward.
     deltas: Aligned<A::Vector<S>>,
     /// For the loss, in double precision.
@@ -43,45 +40,30 @@ pub(crate) struct Block<'a, S: Simd, A: Arithmetic> {
     mass: Vec<f64>,
 }
 
-impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
+impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
     /// A pass that is cancelled ends early, with nothing of use.
-    pub fn new(simd: S, network: &'a Network, cancel: &'a AtomicBool) -> Self {
+    pub fn new(simd: S, network: &'a Network, progress: &'a Progress) -> Self {
         let zero = A::splat(simd, 0.0);
         let samples = TILE * A::lanes::<S>();
-        let neurons = aligned(zero, network.neurons() * TILE);
+        let activations = aligned(zero, network.neurons() * TILE);
         let outputs = vec![0.0; network.outputs() * samples];
         Self {
             simd,
             network,
-            cancel,
+            progress,
             weights: aligned(zero, network.parameters()),
             gradients: aligned(zero, network.parameters()),
             loss: zero,
             prediction: zero,
             inputs: vec![A::Number::rounded(0.0); network.inputs() * TILE],
-            deltas: neurons.clone(),
-            neurons,
+            deltas: activations.clone(),
+            activations,
             targets: outputs.clone(),
             output_deltas: outputs.clone(),
             outputs,
             losses: vec![0.0; samples],
             mass: vec![0.0; samples],
         }
-    }
-
-    /// The outputs ŷ for some rows of inputs, at most [`TILE`]: shape (outputs, rows, width).
-    #[inline(always)]
-    pub fn predict(&mut self, x: &[f64]) -> &[f64] {
-        let inputs = self.network.inputs();
-        let rows = x.len() / inputs;
-        for (row, x) in x.chunks_exact(inputs).enumerate() {
-            self.enter(row, x);
-        }
-        self.forward(rows);
-        let loss = self.network.loss();
-        let (outputs, mut space) = self.criterion(rows);
-        loss.predict(outputs, &mut space);
-        outputs
     }
 
     /// Put a row of inputs beside the others.
@@ -98,24 +80,24 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
     fn forward(&mut self, rows: usize) {
         let simd = self.simd;
         for layer in self.network.layers() {
-            let (before, after) = self.neurons.split_at_mut(layer.outputs.start * rows);
+            let (before, after) = self.activations.split_at_mut(layer.outputs.start * rows);
             let outputs = &mut after[..layer.outputs.len() * rows];
             let depth = layer.inputs.len();
-            let weights = Along {
+            let weights = RowMajor {
                 values: &self.weights[layer.weights.clone()],
                 depth,
             };
-            let product = Product {
+            let product = Matmul {
                 simd,
                 columns: rows,
-                onto: Onto::Nothing,
+                onto: Onto::Assign,
             };
             if layer.is_first() {
                 let values = &self.inputs[..rows * depth];
-                let inputs = shared::<A, S, _>(simd, Along { values, depth });
+                let inputs = shared::<A, S, _>(simd, RowMajor { values, depth });
                 product.of::<A>(weights, inputs, outputs);
             } else {
-                let inputs = Across {
+                let inputs = ColumnMajor {
                     values: &before[layer.inputs.start * rows..],
                     count: rows,
                 };
@@ -128,11 +110,11 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
                 }
             }
             if layer.hidden {
-                let slopes = &mut self.deltas[layer.outputs.start * rows..][..outputs.len()];
+                let derivatives = &mut self.deltas[layer.outputs.start * rows..][..outputs.len()];
                 A::Number::activate(
                     self.network,
                     bytemuck::cast_slice_mut(outputs),
-                    bytemuck::cast_slice_mut(slopes),
+                    bytemuck::cast_slice_mut(derivatives),
                 );
             }
         }
@@ -144,7 +126,7 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
         let samples = rows * A::lanes::<S>();
         let count = self.network.outputs();
         let start = self.network.neurons() - count;
-        let z = &self.neurons[start * rows..][..count * rows];
+        let z = &self.activations[start * rows..][..count * rows];
         let outputs = &mut self.outputs[..count * samples];
         for (wide, z) in outputs
             .iter_mut()
@@ -211,25 +193,29 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
             let (from, to) = (layer.inputs.len(), layer.outputs.len());
             let (before, after) = self.deltas.split_at_mut(layer.outputs.start * rows);
             let deltas = &after[..to * rows];
-            let along_rows = |values| Along {
+            let along_rows = |values| RowMajor {
                 values,
                 depth: rows,
             };
-            let product = Product {
+            let product = Matmul {
                 simd,
                 columns: from,
-                onto: if fresh { Onto::Nothing } else { Onto::Sums },
+                onto: if fresh {
+                    Onto::Assign
+                } else {
+                    Onto::Accumulate
+                },
             };
             let gradients = &mut self.gradients[layer.weights.clone()];
             if layer.is_first() {
-                let inputs = Across {
+                let inputs = ColumnMajor {
                     values: &self.inputs[..rows * from],
                     count: from,
                 };
                 let inputs = shared::<A, S, _>(simd, inputs);
                 product.of::<A>(along_rows(deltas), inputs, gradients);
             } else {
-                let inputs = &self.neurons[layer.inputs.start * rows..][..from * rows];
+                let inputs = &self.activations[layer.inputs.start * rows..][..from * rows];
                 product.of::<A>(along_rows(deltas), along_rows(inputs), gradients);
             }
             let biases = self.gradients[layer.biases.clone()].iter_mut();
@@ -246,18 +232,18 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
             }
             if !layer.is_first() {
                 let before = &mut before[layer.inputs.start * rows..][..from * rows];
-                let weights = Across {
+                let weights = ColumnMajor {
                     values: &self.weights[layer.weights.clone()],
                     count: from,
                 };
-                let deltas = Across {
+                let deltas = ColumnMajor {
                     values: deltas,
                     count: rows,
                 };
-                let product = Product {
+                let product = Matmul {
                     simd,
                     columns: rows,
-                    onto: Onto::Factors,
+                    onto: Onto::Scale,
                 };
                 // A product, not a selection: the sign of a zero is the guide's.
                 product.of::<A>(weights, deltas, before);
@@ -271,13 +257,16 @@ impl<'a, S: Simd, A: Arithmetic> Block<'a, S, A> {
     pub fn pass(&mut self, data: &Data, rows: &[usize], fresh: bool) {
         for (index, tile) in rows.chunks(TILE).enumerate() {
             let due = index > 0 && (index * TILE).is_multiple_of(PATIENCE);
-            if due && self.cancel.load(Ordering::Relaxed) {
+            if due && self.progress.is_cancelled() {
                 return;
             }
             for (place, row) in tile.iter().enumerate() {
                 self.enter(place, data.inputs(*row));
             }
-            self.forward(tile.len());
+            self.simd.vectorize(Forward {
+                workspace: self,
+                rows: tile.len(),
+            });
             self.evaluate(data, tile, fresh && index == 0);
             self.backward(tile.len(), index == 0);
         }
@@ -334,4 +323,64 @@ fn narrow<A: Arithmetic, S: Simd>(simd: S, values: &[f64]) -> A::Vector<S> {
         *lane = A::Number::rounded(*value);
     }
     vector[0]
+}
+
+/// A call of [`Workspace::forward`], compiled once for an instruction set: training and
+/// prediction share it.
+struct Forward<'w, 'a, S: Simd, A: Arithmetic> {
+    workspace: &'w mut Workspace<'a, S, A>,
+    rows: usize,
+}
+
+impl<S: Simd, A: Arithmetic> WithSimd for Forward<'_, '_, S, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<T: Simd>(self, _: T) {
+        self.workspace.forward(self.rows);
+    }
+}
+
+/// A call of [`Predictor::predict`], compiled for an instruction set.
+struct Predict<'w, 'a, S: Simd, A: Arithmetic> {
+    workspace: &'w mut Workspace<'a, S, A>,
+    rows: usize,
+}
+
+impl<S: Simd, A: Arithmetic> WithSimd for Predict<'_, '_, S, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<T: Simd>(self, _: T) {
+        let loss = self.workspace.network.loss();
+        let (outputs, mut space) = self.workspace.criterion(self.rows);
+        loss.predict(outputs, &mut space);
+    }
+}
+
+impl<S: Simd, A: Arithmetic> Predictor<A::Number> for Workspace<'_, S, A> {
+    fn width(&self) -> usize {
+        A::lanes::<S>()
+    }
+
+    fn weights(&mut self) -> &mut [A::Number] {
+        bytemuck::cast_slice_mut(&mut self.weights)
+    }
+
+    fn predict(&mut self, x: &[f64]) -> &[f64] {
+        let (simd, inputs) = (self.simd, self.network.inputs());
+        let rows = x.len() / inputs;
+        for (row, x) in x.chunks_exact(inputs).enumerate() {
+            self.enter(row, x);
+        }
+        simd.vectorize(Forward {
+            workspace: self,
+            rows,
+        });
+        simd.vectorize(Predict {
+            workspace: self,
+            rows,
+        });
+        &self.outputs[..self.network.outputs() * rows * A::lanes::<S>()]
+    }
 }

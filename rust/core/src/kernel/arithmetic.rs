@@ -10,6 +10,11 @@ use crate::Network;
 
 /// A number in a lane.
 pub(crate) trait Number: Pod + PartialOrd + Into<f64> + Send + Sync {
+    /// Arithmetic in which each product and each sum is rounded.
+    type Exact: Arithmetic<Number = Self>;
+    /// Arithmetic in which products are added without being rounded.
+    type Fast: Arithmetic<Number = Self>;
+
     /// The largest finite one.
     const LARGEST: f64;
 
@@ -17,10 +22,13 @@ pub(crate) trait Number: Pod + PartialOrd + Into<f64> + Send + Sync {
     fn is_finite(self) -> bool;
 
     /// Activate hidden neurons, which is defined in double precision.
-    fn activate(network: &Network, neurons: &mut [Self], slopes: &mut [Self]);
+    fn activate(network: &Network, neurons: &mut [Self], derivatives: &mut [Self]);
 }
 
 impl Number for f64 {
+    type Exact = Double<EXACT>;
+    type Fast = Double<FUSED>;
+
     const LARGEST: f64 = Self::MAX;
 
     #[inline(always)]
@@ -34,12 +42,15 @@ impl Number for f64 {
     }
 
     #[inline(always)]
-    fn activate(network: &Network, neurons: &mut [Self], slopes: &mut [Self]) {
-        network.activate(neurons, slopes);
+    fn activate(network: &Network, neurons: &mut [Self], derivatives: &mut [Self]) {
+        network.activate(neurons, derivatives);
     }
 }
 
 impl Number for f32 {
+    type Exact = Single<EXACT>;
+    type Fast = Single<FUSED>;
+
     const LARGEST: f64 = Self::MAX as f64;
 
     #[inline(always)]
@@ -54,19 +65,19 @@ impl Number for f32 {
     }
 
     #[inline(always)]
-    fn activate(network: &Network, neurons: &mut [Self], slopes: &mut [Self]) {
+    fn activate(network: &Network, neurons: &mut [Self], derivatives: &mut [Self]) {
         const SOME: usize = 64;
-        for (values, slopes) in neurons.chunks_mut(SOME).zip(slopes.chunks_mut(SOME)) {
-            let (mut wide, mut steep) = ([0.0; SOME], [0.0; SOME]);
+        for (values, derivatives) in neurons.chunks_mut(SOME).zip(derivatives.chunks_mut(SOME)) {
+            let (mut wide, mut own) = ([0.0; SOME], [0.0; SOME]);
             for (wide, value) in wide.iter_mut().zip(&*values) {
                 *wide = f64::from(*value);
             }
-            network.activate(&mut wide[..values.len()], &mut steep[..values.len()]);
+            network.activate(&mut wide[..values.len()], &mut own[..values.len()]);
             for (value, wide) in values.iter_mut().zip(wide) {
                 *value = Self::rounded(wide);
             }
-            for (slope, steep) in slopes.iter_mut().zip(steep) {
-                *slope = Self::rounded(steep);
+            for (slope, own) in derivatives.iter_mut().zip(own) {
+                *slope = Self::rounded(own);
             }
         }
     }
@@ -105,9 +116,16 @@ pub(crate) trait Arithmetic: Copy + Send + Sync + 'static {
         b: Self::Vector<S>,
         c: Self::Vector<S>,
     ) -> Self::Vector<S>;
+    /// a·b + c, rounded once, in any arithmetic: for numbers that no result depends on.
+    fn fused<S: Simd>(
+        simd: S,
+        a: Self::Vector<S>,
+        b: Self::Vector<S>,
+        c: Self::Vector<S>,
+    ) -> Self::Vector<S>;
+    /// a if it is larger than b, else b.
+    fn max<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     fn greater<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
-    fn at_most<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
-    fn and<S: Simd>(simd: S, a: Self::Mask<S>, b: Self::Mask<S>) -> Self::Mask<S>;
     fn select<S: Simd>(
         simd: S,
         mask: Self::Mask<S>,
@@ -136,7 +154,7 @@ pub(crate) struct Single<const FUSED: bool>;
 macro_rules! arithmetic {
     (
         $name:ident, $number:ident, $vector:ident, $mask:ident, $splat:ident, $add:ident, $sub:ident,
-        $mul:ident, $div:ident, $neg:ident, $sqrt:ident, $greater:ident, $at_most:ident, $and:ident,
+        $mul:ident, $div:ident, $neg:ident, $sqrt:ident, $greater:ident, $max:ident,
         $select:ident, $mul_add:ident, $negate_mul_add:ident
     ) => {
         impl<const FUSED: bool> Arithmetic for $name<FUSED> {
@@ -208,13 +226,13 @@ macro_rules! arithmetic {
             }
 
             #[inline(always)]
-            fn at_most<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$mask {
-                simd.$at_most(a, b)
+            fn fused<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
+                simd.$mul_add(a, b, c)
             }
 
             #[inline(always)]
-            fn and<S: Simd>(simd: S, a: S::$mask, b: S::$mask) -> S::$mask {
-                simd.$and(a, b)
+            fn max<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$max(a, b)
             }
 
             #[inline(always)]
@@ -243,8 +261,7 @@ arithmetic!(
     neg_f64s,
     sqrt_f64s,
     greater_than_f64s,
-    less_than_or_equal_f64s,
-    and_m64s,
+    max_f64s,
     select_f64s,
     mul_add_e_f64s,
     negate_mul_add_e_f64s
@@ -262,8 +279,7 @@ arithmetic!(
     neg_f32s,
     sqrt_f32s,
     greater_than_f32s,
-    less_than_or_equal_f32s,
-    and_m32s,
+    max_f32s,
     select_f32s,
     mul_add_e_f32s,
     negate_mul_add_e_f32s

@@ -5,7 +5,7 @@ use std::slice::ChunksExact;
 
 use pulp::Simd;
 
-use crate::arithmetic::Arithmetic;
+use super::arithmetic::Arithmetic;
 
 /// Rows and columns of the result that stay in registers while the sums grow.
 const TALL: usize = 4;
@@ -32,14 +32,14 @@ pub(crate) trait Part<V, const N: usize>: Clone {
 
 /// A factor of shape (index, depth).
 #[derive(Clone, Copy)]
-pub(crate) struct Along<'a, V> {
+pub(crate) struct RowMajor<'a, V> {
     pub values: &'a [V],
     pub depth: usize,
 }
 
 /// A factor of shape (depth, index).
 #[derive(Clone, Copy)]
-pub(crate) struct Across<'a, V> {
+pub(crate) struct ColumnMajor<'a, V> {
     pub values: &'a [V],
     pub count: usize,
 }
@@ -57,7 +57,7 @@ pub(crate) struct Columns<'a, V> {
     first: usize,
 }
 
-impl<'a, V: Copy> Factor<V> for Along<'a, V> {
+impl<'a, V: Copy> Factor<V> for RowMajor<'a, V> {
     type Part<const N: usize> = Rows<'a, V, N>;
 
     #[inline(always)]
@@ -89,7 +89,7 @@ impl<V: Copy, const N: usize> Part<V, N> for Rows<'_, V, N> {
     }
 }
 
-impl<'a, V: Copy> Factor<V> for Across<'a, V> {
+impl<'a, V: Copy> Factor<V> for ColumnMajor<'a, V> {
     type Part<const N: usize> = Columns<'a, V>;
 
     #[inline(always)]
@@ -160,22 +160,22 @@ where
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Onto {
     /// It is written over what was there.
-    Nothing,
+    Assign,
     /// Its sums go on from what was there.
-    Sums,
+    Accumulate,
     /// What was there is multiplied by it.
-    Factors,
+    Scale,
 }
 
 /// A product of two factors, added up in registers tile by tile.
-pub(crate) struct Product<S> {
+pub(crate) struct Matmul<S> {
     pub simd: S,
     /// Of the result.
     pub columns: usize,
     pub onto: Onto,
 }
 
-impl<S: Simd> Product<S> {
+impl<S: Simd> Matmul<S> {
     /// left·right onto the results, shape (rows, columns).
     ///
     /// A sum begins with its first product, not with 0, which would lose the sign of −0.
@@ -238,7 +238,7 @@ impl<S: Simd> Product<S> {
     ) {
         let (simd, columns) = (self.simd, self.columns);
         let mut tile = [[A::splat(simd, 0.0); N]; M];
-        if self.onto == Onto::Sums {
+        if self.onto == Onto::Accumulate {
             for (m, row) in tile.iter_mut().enumerate() {
                 row.copy_from_slice(&results[m * columns..][..N]);
             }
@@ -264,7 +264,7 @@ impl<S: Simd> Product<S> {
         }
         for (m, row) in tile.iter().enumerate() {
             let results = &mut results[m * columns..][..N];
-            if self.onto == Onto::Factors {
+            if self.onto == Onto::Scale {
                 for n in 0..N {
                     results[n] = A::mul(simd, row[n], results[n]);
                 }

@@ -1,0 +1,184 @@
+//! Epochs of a block of networks of any shape, by any optimizer.
+
+use std::ops::Range;
+
+use pulp::{bytemuck, Simd, WithSimd};
+
+use super::arithmetic::{aligned, Aligned, Arithmetic};
+use super::backprop::{divide, Workspace};
+use super::update::Update;
+use super::{all_at_most, all_finite, Kernel};
+use crate::history::{Quantity, Trace};
+use crate::shuffle::Shuffle;
+use crate::task::Task;
+
+/// Networks of fully connected layers; a register holds a number of each run.
+pub(crate) struct Dense<'a, S: Simd, A: Arithmetic> {
+    simd: S,
+    task: Task<'a>,
+    workspace: Workspace<'a, S, A>,
+    /// What the optimizer remembers: shape (2, parameters) or less.
+    memory: Aligned<A::Vector<S>>,
+    /// ∂L/∂w over the rows of the last epoch; empty if they are a single batch.
+    sums: Aligned<A::Vector<S>>,
+    /// One learning rate for all layers, or one for each.
+    rates: Vec<A::Vector<S>>,
+    /// The order of the rows in mini-batches.
+    shuffle: Option<Shuffle>,
+    /// All rows in their own order.
+    rows: Vec<usize>,
+}
+
+impl<'a, S: Simd, A: Arithmetic> Dense<'a, S, A> {
+    pub fn new(simd: S, task: Task<'a>) -> Self {
+        let zero = A::splat(simd, 0.0);
+        let (parameters, rows) = (task.network.parameters(), task.data.rows());
+        let batches = task.settings.batches;
+        let several = batches.is_some_and(|batches| batches.size < rows);
+        Self {
+            simd,
+            task,
+            workspace: Workspace::new(simd, task.network, task.progress),
+            memory: aligned(zero, task.settings.optimizer.memory() * parameters),
+            sums: aligned(zero, if several { parameters } else { 0 }),
+            rates: vec![zero; task.groups],
+            shuffle: batches.map(|batches| Shuffle::new(batches, rows)),
+            rows: (0..rows).collect(),
+        }
+    }
+
+    /// The rows of an epoch in batches, each with an update.
+    #[inline(always)]
+    fn epoch(&mut self, epoch: usize) {
+        let (simd, task) = (self.simd, self.task);
+        let rows = task.data.rows();
+        let size = task.settings.batches.map_or(rows, |b| b.size.min(rows));
+        let order = match &mut self.shuffle {
+            Some(shuffle) => shuffle.draw(),
+            None => &self.rows,
+        };
+        let updates = rows.div_ceil(size);
+        let factor = task.settings.schedule.factor(epoch, task.settings.epochs);
+        for (index, batch) in order.chunks(size).enumerate() {
+            self.workspace.pass(task.data, batch, index == 0);
+            // The gradients of the epoch: those of its batches, each before its update.
+            for (sum, gradient) in self.sums.iter_mut().zip(self.workspace.gradients.iter()) {
+                *sum = if index == 0 {
+                    *gradient
+                } else {
+                    A::add(simd, *sum, *gradient)
+                };
+            }
+            divide::<A, S>(simd, &mut self.workspace.gradients, batch.len());
+            let update = Update::<A, S> {
+                simd,
+                optimizer: task.settings.optimizer,
+                learning_rate: A::splat(simd, factor),
+                weight_decay: task.settings.weight_decay,
+                step: (epoch as u64)
+                    .saturating_mul(updates as u64)
+                    .saturating_add(index as u64 + 1),
+            };
+            for (layer, shape) in task.network.layers().iter().enumerate() {
+                let range = shape.weights.start..shape.biases.end;
+                let rate = self.rates[layer.min(task.groups - 1)];
+                let update = Update {
+                    learning_rate: A::mul(simd, rate, update.learning_rate),
+                    ..update
+                };
+                let memory = part(&mut self.memory, task.network.parameters(), &range);
+                update.apply(
+                    &mut self.workspace.weights[range.clone()],
+                    &self.workspace.gradients[range],
+                    memory,
+                );
+            }
+        }
+        self.workspace.average(rows);
+        divide::<A, S>(simd, &mut self.sums, rows);
+    }
+
+    #[inline(always)]
+    fn span(&mut self, epochs: Range<usize>, bound: f64, trace: &mut Trace<A::Number>) -> bool {
+        let mut healthy = true;
+        for (index, epoch) in epochs.enumerate() {
+            trace.keep(Quantity::Weights, index, self.weights());
+            self.epoch(epoch);
+            healthy &= all_at_most(self.workspace.loss(), bound);
+            trace.keep(Quantity::Loss, index, self.workspace.loss());
+            trace.keep(Quantity::Prediction, index, self.workspace.prediction());
+            trace.keep(Quantity::Gradients, index, self.gradients());
+        }
+        healthy & all_finite(self.weights())
+    }
+}
+
+/// Of each array in `memory` the range that belongs to a layer; empty if there is none.
+fn part<'m, V>(memory: &'m mut [V], parameters: usize, range: &Range<usize>) -> [&'m mut [V]; 2] {
+    let mut arrays = memory.chunks_exact_mut(parameters);
+    [(); 2].map(|()| match arrays.next() {
+        Some(array) => &mut array[range.clone()],
+        None => &mut [],
+    })
+}
+
+/// A call of [`Kernel::advance`], compiled for an instruction set.
+struct Advance<'k, 'a, S: Simd, A: Arithmetic> {
+    dense: &'k mut Dense<'a, S, A>,
+    epochs: Range<usize>,
+    bound: f64,
+    trace: &'k mut Trace<A::Number>,
+}
+
+impl<S: Simd, A: Arithmetic> WithSimd for Advance<'_, '_, S, A> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<T: Simd>(self, _: T) -> bool {
+        self.dense.span(self.epochs, self.bound, self.trace)
+    }
+}
+
+impl<S: Simd, A: Arithmetic> Kernel<A::Number> for Dense<'_, S, A> {
+    fn width(&self) -> usize {
+        A::lanes::<S>()
+    }
+
+    fn weights(&self) -> &[A::Number] {
+        bytemuck::cast_slice(&self.workspace.weights)
+    }
+
+    fn gradients(&self) -> &[A::Number] {
+        bytemuck::cast_slice(if self.sums.is_empty() {
+            &self.workspace.gradients
+        } else {
+            &self.sums
+        })
+    }
+
+    fn state(&mut self) -> [&mut [A::Number]; 2] {
+        [
+            bytemuck::cast_slice_mut(&mut self.workspace.weights),
+            bytemuck::cast_slice_mut(&mut self.memory),
+        ]
+    }
+
+    fn advance(
+        &mut self,
+        learning_rate: &[A::Number],
+        epochs: Range<usize>,
+        bound: f64,
+        trace: &mut Trace<A::Number>,
+    ) -> bool {
+        bytemuck::cast_slice_mut(&mut self.rates).copy_from_slice(learning_rate);
+        if let Some(shuffle) = &mut self.shuffle {
+            shuffle.begin(epochs.start);
+        }
+        self.simd.vectorize(Advance {
+            dense: self,
+            epochs,
+            bound,
+            trace,
+        })
+    }
+}

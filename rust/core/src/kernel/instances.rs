@@ -1,0 +1,91 @@
+//! Every kernel that is compiled: for each instruction set, each arithmetic.
+//!
+//! The scalar set has neither fused arithmetic nor a kernel for single neurons: it is there
+//! for machines that have nothing else, and for tests.
+
+#[cfg(target_arch = "aarch64")]
+use pulp::aarch64::Neon;
+#[cfg(target_arch = "x86_64")]
+use pulp::x86::{V3, V4};
+use pulp::{Scalar, Simd};
+
+use super::arithmetic::{Arithmetic, Number};
+use super::backprop::Workspace;
+use super::chain::Chain;
+use super::dense::Dense;
+use super::{Kernel, Predictor};
+use crate::task::Task;
+use crate::{InstructionSet, Machine, Network, Precision, Progress};
+
+/// Whether this machine has an instruction set.
+pub(crate) fn is_available(set: InstructionSet) -> bool {
+    match set {
+        InstructionSet::Scalar => true,
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::Neon => Neon::try_new().is_some(),
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => V3::try_new().is_some(),
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 => V4::try_new().is_some(),
+        _ => false,
+    }
+}
+
+/// Runs `$call` with the token of an instruction set, or `$scalar` where there is none.
+macro_rules! dispatch {
+    ($set:expr, |$simd:ident| $call:expr, $scalar:expr) => {{
+        #[cfg(target_arch = "aarch64")]
+        if let (InstructionSet::Neon, Some($simd)) = ($set, Neon::try_new()) {
+            return $call;
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let (InstructionSet::Avx512, Some($simd)) = ($set, V4::try_new()) {
+            return $call;
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let (InstructionSet::Avx2, Some($simd)) = ($set, V3::try_new()) {
+            return $call;
+        }
+        $scalar
+    }};
+}
+
+/// The kernel that trains so many runs.
+pub(crate) fn kernel<N: Number>(task: Task<'_>, runs: usize) -> Box<dyn Kernel<N> + '_> {
+    dispatch!(
+        task.settings.machine.instruction_set,
+        |simd| match task.settings.precision {
+            Precision::Exact => fitting::<_, N::Exact>(simd, task, runs),
+            Precision::Fast => fitting::<_, N::Fast>(simd, task, runs),
+        },
+        Box::new(Dense::<_, N::Exact>::new(Scalar, task))
+    )
+}
+
+/// The kernel that computes outputs.
+pub(crate) fn predictor<'a, N: Number>(
+    network: &'a Network,
+    machine: Machine,
+    progress: &'a Progress,
+) -> Box<dyn Predictor<N> + 'a> {
+    dispatch!(
+        machine.instruction_set,
+        |simd| Box::new(Workspace::<_, N::Exact>::new(simd, network, progress)),
+        Box::new(Workspace::<_, N::Exact>::new(Scalar, network, progress))
+    )
+}
+
+/// A network of single neurons has a kernel of its own.
+fn fitting<'a, S: Simd, A: Arithmetic>(
+    simd: S,
+    task: Task<'a>,
+    runs: usize,
+) -> Box<dyn Kernel<A::Number> + 'a> {
+    if Chain::<S, A, 1>::fits(&task) {
+        Box::new(Chain::<S, A, 1>::new(simd, task, runs))
+    } else if Chain::<S, A, 2>::fits(&task) {
+        Box::new(Chain::<S, A, 2>::new(simd, task, runs))
+    } else {
+        Box::new(Dense::<S, A>::new(simd, task))
+    }
+}

@@ -1,0 +1,103 @@
+//! Kernels train a block of runs: a lane of a vector register is a run.
+//!
+//! Only what is in this folder needs vector registers, and only it is compiled for each
+//! instruction set and each arithmetic (the list is in [`instances`]). A kernel is called
+//! through the object-safe traits below, once for a span of epochs, so that everything
+//! around it is compiled once for each type of number.
+
+use std::ops::Range;
+
+pub(crate) use arithmetic::{aligned, Aligned, Number};
+pub(crate) use instances::{is_available, kernel, predictor};
+
+use crate::history::Trace;
+
+mod arithmetic;
+mod backprop;
+mod chain;
+mod dense;
+mod instances;
+mod matmul;
+mod update;
+
+/// Some runs side by side, trained on the same data.
+///
+/// Arrays are planar: a number of every run, then the next number of every run.
+pub(crate) trait Kernel<N: Number> {
+    /// Runs side by side.
+    fn width(&self) -> usize;
+
+    /// The weights w, shape (parameters, width).
+    fn weights(&self) -> &[N];
+
+    /// ∂L/∂w in the last epoch, shape (parameters, width).
+    fn gradients(&self) -> &[N];
+
+    /// All that an epoch changes: w, and what the optimizer remembers of each.
+    fn state(&mut self) -> [&mut [N]; 2];
+
+    /// Advances some epochs and traces them, from [`Trace::first`] on.
+    ///
+    /// Returns true only if all losses stayed at or below `bound` and all weights finite. A
+    /// span of several epochs may return false although they did: the kernel is free to look
+    /// at a number that is larger than every loss. A single epoch is judged exactly.
+    ///
+    /// `learning_rate` has the shape (groups, width).
+    fn advance(
+        &mut self,
+        learning_rate: &[N],
+        epochs: Range<usize>,
+        bound: f64,
+        trace: &mut Trace<N>,
+    ) -> bool;
+}
+
+/// Some runs side by side, whose outputs are wanted.
+pub(crate) trait Predictor<N: Number> {
+    /// Runs side by side.
+    fn width(&self) -> usize;
+
+    /// The weights w, shape (parameters, width).
+    fn weights(&mut self) -> &mut [N];
+
+    /// The outputs ŷ for some rows of inputs, at most [`TILE`]: shape (outputs, rows, width).
+    fn predict(&mut self, x: &[f64]) -> &[f64];
+}
+
+/// Rows that go through a network together.
+pub(crate) const TILE: usize = 8;
+
+/// Puts runs into lanes, from weights of shape (runs, values). Spare lanes repeat the last
+/// run, so that padding never diverges alone.
+pub(crate) fn load<N: Number>(planes: &mut [N], width: usize, values: &[f64], runs: usize) {
+    let count = values.len() / runs;
+    for (index, plane) in planes.chunks_exact_mut(width).enumerate() {
+        let (own, spare) = plane.split_at_mut(runs.min(width));
+        for (slot, run) in own.iter_mut().zip(values.chunks_exact(count)) {
+            *slot = N::rounded(run[index]);
+        }
+        spare.fill(own[own.len() - 1]);
+    }
+}
+
+/// Copies the values of a lane into those of a run, shape (values,).
+pub(crate) fn unload<N: Number>(planes: &[N], width: usize, lane: usize, values: &mut [f64]) {
+    for (value, plane) in values.iter_mut().zip(planes.chunks_exact(width)) {
+        *value = plane[lane].into();
+    }
+}
+
+/// NaN is not at most anything.
+#[inline(always)]
+pub(crate) fn all_at_most<N: Number>(values: &[N], bound: f64) -> bool {
+    values
+        .iter()
+        .fold(true, |all, value| all & ((*value).into() <= bound))
+}
+
+#[inline(always)]
+pub(crate) fn all_finite<N: Number>(values: &[N]) -> bool {
+    values
+        .iter()
+        .fold(true, |all, value| all & value.is_finite())
+}

@@ -1,0 +1,233 @@
+//! The losses of the runs of a block, and what they say of how a run ends.
+//!
+//! All loops go over the runs of an epoch, which the compiler turns into vector instructions:
+//! after twenty epochs of the guide's network, this is as much work as the training was.
+
+use std::ops::Range;
+
+use crate::kernel::Number;
+
+/// Losses looked at for a period: two turns of the longest one.
+pub(crate) const WINDOW: usize = 2 * LONGEST_PERIOD;
+const LONGEST_PERIOD: usize = 16;
+/// Losses at the end of a run that are compared with its first.
+const LAST: usize = 20;
+/// What a loss ratio counts at most.
+const LARGEST_RATIO: f64 = 1e6;
+/// How far two losses of the same phase may differ, relative to the larger.
+const SAME: f64 = 1e-9;
+
+const _: () = assert!(LAST <= WINDOW, "losses that a ratio needs are kept");
+
+/// The first loss of each run, and the last ones.
+pub(crate) struct RecentLosses<N> {
+    width: usize,
+    /// Shape (width,).
+    first: Vec<f64>,
+    /// The loss of an epoch is at its number modulo the window; shape (WINDOW, width).
+    last: Vec<N>,
+    /// Scratch of shape (width,) each.
+    space: [Vec<f64>; 2],
+}
+
+impl<N: Number> RecentLosses<N> {
+    pub fn new(width: usize) -> Self {
+        Self {
+            width,
+            first: vec![0.0; width],
+            last: vec![N::rounded(0.0); WINDOW * width],
+            space: [vec![0.0; width], vec![0.0; width]],
+        }
+    }
+
+    /// Keeps the losses of an epoch, shape (width,).
+    pub fn keep(&mut self, epoch: usize, losses: &[N]) {
+        if epoch == 0 {
+            for (first, loss) in self.first.iter_mut().zip(losses) {
+                *first = (*loss).into();
+            }
+        }
+        self.last[epoch % WINDOW * self.width..][..self.width].copy_from_slice(losses);
+    }
+
+    fn of(&self, epoch: usize) -> &[N] {
+        &self.last[epoch % WINDOW * self.width..][..self.width]
+    }
+
+    /// The loss of a run in one of the last epochs.
+    pub fn at(&self, epoch: usize, lane: usize) -> f64 {
+        self.of(epoch)[lane].into()
+    }
+
+    /// How runs end compared with their beginning: the mean over their last 20 epochs of
+    /// min(ℓ/ℓ₀, 10⁶), after Sohl-Dickstein (arXiv 2402.06184), who calls a run trainable if
+    /// it is below 1. A run that diverged before all `epochs` were `done` has 10⁶ afterwards.
+    ///
+    /// A loss that equals the first one counts 1, also if both are 0 or infinite. The others
+    /// are summed before they are divided: Σ min(ℓ, 10⁶·ℓ₀) / ℓ₀.
+    pub fn ratios(&mut self, lanes: Range<usize>, done: usize, epochs: usize, out: &mut [f64]) {
+        let count = LAST.min(epochs);
+        let missing = (epochs - done).min(count);
+        let these = done - (count - missing).min(done)..done;
+        let [sums, equal] = &mut self.space;
+        let (sums, equal) = (&mut sums[lanes.clone()], &mut equal[lanes.clone()]);
+        sums.fill(0.0);
+        equal.fill(0.0);
+        let firsts = &self.first[lanes.clone()];
+        for epoch in these.clone() {
+            let lasts = &self.last[epoch % WINDOW * self.width..][..self.width][lanes.clone()];
+            for (((sum, equal), last), first) in
+                sums.iter_mut().zip(&mut *equal).zip(lasts).zip(firsts)
+            {
+                let loss: f64 = (*last).into();
+                let most = LARGEST_RATIO * first;
+                // NaN is not below anything.
+                let capped = if loss < most { loss } else { most };
+                let same = loss.to_bits() == first.to_bits();
+                *sum += if same { 0.0 } else { capped };
+                *equal += if same { 1.0 } else { 0.0 };
+            }
+        }
+        let missing = missing as f64 * LARGEST_RATIO;
+        for (((out, sum), equal), first) in out.iter_mut().zip(&*sums).zip(&*equal).zip(firsts) {
+            *out = (equal + sum / first + missing) / count as f64;
+        }
+        for (lane, out) in lanes.zip(out) {
+            // Where the sum could overflow or its parts vanish, each loss is divided.
+            if !(1e-290..1e290).contains(&self.first[lane]) {
+                let ratios = these.clone().map(|epoch| self.ratio(epoch, lane));
+                *out = (ratios.sum::<f64>() + missing) / count as f64;
+            }
+        }
+    }
+
+    /// min(ℓ/ℓ₀, 10⁶) of one epoch.
+    fn ratio(&self, epoch: usize, lane: usize) -> f64 {
+        let (loss, first) = (self.at(epoch, lane), self.first[lane]);
+        let ratio = loss / first;
+        match loss.to_bits() == first.to_bits() {
+            true => 1.0,
+            false if ratio < LARGEST_RATIO => ratio,
+            false => LARGEST_RATIO,
+        }
+    }
+
+    /// Which runs may repeat themselves before epoch `done`: their last loss lies among those
+    /// before it. Most runs fall, and need no closer look.
+    pub fn may_oscillate(&mut self, done: usize, out: &mut [bool]) {
+        let [least, most] = &mut self.space;
+        least.fill(f64::INFINITY);
+        most.fill(f64::NEG_INFINITY);
+        for epoch in done.saturating_sub(LONGEST_PERIOD + 1)..done.saturating_sub(1) {
+            let losses = &self.last[epoch % WINDOW * self.width..][..self.width];
+            for ((least, most), loss) in least.iter_mut().zip(&mut *most).zip(losses) {
+                let loss: f64 = (*loss).into();
+                *least = if loss < *least { loss } else { *least };
+                *most = if loss > *most { loss } else { *most };
+            }
+        }
+        let losses = self.of(done - 1);
+        let range = self.space[0].iter().zip(&self.space[1]);
+        for ((out, loss), (least, most)) in out.iter_mut().zip(losses).zip(range) {
+            let loss: f64 = (*loss).into();
+            // A little further than two losses of the same phase may be apart.
+            *out = loss >= least * (1.0 - 2.0 * SAME) && loss <= most * (1.0 + 2.0 * SAME);
+        }
+    }
+
+    /// The period with which the loss of a run repeats before epoch `done`, if it does so
+    /// without standing still.
+    pub fn period(&self, done: usize, lane: usize) -> Option<usize> {
+        let mut recent = [0.0; WINDOW];
+        let kept = done.min(WINDOW);
+        for (loss, epoch) in recent.iter_mut().zip(done - kept..done) {
+            *loss = self.at(epoch, lane);
+        }
+        period(&recent[..kept])
+    }
+}
+
+/// The period of a sequence of losses, if it repeats without standing still.
+fn period(losses: &[f64]) -> Option<usize> {
+    let repeats = |period: usize| {
+        losses.len() >= 2 * period
+            && losses[period..]
+                .iter()
+                .zip(losses)
+                .all(|(a, b)| (a - b).abs() <= SAME * a.max(*b))
+    };
+    if repeats(1) {
+        return None;
+    }
+    (2..=LONGEST_PERIOD).find(|period| repeats(*period))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_is_the_shortest_that_repeats_twice() {
+        assert_eq!(period(&[1.0, 2.0, 1.0, 2.0, 1.0]), Some(2));
+        assert_eq!(period(&[1.0, 2.0, 3.0, 1.0, 2.0, 3.0]), Some(3));
+        assert_eq!(period(&[1.0, 2.0, 3.0, 1.0, 2.0]), None);
+        assert_eq!(period(&[1.0; 32]), None, "standing still is no oscillation");
+        assert_eq!(period(&[4.0, 2.0, 1.0, 0.5]), None);
+        assert_eq!(period(&[]), None);
+    }
+
+    /// Another run beside it, of which nothing is to be seen.
+    fn recent(losses: &[f64]) -> RecentLosses<f64> {
+        let mut kept = RecentLosses::new(2);
+        for (epoch, loss) in losses.iter().enumerate() {
+            kept.keep(epoch, &[f64::NAN, *loss]);
+        }
+        kept
+    }
+
+    fn ratio(losses: &[f64], epochs: usize) -> f64 {
+        let mut ratio = [0.0];
+        recent(losses).ratios(1..2, losses.len(), epochs, &mut ratio);
+        ratio[0]
+    }
+
+    #[test]
+    fn a_loss_ratio_is_the_mean_of_the_last_twenty() {
+        let falling: Vec<f64> = (1..=50).map(|epoch| 1.0 / f64::from(epoch)).collect();
+        let expected = (31..=50).map(|epoch| 1.0 / f64::from(epoch)).sum::<f64>() / 20.0;
+        assert!((ratio(&falling, 50) - expected).abs() < 1e-15);
+        for loss in [0.1, 0.7, 1e300, 1.7e-308] {
+            assert!((ratio(&[loss; 40], 40) - 1.0).abs() < f64::EPSILON / 4.0);
+        }
+        for (losses, epochs, expected) in [
+            (&[2.0, 1.0][..], 2, 0.75),
+            (&[0.0], 1, 1.0),
+            (&[0.0, 1.0], 2, 500_000.5),
+            (&[f64::INFINITY], 1, 1.0),
+            (&[1.0, f64::NAN], 40, 1e6),
+            (&[1.0, 1e9], 2, 500_000.5),
+            (&[1e300, 1e301], 2, 5.5),
+            (&[1e-310, 1e-309], 2, 5.5),
+            (&[1.0; 3], 4, (3.0 + 1e6) / 4.0),
+        ] {
+            assert!((ratio(losses, epochs) - expected).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn every_run_that_oscillates_is_looked_at() {
+        for losses in [
+            &[1.0, 2.0, 1.0, 2.0][..],
+            &[0.0, 2.0, 3.0, 0.0, 2.0, 3.0],
+            &[3.0, 2.0, 1.0, 3.0, 2.0, 1.0],
+            &[1.0, 2.0, 1.0 + 9e-10, 2.0 + 9e-10],
+        ] {
+            let mut may = [false; 2];
+            recent(losses).may_oscillate(losses.len(), &mut may);
+            assert!(may[1] && period(losses).is_some(), "{losses:?}");
+        }
+        let mut may = [true; 2];
+        recent(&[4.0, 2.0, 1.0, 0.5]).may_oscillate(4, &mut may);
+        assert!(!may[1]);
+    }
+}

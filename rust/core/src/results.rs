@@ -1,0 +1,134 @@
+//! What training gives for each run: as vectors of its own, or in arrays of the caller's.
+
+use crate::history::PerQuantity;
+use crate::parallel::{room, zeros};
+use crate::{Error, Network, Outcome, Quantity, Result, Settings};
+
+/// Declares the results that are one number for each run, each of them once.
+macro_rules! results {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
+        /// What [`crate::train`] returns. A history that was not recorded is empty; after the
+        /// epoch in which a run ended early its histories are NaN.
+        #[derive(Debug, Clone, PartialEq, Default)]
+        pub struct Training {
+            /// Weights after the last update that left them finite, shape (runs, parameters).
+            pub weights: Vec<f64>,
+            $($(#[$doc])* pub $name: Vec<$type>,)*
+            /// Of each quantity its history, shape (runs, recorded epochs) or (runs, recorded
+            /// epochs, parameters).
+            pub histories: PerQuantity<Vec<f64>>,
+        }
+
+        /// Where the results go: arrays of the shapes of [`Training`], empty for a history that
+        /// is not recorded.
+        #[derive(Debug, Default)]
+        pub struct Arrays<'a> {
+            /// See [`Training::weights`].
+            pub weights: &'a mut [f64],
+            $(/// See [`Training`].
+            pub $name: &'a mut [$type],)*
+            /// See [`Training::histories`].
+            pub histories: PerQuantity<&'a mut [f64]>,
+        }
+
+        impl Training {
+            /// Room for the results of so many runs.
+            ///
+            /// # Errors
+            /// [`Error::OutOfMemory`].
+            pub(crate) fn new(network: &Network, settings: &Settings, runs: usize) -> Result<Self> {
+                let columns = settings.columns(network);
+                Ok(Self {
+                    weights: zeros(runs, network.parameters())?,
+                    $($name: vec![<$type>::default(); room(runs, 1)?],)*
+                    histories: PerQuantity::try_new(|quantity| zeros(runs, columns[quantity]))?,
+                })
+            }
+
+            pub(crate) fn arrays(&mut self) -> Arrays<'_> {
+                let mut histories = self.histories.iter_mut();
+                Arrays {
+                    weights: &mut self.weights,
+                    $($name: &mut self.$name,)*
+                    histories: PerQuantity::new(|_| match histories.next() {
+                        Some(history) => history,
+                        None => &mut [][..],
+                    }),
+                }
+            }
+        }
+
+        impl Arrays<'_> {
+            /// Splits off the arrays of the first `count` runs.
+            pub(crate) fn take(&mut self, count: usize) -> Self {
+                let total = self.outcome.len();
+                Self {
+                    weights: split_front(&mut self.weights, total, count),
+                    $($name: split_front(&mut self.$name, total, count),)*
+                    histories: PerQuantity::new(|quantity| {
+                        split_front(&mut self.histories[quantity], total, count)
+                    }),
+                }
+            }
+
+            /// Refuses arrays of other sizes than the results of so many runs have.
+            pub(crate) fn check(
+                &self,
+                network: &Network,
+                settings: &Settings,
+                runs: usize,
+            ) -> Result<()> {
+                let columns = settings.columns(network);
+                let fits = |name, found: usize, columns: usize| {
+                    if columns.checked_mul(runs) == Some(found) {
+                        return Ok(());
+                    }
+                    Err(Error::Shape {
+                        name,
+                        found: format!("{found} values"),
+                        allowed: format!("{runs} runs × {columns}"),
+                        fix: "give an array of that size",
+                    })
+                };
+                fits("weights", self.weights.len(), network.parameters())?;
+                $(fits(stringify!($name), self.$name.len(), 1)?;)*
+                for quantity in Quantity::ALL {
+                    fits(
+                        match quantity {
+                            Quantity::Loss => "loss history",
+                            Quantity::Prediction => "prediction history",
+                            Quantity::Gradients => "gradient history",
+                            Quantity::Weights => "weight history",
+                        },
+                        self.histories[quantity].len(),
+                        columns[quantity],
+                    )?;
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+results! {
+    /// How the run ended.
+    outcome: Outcome,
+    /// Epochs that the run went through, fewer than asked for if it ended early: a run that
+    /// diverged did so in the last of them.
+    epochs: i64,
+    /// The loss in the last of its epochs, before the update; NaN without epochs.
+    last_loss: f64,
+    /// The mean over the last 20 epochs of min(ℓ/ℓ₀, 10⁶), ℓ₀ the first loss; a run that
+    /// diverged has 10⁶ afterwards (Sohl-Dickstein, arXiv 2402.06184).
+    loss_ratio: f64,
+    /// Epochs after which the loss repeats, or 0 if the run does not oscillate.
+    period: u8,
+}
+
+/// Splits off what belongs to the first `count` of `total` runs.
+fn split_front<'a, T>(values: &mut &'a mut [T], total: usize, count: usize) -> &'a mut [T] {
+    let whole = std::mem::take(values);
+    let (front, rest) = whole.split_at_mut(whole.len() / total.max(1) * count);
+    *values = rest;
+    front
+}

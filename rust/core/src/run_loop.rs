@@ -1,0 +1,389 @@
+//! Brings the runs of a thread to their end, block after block.
+//!
+//! A block is as many runs as a kernel has lanes. It advances by **spans** of epochs: between
+//! two spans lies all that is not arithmetic on weights, such as recording, counting, and
+//! looking at who has ended. Spans begin short, since most runs that diverge do so at once,
+//! and grow.
+//!
+//! A kernel only tells whether all runs of the block came through a span well. If one did
+//! not, the loop **rolls back**: it restores the state from before the span and goes forward
+//! in smaller spans, down to one epoch, after which it looks at each run. The run that
+//! diverged keeps the weights that it had before that epoch, and its lane repeats another run
+//! from there on, so that it never stops the others again.
+//!
+//! Runs **end early** when they diverge, when they have converged and are told to stop then,
+//! or when the time is up. All others end together, after the last epoch. What is said of a
+//! run's end (its outcome, its period, its loss ratio) needs the losses of its last epochs:
+//! these are always traced.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use crate::history::{Histories, Last, Recorded, Trace};
+use crate::kernel::{kernel, load, unload, Kernel, Number};
+use crate::outcome::Dead;
+use crate::recent_losses::{RecentLosses, WINDOW};
+use crate::task::{Runs, Task};
+use crate::{Activation, Outcome, PerQuantity, Quantity};
+
+/// Products between two looks at [`crate::Progress`].
+const PATIENCE: usize = 1 << 22;
+/// Values of a trace: it stays in the cache of a core.
+const MOST_TRACED: usize = 1 << 12;
+/// Epochs of the longest span.
+const LONGEST: usize = 32 * WINDOW;
+/// Epochs of the first span.
+const FIRST: usize = 8;
+
+/// A kernel with what it needs to bring runs to their end.
+pub(crate) struct RunLoop<'a, N: Number> {
+    kernel: Box<dyn Kernel<N> + 'a>,
+    width: usize,
+    task: Task<'a>,
+    recorded: Recorded,
+    bound: f64,
+    /// Epochs of the longest span.
+    longest: usize,
+    /// Epochs that the trace has room for.
+    room: usize,
+    trace: Trace<N>,
+    /// The place in the trace of the last epoch that was done.
+    place: usize,
+    /// Shape (groups, width).
+    learning_rate: Vec<N>,
+    /// Weights and the optimizer's memory before the span.
+    saved: [Vec<N>; 2],
+    losses: RecentLosses<N>,
+    dead: Dead<'a>,
+    lanes: Lanes,
+}
+
+/// What is known of each run of the block, shape (width,) each.
+struct Lanes {
+    active: Vec<bool>,
+    /// Whether its run ends with this epoch.
+    ended: Vec<bool>,
+    /// The largest |∂L/∂w| of the last epoch.
+    steepest: Vec<f64>,
+    /// See [`crate::Training::loss_ratio`].
+    loss_ratio: Vec<f64>,
+    may_oscillate: Vec<bool>,
+}
+
+impl<'a, N: Number> RunLoop<'a, N> {
+    /// For so many runs.
+    pub fn new(task: Task<'a>, runs: usize) -> Self {
+        let mut kernel = kernel::<N>(task, runs);
+        let (width, values) = (kernel.width(), kernel.weights().len());
+        let (settings, network) = (task.settings, task.network);
+        let record = settings.record;
+        let work = task.data.rows().saturating_mul(values).max(1);
+        let most = if settings.stop_when_converged {
+            1
+        } else {
+            LONGEST
+        };
+        let longest = (PATIENCE / work).min(most).max(1);
+        let room = match record.is_any() {
+            true => MOST_TRACED / (width + values),
+            false => WINDOW,
+        };
+        let room = room.clamp(1, longest);
+        let planes = PerQuantity::new(|quantity| {
+            // Losses are always wanted.
+            let wanted = record[quantity] || quantity == Quantity::Loss;
+            usize::from(wanted) * quantity.values(network) * width
+        });
+        let largest = settings.divergence_bound.min(N::LARGEST);
+        Self {
+            width,
+            recorded: settings.recorded(),
+            bound: N::rounded(largest).into(),
+            longest,
+            room,
+            trace: Trace::new(room, planes),
+            place: 0,
+            learning_rate: vec![N::rounded(0.0); task.groups * width],
+            saved: kernel.state().map(|values| values.to_vec()),
+            losses: RecentLosses::new(width),
+            dead: Dead::new(network, task.data),
+            lanes: Lanes {
+                active: vec![true; width],
+                ended: vec![false; width],
+                steepest: vec![0.0; width],
+                loss_ratio: vec![f64::NAN; width],
+                may_oscillate: vec![false; width],
+            },
+            kernel,
+            task,
+        }
+    }
+
+    /// Trains runs, as many at a time as the kernel is wide.
+    pub fn train(&mut self, mut runs: Runs) {
+        while runs.count() > 0 && !self.task.progress.is_cancelled() {
+            let block = runs.take(self.width);
+            self.train_block(block);
+        }
+    }
+
+    fn train_block(&mut self, mut runs: Runs) {
+        let (count, epochs) = (runs.count(), self.task.settings.epochs);
+        self.begin(&runs);
+        let (mut done, mut length) = (0, FIRST.min(self.longest));
+        // Epochs before `done` whose losses were all kept.
+        let mut kept = 0;
+        let (mut end, mut stopped) = (epochs, false);
+        while done < end {
+            if !stopped && self.task.progress.stop.load(Ordering::Relaxed) {
+                stopped = true;
+                let known = kept >= done.min(WINDOW);
+                end = end.min(done.saturating_add(if known { 0 } else { WINDOW }));
+                continue;
+            }
+            let span = self.plan(done, length, end);
+            self.save();
+            let (rates, bound) = (&self.learning_rate, self.bound);
+            let healthy = self
+                .kernel
+                .advance(rates, span.clone(), bound, &mut self.trace);
+            if self.task.progress.is_cancelled() {
+                return;
+            }
+            if !healthy && span.len() > 1 {
+                self.restore();
+                length = span.len().div_ceil(4);
+                continue;
+            }
+            let traced = done + self.trace.first..span.end;
+            for (epoch, loss) in traced.zip(self.trace.loss().chunks_exact(self.width)) {
+                self.losses.keep(epoch, loss);
+            }
+            histories(&mut runs, self.recorded).record(&span, &self.trace, &self.lanes.active);
+            self.count(span.len(), count);
+            kept = match self.trace.first {
+                0 => kept + span.len(),
+                first => span.len() - first,
+            };
+            done = span.end;
+            self.place = span.len() - 1 - self.trace.first.min(span.len() - 1);
+            length = length.saturating_mul(4).min(self.longest);
+            let all_go_on = healthy && !self.task.settings.stop_when_converged;
+            if !all_go_on && !self.end_some(&mut runs, done) {
+                break;
+            }
+        }
+        self.count(epochs - done, count);
+        self.end_all(&mut runs, done);
+    }
+
+    /// Puts the runs into lanes.
+    fn begin(&mut self, runs: &Runs) {
+        let (count, width) = (runs.count(), self.width);
+        let [weights, memory] = self.kernel.state();
+        load(weights, width, runs.start.weights, count);
+        memory.fill(N::rounded(0.0));
+        load(
+            &mut self.learning_rate,
+            width,
+            runs.start.learning_rate,
+            count,
+        );
+        self.lanes.active.fill(true);
+    }
+
+    /// The next span, of at most so many epochs, and what of it is to be traced: all of it if
+    /// there is room, else from the next recorded epoch on, or the last epochs of all, or the
+    /// first one, with which losses are compared.
+    fn plan(&mut self, done: usize, length: usize, end: usize) -> Range<usize> {
+        let recorded = match self.task.settings.record.is_any() {
+            true => self.recorded.next(done),
+            false => None,
+        };
+        let last = end.saturating_sub(WINDOW);
+        let wanted = if done == 0 {
+            0
+        } else {
+            recorded.unwrap_or(end).min(last)
+        };
+        let from = wanted.max(done);
+        // If the next recorded epoch is far behind this one, nothing between them is traced.
+        let alone = Some(from) == recorded
+            && from < last
+            && self.recorded.step().is_some_and(|step| step > self.room);
+        let room = if alone { 1 } else { self.room };
+        let stop = end
+            .min(done.saturating_add(length))
+            .min(from.saturating_add(room));
+        self.trace.first = match stop - done <= self.room {
+            true => 0,
+            false => from.min(stop) - done,
+        };
+        done..stop
+    }
+
+    fn save(&mut self) {
+        for (saved, values) in self.saved.iter_mut().zip(self.kernel.state()) {
+            saved.copy_from_slice(values);
+        }
+    }
+
+    fn restore(&mut self) {
+        for (saved, values) in self.saved.iter().zip(self.kernel.state()) {
+            values.copy_from_slice(saved);
+        }
+    }
+
+    fn count(&self, epochs: usize, runs: usize) {
+        let counted = (epochs as u64).saturating_mul(runs as u64);
+        let epochs = &self.task.progress.epochs;
+        epochs.fetch_add(counted, Ordering::Relaxed);
+    }
+
+    /// Ends the runs that diverged in the last epoch of a span, or need no other. Their lanes
+    /// repeat a run that goes on; returns whether there is one.
+    fn end_some(&mut self, runs: &mut Runs, done: usize) -> bool {
+        let width = self.width;
+        let losses = &self.trace.loss()[self.place * width..][..width];
+        for (ended, loss) in self.lanes.ended.iter_mut().zip(losses) {
+            let at_most = (*loss).into() <= self.bound;
+            *ended = !at_most;
+        }
+        for plane in self.kernel.weights().chunks_exact(width) {
+            for (ended, weight) in self.lanes.ended.iter_mut().zip(plane) {
+                *ended |= !weight.is_finite();
+            }
+        }
+        self.measure_steepest();
+        let stop = self.task.settings.stop_when_converged;
+        for lane in 0..runs.count() {
+            if !self.lanes.active[lane] {
+                continue;
+            }
+            if self.lanes.ended[lane] {
+                unload(&self.saved[0], width, lane, runs.weights_of(lane));
+                runs.arrays.outcome[lane] = Outcome::Diverged;
+                self.compare(lane, done, self.task.settings.epochs);
+                self.measure(runs, lane, done);
+            } else if stop && self.is_at_rest(lane, done) {
+                unload(self.kernel.weights(), width, lane, runs.weights_of(lane));
+                self.compare(lane, done, done);
+                self.lanes.may_oscillate[lane] = false;
+                self.finish(runs, lane, done);
+                self.lanes.ended[lane] = true;
+            } else {
+                continue;
+            }
+            self.end_history(runs, lane, done);
+        }
+        for lane in (0..runs.count()).filter(|lane| self.lanes.ended[*lane]) {
+            self.lanes.active[lane] = false;
+        }
+        let Some(model) = (0..runs.count()).find(|lane| self.lanes.active[*lane]) else {
+            return false;
+        };
+        for lane in (0..width).filter(|lane| self.lanes.ended[*lane]) {
+            let [weights, memory] = self.kernel.state();
+            for planes in [weights, memory, &mut self.learning_rate] {
+                for plane in planes.chunks_exact_mut(width) {
+                    plane[lane] = plane[model];
+                }
+            }
+        }
+        true
+    }
+
+    /// Ends the runs that are left.
+    fn end_all(&mut self, runs: &mut Runs, done: usize) {
+        let width = self.width;
+        let mut ratios = std::mem::take(&mut self.lanes.loss_ratio);
+        self.losses.ratios(0..width, done, done, &mut ratios);
+        self.lanes.loss_ratio = ratios;
+        if done > 0 {
+            self.measure_steepest();
+            self.losses
+                .may_oscillate(done, &mut self.lanes.may_oscillate);
+        }
+        for lane in 0..runs.count() {
+            if self.lanes.active[lane] {
+                unload(self.kernel.weights(), width, lane, runs.weights_of(lane));
+                self.finish(runs, lane, done);
+                self.end_history(runs, lane, done);
+            }
+        }
+    }
+
+    fn end_history(&self, runs: &mut Runs, lane: usize, done: usize) {
+        let last = Last {
+            trace: &self.trace,
+            place: self.place,
+        };
+        histories(runs, self.recorded).end(lane, self.width, done, &last);
+    }
+
+    fn measure_steepest(&mut self) {
+        self.lanes.steepest.fill(0.0);
+        for plane in self.kernel.gradients().chunks_exact(self.width) {
+            for (steepest, gradient) in self.lanes.steepest.iter_mut().zip(plane) {
+                let size = (*gradient).into().abs();
+                *steepest = if size > *steepest { size } else { *steepest };
+            }
+        }
+    }
+
+    fn is_at_rest(&self, lane: usize, done: usize) -> bool {
+        let tolerance = self.task.settings.tolerance;
+        self.losses.at(done - 1, lane) <= tolerance || self.lanes.steepest[lane] <= tolerance
+    }
+
+    /// Compares the end of a single run with its beginning.
+    fn compare(&mut self, lane: usize, done: usize, epochs: usize) {
+        let ratio = &mut self.lanes.loss_ratio[lane..=lane];
+        self.losses.ratios(lane..lane + 1, done, epochs, ratio);
+    }
+
+    /// Keeps how far a run came.
+    fn measure(&self, runs: &mut Runs, lane: usize, done: usize) {
+        runs.arrays.period[lane] = 0;
+        runs.arrays.epochs[lane] = i64::try_from(done).unwrap_or(i64::MAX);
+        runs.arrays.loss_ratio[lane] = self.lanes.loss_ratio[lane];
+        runs.arrays.last_loss[lane] = match done {
+            0 => f64::NAN,
+            done => self.losses.at(done - 1, lane),
+        };
+    }
+
+    /// Names the outcome of a run that did not diverge.
+    fn finish(&mut self, runs: &mut Runs, lane: usize, done: usize) {
+        self.measure(runs, lane, done);
+        runs.arrays.outcome[lane] = Outcome::Unresolved;
+        if done == 0 {
+            return;
+        }
+        let is_relu = self.task.network.activation() == Activation::Relu;
+        let stuck = is_relu
+            && runs.arrays.last_loss[lane] > self.task.settings.tolerance
+            && self.lanes.steepest[lane] == 0.0
+            && self.dead.is(runs.weights_of(lane));
+        runs.arrays.outcome[lane] = if stuck {
+            Outcome::Dead
+        } else if self.is_at_rest(lane, done) {
+            Outcome::Converged
+        } else if !self.lanes.may_oscillate[lane] {
+            Outcome::Unresolved
+        } else if let Some(period) = self.losses.period(done, lane) {
+            runs.arrays.period[lane] = u8::try_from(period).unwrap_or(u8::MAX);
+            Outcome::Oscillating
+        } else {
+            Outcome::Unresolved
+        };
+    }
+}
+
+fn histories<'h, 'a>(runs: &'h mut Runs<'a>, recorded: Recorded) -> Histories<'h, 'a> {
+    Histories {
+        runs: runs.count(),
+        arrays: &mut runs.arrays.histories,
+        recorded,
+    }
+}
