@@ -249,10 +249,10 @@ def test_build_info() -> None:
     "module",
     [
         "backprop_svc",
-        "backprop_svc.training",
+        "backprop_svc.train",
         "backprop_svc.explain",
         "backprop_svc.datasets",
-        "backprop_svc.evaluation",
+        "backprop_svc.evaluate",
         "backprop_svc.fractal",
     ],
 )

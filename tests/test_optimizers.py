@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import backprop_svc as bp
-from backprop_svc.training import Floats
+from backprop_svc.arrays import Floats
 
 jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
 SIZES, ROWS, RUNS, EPOCHS = (3, 4, 2), 11, 9, 30

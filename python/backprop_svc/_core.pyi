@@ -6,7 +6,7 @@ from typing import TypedDict, final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from backprop_svc.training import _Settings
+from backprop_svc.train import _Settings
 
 __all__ = ["OUTCOMES", "Network", "build_info", "gradients", "predict", "train"]
 

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from backprop_svc.arrays import Floats
 from backprop_svc.initial import seeded
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Floats = NDArray[np.float64]
 Scale = float | Sequence[float] | str
 """Divide by a number (or one for each column), by the largest |value| ("max"), or
 subtract the mean and divide by the standard deviation ("standard")."""

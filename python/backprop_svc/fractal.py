@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Booleans = NDArray[np.bool_]
+from backprop_svc.arrays import Booleans
 
 
 def boundary(trained: ArrayLike) -> Booleans:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from backprop_svc._core import Network
+from backprop_svc.arrays import Floats
 
-Floats = NDArray[np.float64]
 Draw = Callable[[np.random.RandomState, int, int], Floats]
 """From a generator, fan-in and fan-out, the matrix of a layer, shape (fan_out, fan_in)."""
 

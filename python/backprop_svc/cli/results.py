@@ -15,9 +15,9 @@ from hydra.core.override_parser.types import Override
 from numpy.typing import NDArray
 
 import backprop_svc as bp
+from backprop_svc.arrays import Floats
 from backprop_svc.cli.overrides import name_of, split, written
 from backprop_svc.cli.part import Part
-from backprop_svc.initial import Floats
 
 
 class Table:

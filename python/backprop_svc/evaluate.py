@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from backprop_svc._core import Network
-from backprop_svc.training import Floats, _floats, _rows, _runs, gradients, predict
+from backprop_svc.arrays import Floats
+from backprop_svc.train import _floats, _rows, _runs, gradients, predict
 
 MOST_VALUES = 1 << 22
 """Predictions or gradients in memory at once: 32 MB."""

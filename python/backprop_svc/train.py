@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from backprop_svc import _core
 from backprop_svc._core import Network
+from backprop_svc.arrays import Floats
 from backprop_svc.initial import seeded
 
-Floats = NDArray[np.float64]
 Record = Literal["loss", "prediction", "gradients", "weights"]
 RECORDS: tuple[Record, ...] = ("loss", "prediction", "gradients", "weights")
 Optimizer = Literal["gradient_descent", "momentum", "nesterov", "adam"]
