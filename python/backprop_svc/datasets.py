@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from backprop_svc.arrays import Floats
-from backprop_svc.initial import seeded
+from backprop_svc.settings import Seed, check
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -121,7 +121,7 @@ def split(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Da
             f"data.validation is {fraction}; allowed: shares of the rows from 0 to below 1; "
             "such as 0.2"
         )
-    generator = seeded("data.validation_seed", seed)
+    generator = np.random.RandomState(check("data.validation_seed", seed, Seed))
     aside = math.ceil(fraction * rows)
     if fraction and aside >= rows:
         raise ValueError(

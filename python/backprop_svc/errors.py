@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from reprlib import Repr
 from typing import TypeVar
 
 import numpy as np
@@ -53,17 +54,22 @@ class SettingTypeError(SettingError, TypeError):
 
 
 def shown(value: object) -> str:
-    """Write any value on one short line, even if its ``repr`` is huge or fails.
+    """Write any value on one short line, even if it is huge or its ``repr`` fails.
 
-    >>> shown("relu"), shown(np.float64(0.1)), len(shown("x" * 1000))
-    ("'relu'", '0.1', 80)
+    >>> shown("relu"), shown(np.float64(0.1)), shown(range(3)), len(shown("x" * 1000))
+    ("'relu'", '0.1', 'range(0, 3)', 80)
     """
-    if isinstance(value, np.generic):
-        value = value.item()
     try:
-        long = isinstance(value, (str, bytes)) and len(value) > MOST_SHOWN
-        text = repr(value[:MOST_SHOWN] if long else value)  # type: ignore[index]
+        text = _SHORT.repr(value.item() if isinstance(value, np.generic) else value)
+        return shortened(" ".join(text.split()))
     except Exception:
         return f"a value of type {type(value).__name__}"
-    text = " ".join(text.split())
-    return f"{text[: MOST_SHOWN - 1]}…" if long or len(text) > MOST_SHOWN else text
+
+
+def shortened(text: str) -> str:
+    """Cut a text off where a message would become unreadable."""
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"
+
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = MOST_SHOWN

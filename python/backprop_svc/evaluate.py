@@ -1,4 +1,4 @@
-"""What weights achieve: loss and accuracy on any rows."""
+"""What weights give on any rows: predictions, gradients, loss and accuracy."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from backprop_svc import _core
 from backprop_svc._core import Network
-from backprop_svc.arrays import Floats
-from backprop_svc.train import _floats, _rows, _runs, gradients, predict
+from backprop_svc.arrays import Floats, floats, parameters, rows
+from backprop_svc.errors import SettingError
 
 MOST_VALUES = 1 << 22
 """Predictions or gradients in memory at once: 32 MB."""
+
+
+class Gradients(NamedTuple):
+    """What :func:`gradients` returns."""
+
+    loss: Floats
+    """Mean loss over the rows, shape (runs,)."""
+    gradients: Floats
+    """∂L/∂w, shape (runs, parameters)."""
 
 
 class Evaluation(NamedTuple):
@@ -24,11 +34,54 @@ class Evaluation(NamedTuple):
     """Share of rows whose class is right, shape (runs,); None but for cross-entropies."""
 
 
-def accuracy(predictions: ArrayLike, y: ArrayLike) -> Floats:
-    """Share of the rows whose class is right, shape (runs,); NaN if a prediction is.
+def gradients(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) -> Gradients:
+    """Compute loss and ∂L/∂w of every run by one forward and one backward pass.
 
-    The class of a row is its largest output, the first of equal ones; with one output,
-    whether it is above ½.
+    Parameters
+    ----------
+    network
+        The shape that all runs share.
+    weights
+        Shape (runs, parameters), or (parameters,) of a single run.
+    x
+        Inputs, shape (rows, inputs); (rows,) or a number for networks with one input.
+    y
+        Targets, shape (rows, outputs); (rows,) or a number for networks with one output.
+
+    Raises
+    ------
+    SettingError
+        Shapes do not fit, or a value is not a finite number.
+    MemoryError
+        The results do not fit in memory.
+
+    >>> import backprop_svc as bp
+    >>> bp.gradients(bp.Network(1, 1, 1), [0.5, 1.0], 2.0, 3.0)
+    Gradients(loss=array([2.]), gradients=array([[-4., -2.]]))
+    """
+    starts = parameters(network, weights)
+    inputs, targets = rows("x", x, network.inputs), rows("y", y, network.outputs)
+    return Gradients(*_core.gradients(network, starts, inputs, targets))
+
+
+def predict(network: Network, weights: ArrayLike, x: ArrayLike) -> Floats:
+    """Compute ŷ of every run for every row, shape (runs, rows, outputs).
+
+    The arguments and errors are those of :func:`gradients`.
+
+    >>> import backprop_svc as bp
+    >>> bp.predict(bp.Network(1, 1, 1), [0.5, 1.0], 2.0)
+    array([[[1.]]])
+    """
+    starts = parameters(network, weights)
+    return _core.predict(network, starts, rows("x", x, network.inputs))
+
+
+def accuracy(predictions: ArrayLike, y: ArrayLike) -> Floats:
+    """Compute the share of rows whose class is right, shape (runs,).
+
+    The class of a row is its largest output, the first one of equal ones. With one output,
+    the class is whether the output is above ½. The share is NaN if a prediction is.
 
     Parameters
     ----------
@@ -39,37 +92,45 @@ def accuracy(predictions: ArrayLike, y: ArrayLike) -> Floats:
 
     Raises
     ------
-    ValueError
-        Shapes that do not fit.
+    SettingError
+        Shapes do not fit, or a value is not a number.
 
     >>> accuracy([[[0.1, 0.9], [0.6, 0.4]]], [[0, 1], [0, 1]])
     array([0.5])
     """
-    guesses = _floats("predictions", predictions)
+    guesses = floats("predictions", predictions)
     if guesses.ndim != 3 or 0 in guesses.shape[1:]:
-        raise ValueError(
-            f"predictions has shape {guesses.shape}; allowed: (runs, rows, outputs), with one "
-            "or more rows and outputs; give what predict returns"
+        raise SettingError(
+            "predictions",
+            f"shape {guesses.shape}",
+            "(runs, rows, outputs), with one or more rows and outputs",
+            "give what predict returns",
+            verb="has",
         )
-    targets = _rows("y", y, guesses.shape[2])
+    targets = rows("y", y, guesses.shape[2])
     if len(targets) != guesses.shape[1]:
-        raise ValueError(
-            f"y has {len(targets)} rows; allowed: {guesses.shape[1]}, as many as predictions; "
-            "give one target for each row"
+        raise SettingError(
+            "y",
+            f"{len(targets)} rows",
+            f"{guesses.shape[1]}, as many as predictions",
+            "give one target for each row",
+            verb="has",
         )
     right = _classes(guesses) == _classes(targets)
     return np.where(np.isnan(guesses).any(axis=(1, 2)), np.nan, right.mean(axis=1))
 
 
 def evaluate(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) -> Evaluation:
-    """Loss and accuracy of every run; shapes and errors as for :func:`gradients`.
+    """Compute loss and accuracy of every run.
+
+    The arguments and errors are those of :func:`gradients`.
 
     >>> import backprop_svc as bp
     >>> bp.evaluate(bp.Network(1, 1, 1), [0.5, 1.0], [2.0, 4.0], [3.0, 2.0])
     Evaluation(loss=array([1.]), accuracy=None)
     """
-    starts = _runs(network, weights)
-    inputs, targets = _rows("x", x, network.inputs), _rows("y", y, network.outputs)
+    starts = parameters(network, weights)
+    inputs, targets = rows("x", x, network.inputs), rows("y", y, network.outputs)
     loss = np.empty(len(starts))
     share = np.empty(len(starts)) if classifies(network) else None
     size = max(1, MOST_VALUES // max(1, targets.size, network.parameters))
@@ -87,5 +148,5 @@ def classifies(network: Network) -> bool:
 
 
 def _classes(values: Floats) -> NDArray[np.generic]:
-    """Along the last axis."""
+    """Return the class along the last axis."""
     return values.argmax(axis=-1) if values.shape[-1] > 1 else values[..., 0] > 0.5

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from backprop_svc.arrays import Floats
 from backprop_svc.cli.overrides import name_of, split, written
 from backprop_svc.cli.part import Part
-from backprop_svc.train import OUTCOMES
+from backprop_svc.result import OUTCOMES
 
 
 class Table:
