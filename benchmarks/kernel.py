@@ -20,7 +20,7 @@ from rich.table import Table
 
 import backprop_svc as bp
 import roofline
-from backprop_svc.training import Precision
+from backprop_svc.train import Precision
 from peers import installed, jax, numpy, python
 from timing import seconds
 from work import SEED, THREADS, Trained, Way, Work, digits, fractal, guide

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from backprop_svc.training import Floats
+from backprop_svc.arrays import Floats
 from timing import seconds
 from work import THREADS
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 import backprop_svc as bp
-from backprop_svc.training import Floats, Precision, Record
+from backprop_svc.arrays import Floats
+from backprop_svc.train import Precision, Record
 
 THREADS: int = bp.build_info()["threads"]
 SEED = 0

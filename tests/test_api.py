@@ -125,7 +125,7 @@ def test_no_runs_and_no_epochs() -> None:
         ({"threads": 0}, ValueError, "threads is 0; allowed: whole numbers from 1"),
         ({"tolerance": -1.0}, ValueError, "tolerance is -1"),
         ({"divergence_bound": float("nan")}, ValueError, "divergence_bound is NaN"),
-        ({"record": ["losses"]}, ValueError, "record has 'losses'; allowed: loss, pred"),
+        ({"record": ["losses"]}, ValueError, "record is 'losses'; allowed: loss, pred"),
     ],
 )
 def test_bad_input_is_named(
@@ -249,11 +249,13 @@ def test_build_info() -> None:
     "module",
     [
         "backprop_svc",
-        "backprop_svc.training",
+        "backprop_svc.errors",
         "backprop_svc.explain",
         "backprop_svc.datasets",
-        "backprop_svc.evaluation",
+        "backprop_svc.evaluate",
         "backprop_svc.fractal",
+        "backprop_svc.initial",
+        "backprop_svc.result",
     ],
 )
 def test_documented_examples_run(module: str) -> None:

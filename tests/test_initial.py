@@ -52,7 +52,10 @@ def test_a_run_depends_on_its_own_seed_alone() -> None:
         (lambda: bp.initial_weights(NETWORK, -1), "seed is -1; allowed: whole numbers"),
         (lambda: bp.initial_weights(NETWORK, 0.5), "seed is 0.5; allowed"),
         (lambda: bp.initial_weights(NETWORK, 0, "hee"), "method is 'hee'; allowed"),
-        (lambda: bp.initial_weights(NETWORK, scale=np.inf), "scale is not finite"),
+        (
+            lambda: bp.initial_weights(NETWORK, scale=np.inf),
+            "scale is inf; allowed: finite",
+        ),
     ],
 )
 def test_bad_input_is_named(call: object, message: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import backprop_svc as bp
-from backprop_svc.training import Floats
+from backprop_svc.arrays import Floats
 
 jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
 SIZES, ROWS, RUNS, EPOCHS = (3, 4, 2), 11, 9, 30
@@ -254,16 +254,16 @@ def test_the_loss_ratio_is_the_paper_s() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"optimizer": "sgd"}, r'optimizer is "sgd"; allowed: gradient_descent, momentum'),
+        ({"optimizer": "sgd"}, "optimizer is 'sgd'; allowed: gradient_descent, momentum"),
         ({"optimizer": "adam", "beta2": 1.0}, "beta2 is 1; allowed: numbers from 0"),
         ({"optimizer": "momentum", "momentum": -1.0}, "momentum is -1; allowed"),
-        ({"schedule": "linear"}, r'schedule is "linear"; allowed: constant, step, cosine'),
+        ({"schedule": "linear"}, "schedule is 'linear'; allowed: constant, step, cosine"),
         ({"schedule": "step", "step_factor": 2.0}, "step_factor is 2; allowed"),
         ({"warmup": 21}, "warmup is 21; allowed: whole numbers from 0 to the number"),
         ({"batch_size": 0}, "batch_size is 0; allowed"),
         ({"batch_size": 1, "batch_seed": -1}, "batch_seed is -1; allowed"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1; allowed"),
-        ({"precision": "half"}, r'precision is "half"; allowed: exact, fast'),
+        ({"precision": "half"}, "precision is 'half'; allowed: exact, fast"),
         ({"record_every": 0}, "record_every is 0; allowed"),
         ({"time_limit": 0.0}, "time_limit is 0; allowed: seconds above 0"),
         ({"learning_rate": [[0.1, 0.1, 0.1]]}, r"learning_rate has shape \(1, 3\); allowed"),

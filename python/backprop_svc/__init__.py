@@ -9,12 +9,21 @@ array(['converged'], dtype='<U11')
 """
 
 from backprop_svc._core import Network, build_info
-from backprop_svc.evaluation import Evaluation, accuracy, evaluate
+from backprop_svc.errors import SettingError, SettingTypeError
+from backprop_svc.evaluate import (
+    Evaluation,
+    Gradients,
+    accuracy,
+    evaluate,
+    gradients,
+    predict,
+)
 from backprop_svc.explain import Check, Explanation, Step, chain_rule, explain
 from backprop_svc.fractal import boundary, box_counting_dimension
 from backprop_svc.initial import initial_weights
+from backprop_svc.result import Result
 from backprop_svc.sweep import Interval, Sweep, sampled, spaced
-from backprop_svc.training import Gradients, Result, gradients, predict, train
+from backprop_svc.train import train
 
 __version__ = build_info()["version"]
 
@@ -26,6 +35,8 @@ __all__ = [
     "Interval",
     "Network",
     "Result",
+    "SettingError",
+    "SettingTypeError",
     "Step",
     "Sweep",
     "accuracy",

@@ -1,28 +1,14 @@
 """The compiled extension. Use it through :mod:`backprop_svc`, which shapes its arguments."""
 
 from collections.abc import Callable
-from typing import TypedDict, final
+from typing import Any, TypedDict, final
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from backprop_svc.training import _Settings
-
 __all__ = ["OUTCOMES", "Network", "build_info", "gradients", "predict", "train"]
 
 OUTCOMES: list[str]
-
-class _Training(TypedDict):
-    weights: NDArray[np.float64]
-    outcome_code: NDArray[np.uint8]
-    epochs: NDArray[np.int64]
-    last_loss: NDArray[np.float64]
-    loss_ratio: NDArray[np.float64]
-    period: NDArray[np.uint8]
-    loss: NDArray[np.float64] | None
-    prediction: NDArray[np.float64] | None
-    gradients: NDArray[np.float64] | None
-    weight_history: NDArray[np.float64] | None
 
 class _BuildInfo(TypedDict):
     version: str
@@ -125,9 +111,9 @@ def train(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
     order: NDArray[np.uint32],
-    settings: _Settings,
+    settings: object,
     progress: Callable[[int, int], object] | None,
-) -> _Training: ...
+) -> dict[str, Any]: ...
 def gradients(
     network: Network,
     weights: NDArray[np.float64],

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from backprop_svc.initial import seeded
+from backprop_svc.arrays import Floats
+from backprop_svc.settings import Seed, check
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Floats = NDArray[np.float64]
 Scale = float | Sequence[float] | str
 """Divide by a number (or one for each column), by the largest |value| ("max"), or
 subtract the mean and divide by the standard deviation ("standard")."""
@@ -122,7 +121,7 @@ def split(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Da
             f"data.validation is {fraction}; allowed: shares of the rows from 0 to below 1; "
             "such as 0.2"
         )
-    generator = seeded("data.validation_seed", seed)
+    generator = np.random.RandomState(check("data.validation_seed", seed, Seed))
     aside = math.ceil(fraction * rows)
     if fraction and aside >= rows:
         raise ValueError(

@@ -5,7 +5,6 @@ This is the naive twin of the Rust kernel: tests compare the two bit for bit.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from backprop_svc._core import Network
+from backprop_svc.arrays import checked_network, floats
+from backprop_svc.errors import SettingError, shown
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Explanation:
         """Return the value of a step, such as ``explanation["∂L/∂w1"]``."""
         values = {s.name: s.value for steps in self.sections.values() for s in steps}
         if name not in values:
-            raise KeyError(f"there is no step {name!r}; allowed: {', '.join(values)}")
+            raise KeyError(f"there is no step {shown(name)}; allowed: {', '.join(values)}")
         return values[name]
 
 
@@ -72,7 +73,7 @@ def explain(
     Parameters
     ----------
     network
-        ``Network(1, 1, 1)`` with either activation.
+        ``Network(1, 1, 1)`` with relu or identity.
     weights
         w1 and w2, shape (2,).
     x, y
@@ -82,30 +83,27 @@ def explain(
 
     Raises
     ------
-    ValueError
-        Another network, more than one row, values that are not finite.
+    SettingError
+        The network is another one, there is more than one row, or a value is not a finite
+        number.
 
     >>> import backprop_svc as bp
     >>> walk = bp.explain(bp.Network(1, 1, 1), [0.5, 1.0], 2.0, 3.0)
     >>> walk["∂L/∂w1"], walk["∂L/∂w2"]
     (-4.0, -2.0)
     """
-    if network.sizes != (1, 1, 1):
-        raise ValueError(
-            f"network is {network!r}; allowed: sizes 1, 1, 1; "
-            "the walk shows the guide's network, use gradients() for any other"
-        )
+    others = "the walk shows the guide's network, use gradients() for any other"
+    if checked_network(network).sizes != (1, 1, 1):
+        raise SettingError("network", shown(network), "sizes 1, 1, 1", others)
     plain = network.activation in {"relu", "identity"} and network.gain == 1
     if not plain or network.bias or network.loss != "half_squared_error":
-        raise ValueError(
-            f"network is {network!r}; allowed: relu or identity, no gain, bias or other loss; "
-            "the walk shows the guide's network, use gradients() for any other"
-        )
+        allowed = "relu or identity, no gain, bias or other loss"
+        raise SettingError("network", shown(network), allowed, others)
     w1, w2 = _numbers("weights", weights, 2)
     (inp,), (target,) = _numbers("x", x, 1), _numbers("y", y, 1)
     (rate,) = _numbers("learning_rate", learning_rate, 1)
     if rate <= 0:
-        raise ValueError(f"learning_rate is {rate}; allowed: numbers above 0; try 0.1")
+        raise SettingError("learning_rate", shown(rate), "numbers above 0", "try 0.1")
     relu = network.activation == "relu"
     phi = "max(0, z1)" if relu else "z1"
 
@@ -212,8 +210,11 @@ def chain_rule(x: float = 1.0) -> Explanation:
 
     Raises
     ------
-    ValueError
+    SettingError
         x is not a finite number.
+
+    >>> chain_rule(3.0)["dy/dx"]
+    28.0
     """
     (at,) = _numbers("x", x, 1)
     u = 2 * at + 1
@@ -244,16 +245,18 @@ def chain_rule(x: float = 1.0) -> Explanation:
 
 
 def _numbers(name: str, values: ArrayLike, count: int) -> list[float]:
-    numbers = [float(value) for value in np.ravel(values)]
-    if len(numbers) != count:
-        raise ValueError(
-            f"{name} has {len(numbers)} values; allowed: {count}; "
-            "the walk shows one house and one network at a time"
+    found = floats(name, values).ravel()
+    if len(found) != count:
+        raise SettingError(
+            name,
+            f"{len(found)} values",
+            f"{count}",
+            "the walk shows one house and one network at a time",
+            verb="has",
         )
-    for number in numbers:
-        if not math.isfinite(number):
-            raise ValueError(f"{name} is {number}; allowed: finite numbers; replace it")
-    return numbers
+    for number in found[~np.isfinite(found)]:
+        raise SettingError(name, shown(number), "finite numbers", "replace it")
+    return found.tolist()
 
 
 def _show(value: float) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Booleans = NDArray[np.bool_]
+from backprop_svc.arrays import Booleans, array
+from backprop_svc.errors import SettingError, SettingTypeError, shortened
 
 
 def boundary(trained: ArrayLike) -> Booleans:
@@ -28,10 +29,10 @@ def boundary(trained: ArrayLike) -> Booleans:
 
     Raises
     ------
-    TypeError
-        Values that are not booleans.
-    ValueError
-        Another shape.
+    SettingTypeError
+        The values are not booleans.
+    SettingError
+        The shape is another one.
 
     >>> boundary([[True, True, False], [True, True, False]])
     array([[False,  True]])
@@ -67,10 +68,10 @@ def box_counting_dimension(cells: ArrayLike) -> float:
 
     Raises
     ------
-    TypeError
-        Values that are not booleans.
-    ValueError
-        Another shape; no cell in the set.
+    SettingTypeError
+        The values are not booleans.
+    SettingError
+        The shape is another one, or no cell is in the set.
 
     >>> box_counting_dimension(np.eye(64, dtype=bool))
     1.0
@@ -79,9 +80,12 @@ def box_counting_dimension(cells: ArrayLike) -> float:
 
     held = _grid("cells", cells, least=16)
     if not held.any():
-        raise ValueError(
-            "cells are all false; allowed: one or more that are true; choose a part of the "
-            "plane in which some runs train and others do not"
+        raise SettingError(
+            "cells",
+            "all false",
+            "one or more that are true",
+            "choose a part of the plane in which some runs train and others do not",
+            verb="are",
         )
     sizes = 2 ** np.arange((min(held.shape) // 8).bit_length())
     return float(theilslopes(np.log2(_counts(held, sizes)), -np.log2(sizes)).slope)
@@ -105,15 +109,21 @@ def _counts(cells: Booleans, sizes: NDArray[np.int64]) -> list[int]:
 
 
 def _grid(name: str, values: ArrayLike, least: int) -> Booleans:
-    grid = np.asarray(values)
+    grid = array(name, values)
     if grid.dtype != np.bool_:
-        raise TypeError(
-            f"{name} has type {grid.dtype}; allowed: booleans; compare first, as in "
-            "result.loss_ratio < 1"
+        raise SettingTypeError(
+            name,
+            f"type {shortened(str(grid.dtype))}",
+            "booleans",
+            "compare first, as in result.loss_ratio < 1",
+            verb="has",
         )
     if grid.ndim != 2 or min(grid.shape) < least:
-        raise ValueError(
-            f"{name} has shape {grid.shape}; allowed: (rows, columns), {least} or more of "
-            "each; reshape it, or sweep more points"
+        raise SettingError(
+            name,
+            f"shape {grid.shape}",
+            f"(rows, columns), {least} or more of each",
+            "reshape it, or sweep more points",
+            verb="has",
         )
     return grid

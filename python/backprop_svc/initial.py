@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from backprop_svc._core import Network
+from backprop_svc.arrays import Floats, checked_network, column
+from backprop_svc.errors import SettingError, shown
+from backprop_svc.settings import check
 
-Floats = NDArray[np.float64]
 Draw = Callable[[np.random.RandomState, int, int], Floats]
 """From a generator, fan-in and fan-out, the matrix of a layer, shape (fan_out, fan_in)."""
 
@@ -41,7 +43,7 @@ def initial_weights(
 ) -> Floats:
     """Draw the initial weights of every run: offset + scale·draw, with biases of 0.
 
-    A run depends on its own seed alone, whatever other runs there are; NumPy guarantees
+    A run depends on its own seed alone, whatever other runs there are. NumPy guarantees
     the stream of ``RandomState`` for all versions and machines.
 
     Parameters
@@ -49,12 +51,12 @@ def initial_weights(
     network
         The shape of the network.
     seed
-        One for each run, shape (runs,), or one for a single run; 0 to 2^32 − 1.
+        One for each run, shape (runs,), or one for all; whole numbers from 0 to 2^32 − 1.
     method
         ``"normal"`` N(0, 1); ``"uniform"`` U(−1, 1); ``"he"`` N(0, 2/fan_in) (He et al.,
         arXiv 1502.01852); ``"xavier"`` U(±√(6/(fan_in + fan_out))) (Glorot & Bengio 2010).
     scale, offset
-        Of every run, shape (runs,), or of all.
+        One for each run, shape (runs,), or one for all.
 
     Returns
     -------
@@ -62,41 +64,61 @@ def initial_weights(
 
     Raises
     ------
-    ValueError
-        An unknown method, impossible seeds, values that are not finite.
+    SettingError
+        The method is unknown, a seed impossible, a value not finite or too large, or the
+        shapes do not fit.
+    MemoryError
+        The weights do not fit in memory.
 
     >>> import backprop_svc as bp
     >>> bp.initial_weights(bp.Network(1, 1, 1), [0, 1], "normal").shape
     (2, 2)
     """
-    if method not in METHODS:
-        raise ValueError(
-            f"method is {method!r}; allowed: {', '.join(METHODS)}; choose one of them"
-        )
-    seeds = np.atleast_1d(np.asarray(seed, dtype=np.float64))
+    checked_network(network)
+    if check("method", method, str) not in METHODS:
+        raise SettingError("method", shown(method), ", ".join(METHODS), "choose one of them")
+    seeds = column("seed", seed)
     check_seeds("seed", seeds)
+    scales, offsets = column("scale", scale), column("offset", offset)
+    counts = {len(each) for each in (seeds, scales, offsets)} - {1}
+    if len(counts) > 1:
+        raise SettingError(
+            "seed",
+            f"{len(seeds)} values, scale {len(scales)} and offset {len(offsets)}",
+            "as many of each, or one",
+            "make them fit",
+            verb="has",
+        )
     different, inverse = np.unique(seeds.astype(np.int64), return_inverse=True)
     draws = np.array([_draw(network, int(one), METHODS[method]) for one in different])
     draws = draws.reshape(-1, network.parameters)[inverse.reshape(-1)]
-    scales, offsets = _column("scale", scale), _column("offset", offset)
     is_weight = np.array([name.startswith("w") for name in network.parameter_names])
-    return np.where(is_weight, offsets + scales * draws, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights = np.where(is_weight, offsets[:, None] + scales[:, None] * draws, 0.0)
+    if not np.isfinite(weights).all():
+        raise SettingError(
+            "scale",
+            shown(scales[np.abs(scales).argmax()]),
+            "numbers that keep the weights finite",
+            "make scale and offset smaller",
+        )
+    return weights
 
 
 def check_seeds(name: str, seeds: Floats) -> None:
-    """Refuse what is no seed of ``RandomState``, with the name of the setting."""
+    """Refuse what is no seed of ``RandomState``, with the name of the setting.
+
+    Raises
+    ------
+    SettingError
+        A number that is not whole, below 0 or above 2^32 − 1.
+    """
     # NaN is no seed either: it is not equal to its floor.
     bad = seeds[(seeds < 0) | (seeds >= 2**32) | (seeds != np.floor(seeds))]
     if bad.size:
-        raise ValueError(
-            f"{name} is {bad[0]:g}; allowed: whole numbers from 0 to 2^32 − 1; try {name}=0"
+        raise SettingError(
+            name, f"{bad[0]:.17g}", "whole numbers from 0 to 2^32 − 1", f"try {name}=0"
         )
-
-
-def seeded(name: str, seed: int) -> np.random.RandomState:
-    """Return NumPy's generator with a seed that a setting of this name gives."""
-    check_seeds(name, np.array([seed], dtype=np.float64))
-    return np.random.RandomState(int(seed))
 
 
 def _draw(network: Network, seed: int, draw: Draw) -> Floats:
@@ -107,10 +129,3 @@ def _draw(network: Network, seed: int, draw: Draw) -> Floats:
         if network.bias:
             parts.append(np.zeros(fan_out))
     return np.concatenate(parts)
-
-
-def _column(name: str, values: ArrayLike) -> Floats:
-    column = np.atleast_1d(np.asarray(values, dtype=np.float64))[:, np.newaxis]
-    if not np.isfinite(column).all():
-        raise ValueError(f"{name} is not finite; allowed: finite numbers; leave it out")
-    return column

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+from backprop_svc.arrays import Floats
+
 Method = Literal["random", "latin", "sobol"]
 METHODS: tuple[Method, ...] = get_args(Method)
 

@@ -11,8 +11,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 
 from backprop_svc import Interval, Sweep, sampled, spaced
+from backprop_svc.arrays import Floats
 from backprop_svc.cli.schema import SweepConfig
-from backprop_svc.initial import Floats, check_seeds
+from backprop_svc.initial import check_seeds
 
 RATES = ("train.lr", "train.lr1", "train.lr2")
 ARRAY_AXES = (*RATES, "init.w1", "init.w2", "init.seed", "init.scale", "init.offset")

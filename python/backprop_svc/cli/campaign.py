@@ -15,6 +15,7 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 import backprop_svc as bp
+from backprop_svc.arrays import Floats
 from backprop_svc.cli import axes, show
 from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.identity import check_sweep_id, new_sweep_id
@@ -24,7 +25,6 @@ from backprop_svc.cli.results import Table, check_file
 from backprop_svc.cli.schema import Config
 from backprop_svc.cli.setup import Setup
 from backprop_svc.cli.unused import refuse, unused
-from backprop_svc.initial import Floats
 from backprop_svc.tracking import Summary, Sweep, Writer, open_writer, without_password
 
 SAMPLE = 200

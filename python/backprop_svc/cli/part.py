@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 import backprop_svc as bp
+from backprop_svc.arrays import Floats
 from backprop_svc.cli import show
 from backprop_svc.cli.schema import Config
 from backprop_svc.cli.setup import Setup
-from backprop_svc.initial import Floats
+from backprop_svc.result import OUTCOMES
 from backprop_svc.tracking import Sweep, open_writer
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import MOST_NAMED_WEIGHTS, history_interval
-from backprop_svc.training import Record
+from backprop_svc.train import Record
 
 MOST_ROWS = 200_000
 """Values of history that a chunk may bring to the store: some 40 MB on their way."""
@@ -59,7 +60,7 @@ class Part:
     @property
     def outcome(self) -> NDArray[np.str_]:
         """Of every run, shape (runs,)."""
-        return bp.training.OUTCOMES[self.outcome_code]
+        return OUTCOMES[self.outcome_code]
 
 
 def run_part(

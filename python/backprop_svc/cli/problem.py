@@ -9,6 +9,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from backprop_svc import Network, datasets, initial_weights
+from backprop_svc.arrays import Floats
 from backprop_svc.cli.errors import named
 from backprop_svc.cli.schema import DataConfig, InitConfig, NetworkConfig
 
@@ -148,7 +149,7 @@ def _names(name: str, value: Any) -> list[str]:
     return names
 
 
-def _values(name: str, value: Any) -> datasets.Floats:
+def _values(name: str, value: Any) -> Floats:
     value = _plain(value)
     try:
         array = np.asarray(value, dtype=np.float64)

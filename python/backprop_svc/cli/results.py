@@ -14,10 +14,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from numpy.typing import NDArray
 
-import backprop_svc as bp
+from backprop_svc.arrays import Floats
 from backprop_svc.cli.overrides import name_of, split, written
 from backprop_svc.cli.part import Part
-from backprop_svc.initial import Floats
+from backprop_svc.result import OUTCOMES
 
 
 class Table:
@@ -37,9 +37,7 @@ class Table:
 
     def shares(self) -> dict[str, float]:
         """Return the share of runs with each outcome."""
-        return {
-            str(name): float((self.outcome == name).mean()) for name in bp.training.OUTCOMES
-        }
+        return {str(name): float((self.outcome == name).mean()) for name in OUTCOMES}
 
     def best_loss(self) -> float:
         """Return the smallest last loss, NaN if none is finite."""

@@ -11,12 +11,13 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 import backprop_svc as bp
+from backprop_svc.arrays import Floats
 from backprop_svc.cli import axes
 from backprop_svc.cli.errors import named
 from backprop_svc.cli.overrides import split
 from backprop_svc.cli.problem import Problem, problem
 from backprop_svc.cli.schema import Config, DataConfig, InitConfig, TrainConfig
-from backprop_svc.initial import Floats
+from backprop_svc.evaluate import classifies
 from backprop_svc.tracking import RunBatch
 from backprop_svc.tracking.record import (
     MOST_NAMED_WEIGHTS,
@@ -24,7 +25,7 @@ from backprop_svc.tracking.record import (
     history_interval,
     series_of,
 )
-from backprop_svc.training import Record
+from backprop_svc.train import Record
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Setup:
         """Evaluate the final weights: accuracy and val_…, where they apply, each (runs,)."""
         network, data, validation, _ = self.work
         found: dict[str, Floats | None] = {}
-        if bp.evaluation.classifies(network):
+        if classifies(network):
             found["accuracy"] = bp.evaluate(network, result.weights, *data).accuracy
         if validation is not None:
             of_rows = bp.evaluate(network, result.weights, *validation)

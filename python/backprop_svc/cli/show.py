@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from threading import Timer
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
@@ -16,10 +15,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from backprop_svc import Check, Explanation, Result
+from backprop_svc.arrays import Floats
 from backprop_svc.cli.ui import DEFAULT_URI
 from backprop_svc.tracking import without_password
 
-Floats = NDArray[np.float64]
 PATIENCE = 1.0
 """Seconds that may pass before the terminal says what takes so long."""
 MOST_ROWS = 21

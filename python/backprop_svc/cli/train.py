@@ -20,7 +20,7 @@ from backprop_svc.cli.setup import Setup
 from backprop_svc.cli.unused import refuse, unused
 from backprop_svc.tracking import Sweep, Writer, open_writer, without_password
 from backprop_svc.tracking.record import build_tags
-from backprop_svc.training import RECORDS
+from backprop_svc.train import RECORDS
 
 
 def train(config: DictConfig) -> Any:

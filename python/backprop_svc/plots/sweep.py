@@ -12,7 +12,8 @@ from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from backprop_svc.arrays import Floats
+
 MOST_CELLS = 400
 """Cells of the heat map along an axis; finer grids show the best run of each cell."""
 DEAD, DIVERGED = "0.75", "0.15"

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from backprop_svc.training import Result
+from backprop_svc.result import Result
 
 
 def training_png(

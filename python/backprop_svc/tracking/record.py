@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from backprop_svc._core import build_info
-from backprop_svc.training import Result
+from backprop_svc.result import Result
 
 MOST_NAMED_WEIGHTS = 16
 """Networks with more parameters log the norm of their gradient instead of each part."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_what_is_no_number_has_no_class() -> None:
 def test_evaluate_is_that_of_scikit_learn(
     loss: str, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bp.evaluation, "MOST_VALUES", piece)
+    monkeypatch.setattr(import_module("backprop_svc.evaluate"), "MOST_VALUES", piece)
     outputs = 1 if loss == "binary" else 4
     y = LABELS[:, np.newaxis] % 2 if loss == "binary" else np.eye(4)[LABELS]
     name = loss if loss == "mse" else f"{loss}_cross_entropy"

@@ -1,0 +1,143 @@
+"""Array arguments: the types that all modules share, and how values become arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from backprop_svc._core import Network
+from backprop_svc.errors import SettingError, SettingTypeError, shortened, shown
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+
+def array(name: str, values: object) -> NDArray[Any]:
+    """Return what NumPy makes of values, which may be anything at all.
+
+    Raises
+    ------
+    SettingError
+        Rows of different length; masked values; an object that NumPy cannot read.
+    """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise SettingError(
+            name, "masked values", "numbers alone", "fill or remove them", verb="has"
+        )
+    try:
+        return np.asarray(values)
+    except MemoryError:
+        raise
+    except Exception:
+        # Objects may raise anything when they are looked at.
+        if isinstance(values, (list, tuple)):
+            raise SettingError(
+                name, "ragged", "a rectangular array", "make its rows equally long"
+            ) from None
+        raise SettingTypeError(
+            name, shown(values), "an array of numbers", "convert it"
+        ) from None
+
+
+def floats(name: str, values: ArrayLike) -> Floats:
+    """Return real numbers as float64; booleans, text and complex numbers are mistakes.
+
+    Raises
+    ------
+    SettingError, SettingTypeError
+        As for :func:`array`; values that are not real numbers.
+    """
+    found = array(name, values)
+    if not found.size:
+        return np.zeros(found.shape)
+    if found.dtype.kind not in "iuf":
+        such = f", such as {shown(found.flat[0])}" if found.dtype.kind == "O" else ""
+        kind = f"type {shortened(str(found.dtype))}{such}"
+        raise SettingTypeError(name, kind, "real numbers", "convert it", verb="has")
+    # What only a long double holds becomes infinite, which is refused where it matters.
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(found, dtype=np.float64).reshape(found.shape)
+
+
+def column(name: str, values: ArrayLike) -> Floats:
+    """Return a number or finite numbers of shape (runs,) as shape (runs,) or (1,).
+
+    Raises
+    ------
+    SettingError, SettingTypeError
+        As for :func:`floats`; another shape; values that are NaN or infinite.
+    """
+    found = floats(name, values)
+    if found.ndim > 1:
+        raise SettingError(
+            name, f"shape {found.shape}", "a number or (runs,)", "give one for each run", "has"
+        )
+    bad = found[~np.isfinite(found)]
+    if bad.size:
+        raise SettingError(name, shown(bad.flat[0]), "finite numbers", "replace it")
+    return np.atleast_1d(found)
+
+
+def checked_network(network: object) -> Network:
+    """Return the network, or raise a :class:`SettingTypeError` if it is none."""
+    if not isinstance(network, Network):
+        raise SettingTypeError(
+            "network", shown(network), "a Network", "try bp.Network(1, 1, 1)"
+        )
+    return network
+
+
+def parameters(network: Network, values: ArrayLike) -> Floats:
+    """Return the weights of every run, shape (runs, parameters).
+
+    Raises
+    ------
+    SettingError, SettingTypeError
+        As for :func:`floats`; not one value for each parameter of the network.
+    """
+    count, weights = checked_network(network).parameters, floats("weights", values)
+    given = weights.shape
+    if weights.ndim == 1:
+        weights = weights[np.newaxis]
+    if weights.ndim != 2 or weights.shape[1] != count:
+        raise SettingError(
+            "weights",
+            f"shape {given}",
+            f"(runs, {count}) or ({count},)",
+            f"give one value for each of {_some(network.parameter_names)}",
+            verb="has",
+        )
+    return weights
+
+
+def rows(name: str, values: ArrayLike, columns: int) -> Floats:
+    """Return inputs or targets, shape (rows, columns).
+
+    Raises
+    ------
+    SettingError, SettingTypeError
+        As for :func:`floats`; another number of columns.
+    """
+    found = floats(name, values)
+    given = found.shape
+    if columns == 1 and found.ndim < 2:
+        found = found.reshape(-1, 1)
+    elif found.ndim == 1:
+        found = found[np.newaxis]
+    if found.ndim != 2 or found.shape[1] != columns:
+        each = "input" if name == "x" else "output"
+        raise SettingError(
+            name,
+            f"shape {given}",
+            f"(rows, {columns})",
+            f"give one column for each {each} of the network",
+            verb="has",
+        )
+    return found
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names if len(names) <= 6 else [*names[:3], "…", names[-1]])

@@ -1,0 +1,75 @@
+"""What is raised for a setting or an argument that cannot be used."""
+
+from __future__ import annotations
+
+import re
+from reprlib import Repr
+from typing import TypeVar
+
+import numpy as np
+
+MOST_SHOWN = 80
+"""Characters of a value that a message shows."""
+
+Self = TypeVar("Self", bound="SettingError")
+
+
+class SettingError(ValueError):
+    """A setting or an argument has a value that is not allowed.
+
+    The message is ``name is value; allowed: allowed; fix``, made of these attributes.
+
+    Attributes
+    ----------
+    name
+        The setting or argument, with the position in an array where there is one, such as
+        ``weights[0, 1]``.
+    value
+        What it is, as a text: see :func:`shown`.
+    allowed
+        What would have been accepted.
+    fix
+        What to do about it.
+    verb
+        ``is``, or another word between name and value, as in "weights has shape (3,)".
+    """
+
+    def __init__(self, name: str, value: str, allowed: str, fix: str, verb: str = "is") -> None:
+        # All of them are arguments of the exception too, so that it can be pickled.
+        super().__init__(name, value, allowed, fix, verb)
+        self.name, self.value, self.allowed, self.fix, self.verb = self.args
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.verb} {self.value}; allowed: {self.allowed}; {self.fix}"
+
+    def within(self: Self, section: str) -> Self:
+        """Return the same error about ``section.name``, in the fix too."""
+        repeated = rf"(?<![\w.]){re.escape(self.name)}="
+        fix = re.sub(repeated, lambda _: f"{section}.{self.name}=", self.fix)
+        return type(self)(f"{section}.{self.name}", self.value, self.allowed, fix, self.verb)
+
+
+class SettingTypeError(SettingError, TypeError):
+    """A setting or an argument has a value of a type that is not allowed."""
+
+
+def shown(value: object) -> str:
+    """Write any value on one short line, even if it is huge or its ``repr`` fails.
+
+    >>> shown("relu"), shown(np.float64(0.1)), shown(range(3)), len(shown("x" * 1000))
+    ("'relu'", '0.1', 'range(0, 3)', 80)
+    """
+    try:
+        text = _SHORT.repr(value.item() if isinstance(value, np.generic) else value)
+        return shortened(" ".join(text.split()))
+    except Exception:
+        return f"a value of type {type(value).__name__}"
+
+
+def shortened(text: str) -> str:
+    """Cut a text off where a message would become unreadable."""
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"
+
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = MOST_SHOWN

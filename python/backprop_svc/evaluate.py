@@ -1,0 +1,152 @@
+"""What weights give on any rows: predictions, gradients, loss and accuracy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from backprop_svc import _core
+from backprop_svc._core import Network
+from backprop_svc.arrays import Floats, floats, parameters, rows
+from backprop_svc.errors import SettingError
+
+MOST_VALUES = 1 << 22
+"""Predictions or gradients in memory at once: 32 MB."""
+
+
+class Gradients(NamedTuple):
+    """What :func:`gradients` returns."""
+
+    loss: Floats
+    """Mean loss over the rows, shape (runs,)."""
+    gradients: Floats
+    """∂L/∂w, shape (runs, parameters)."""
+
+
+class Evaluation(NamedTuple):
+    """What :func:`evaluate` returns."""
+
+    loss: Floats
+    """Mean loss over the rows, shape (runs,)."""
+    accuracy: Floats | None
+    """Share of rows whose class is right, shape (runs,); None but for cross-entropies."""
+
+
+def gradients(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) -> Gradients:
+    """Compute loss and ∂L/∂w of every run by one forward and one backward pass.
+
+    Parameters
+    ----------
+    network
+        The shape that all runs share.
+    weights
+        Shape (runs, parameters), or (parameters,) of a single run.
+    x
+        Inputs, shape (rows, inputs); (rows,) or a number for networks with one input.
+    y
+        Targets, shape (rows, outputs); (rows,) or a number for networks with one output.
+
+    Raises
+    ------
+    SettingError
+        Shapes do not fit, or a value is not a finite number.
+    MemoryError
+        The results do not fit in memory.
+
+    >>> import backprop_svc as bp
+    >>> bp.gradients(bp.Network(1, 1, 1), [0.5, 1.0], 2.0, 3.0)
+    Gradients(loss=array([2.]), gradients=array([[-4., -2.]]))
+    """
+    starts = parameters(network, weights)
+    inputs, targets = rows("x", x, network.inputs), rows("y", y, network.outputs)
+    return Gradients(*_core.gradients(network, starts, inputs, targets))
+
+
+def predict(network: Network, weights: ArrayLike, x: ArrayLike) -> Floats:
+    """Compute ŷ of every run for every row, shape (runs, rows, outputs).
+
+    The arguments and errors are those of :func:`gradients`.
+
+    >>> import backprop_svc as bp
+    >>> bp.predict(bp.Network(1, 1, 1), [0.5, 1.0], 2.0)
+    array([[[1.]]])
+    """
+    starts = parameters(network, weights)
+    return _core.predict(network, starts, rows("x", x, network.inputs))
+
+
+def accuracy(predictions: ArrayLike, y: ArrayLike) -> Floats:
+    """Compute the share of rows whose class is right, shape (runs,).
+
+    The class of a row is its largest output, the first one of equal ones. With one output,
+    the class is whether the output is above ½. The share is NaN if a prediction is.
+
+    Parameters
+    ----------
+    predictions
+        What :func:`predict` returns, shape (runs, rows, outputs).
+    y
+        Targets, shape (rows, outputs); (rows,) or a number with one output.
+
+    Raises
+    ------
+    SettingError
+        Shapes do not fit, or a value is not a number.
+
+    >>> accuracy([[[0.1, 0.9], [0.6, 0.4]]], [[0, 1], [0, 1]])
+    array([0.5])
+    """
+    guesses = floats("predictions", predictions)
+    if guesses.ndim != 3 or 0 in guesses.shape[1:]:
+        raise SettingError(
+            "predictions",
+            f"shape {guesses.shape}",
+            "(runs, rows, outputs), with one or more rows and outputs",
+            "give what predict returns",
+            verb="has",
+        )
+    targets = rows("y", y, guesses.shape[2])
+    if len(targets) != guesses.shape[1]:
+        raise SettingError(
+            "y",
+            f"{len(targets)} rows",
+            f"{guesses.shape[1]}, as many as predictions",
+            "give one target for each row",
+            verb="has",
+        )
+    right = _classes(guesses) == _classes(targets)
+    return np.where(np.isnan(guesses).any(axis=(1, 2)), np.nan, right.mean(axis=1))
+
+
+def evaluate(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) -> Evaluation:
+    """Compute loss and accuracy of every run.
+
+    The arguments and errors are those of :func:`gradients`.
+
+    >>> import backprop_svc as bp
+    >>> bp.evaluate(bp.Network(1, 1, 1), [0.5, 1.0], [2.0, 4.0], [3.0, 2.0])
+    Evaluation(loss=array([1.]), accuracy=None)
+    """
+    starts = parameters(network, weights)
+    inputs, targets = rows("x", x, network.inputs), rows("y", y, network.outputs)
+    loss = np.empty(len(starts))
+    share = np.empty(len(starts)) if classifies(network) else None
+    size = max(1, MOST_VALUES // max(1, targets.size, network.parameters))
+    for low in range(0, len(starts), size):
+        piece = slice(low, low + size)
+        loss[piece] = gradients(network, starts[piece], inputs, targets).loss
+        if share is not None:
+            share[piece] = accuracy(predict(network, starts[piece], inputs), targets)
+    return Evaluation(loss, share)
+
+
+def classifies(network: Network) -> bool:
+    """Tell whether the loss is a cross-entropy, so that the outputs stand for classes."""
+    return network.loss.endswith("_cross_entropy")
+
+
+def _classes(values: Floats) -> NDArray[np.generic]:
+    """Return the class along the last axis."""
+    return values.argmax(axis=-1) if values.shape[-1] > 1 else values[..., 0] > 0.5

@@ -1,0 +1,194 @@
+"""What training returns: arrays whose first axis is the run."""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from backprop_svc import _core
+from backprop_svc._core import Network
+from backprop_svc.arrays import Floats, Integers, array
+from backprop_svc.errors import SettingError, SettingTypeError, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OUTCOMES: NDArray[np.str_] = np.array(_core.OUTCOMES)
+DIVERGED = _core.OUTCOMES.index("diverged")
+MOST_COLUMNS = 16
+"""Parameters of a network up to which a table has columns of its weights."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """What :func:`train` returns. The first axis of every array is the run.
+
+    Epoch ``e`` of a history holds what was true *before* the update of epoch ``e``. With
+    mini-batches it holds the mean over the rows, each row before the update of its batch.
+    After the epoch in which a run ended early its histories are NaN. A history that was not
+    recorded is ``None``.
+
+    ``len`` counts the runs. An index, a slice, a mask or an array of positions gives the
+    result of these runs, with the run axis in place. Results are equal if all of their
+    arrays are, where NaN equals NaN.
+
+    >>> import backprop_svc as bp
+    >>> result = bp.train(bp.Network(1, 1, 1), [0.5, 1.0], 2, 3, learning_rate=[0.01, 0.1])
+    >>> result[result.outcome == "converged"]
+    Result of 1 run of Network(1, 1, 1, activation='relu')
+      outcomes: 1 converged
+      lowest last loss: 2.2814e-26 in run 0
+      recorded: loss, prediction, gradients of 20 epochs
+    """
+
+    network: Network
+    """The shape that all runs share."""
+    learning_rate: Floats
+    """Shape (runs,), or (runs, layers)."""
+    initial_weights: Floats
+    """Shape (runs, parameters)."""
+    weights: Floats
+    """After the last update (of a diverged run the last finite ones), (runs, parameters)."""
+    outcome_code: NDArray[np.uint8]
+    """Positions in :data:`OUTCOMES`, shape (runs,)."""
+    epochs: Integers
+    """Epochs that a run went through: fewer than asked for if it ended early; (runs,)."""
+    last_loss: Floats
+    """The loss in the last of its epochs, before the update; NaN without epochs; (runs,)."""
+    loss_ratio: Floats
+    """Mean over the last 20 epochs of min(ℓ/ℓ₀, 10⁶), where ℓ₀ is the first loss; (runs,).
+
+    The epochs after a divergence count as 10⁶. A run below 1 is trainable in the sense of
+    Sohl-Dickstein, "The boundary of neural network trainability is fractal", arXiv
+    2402.06184.
+    """
+    period: NDArray[np.uint8]
+    """Epochs after which an oscillating run's loss repeats, else 0; shape (runs,)."""
+    recorded: Integers
+    """Epochs that the histories hold, ascending; shape (records,)."""
+    loss: Floats | None
+    """Mean loss over the rows, shape (runs, records)."""
+    prediction: Floats | None
+    """Mean of ŷ over rows and outputs, shape (runs, records)."""
+    gradients: Floats | None
+    """∂L/∂w, shape (runs, records, parameters)."""
+    weight_history: Floats | None
+    """The weights that began the epoch, shape (runs, records, parameters)."""
+
+    @property
+    def diverged_at(self) -> Integers:
+        """The epoch in which a run diverged, else -1; shape (runs,)."""
+        return np.where(self.outcome_code == DIVERGED, self.epochs - 1, -1)
+
+    @property
+    def outcome(self) -> NDArray[np.str_]:
+        """``converged``, ``dead``, ``diverged``, ``oscillating`` or ``unresolved``, (runs,).
+
+        A run converged if its last loss or its largest gradient is at most the tolerance.
+        It is dead if ReLU is off for every row, so that the gradient is 0, while the loss is
+        above the tolerance. It diverged if its loss or weights are no longer finite, or its
+        loss passed the bound. It oscillates if its loss repeats with a period of 2 to 16
+        epochs.
+        """
+        return OUTCOMES[self.outcome_code]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a table with one row for each run, without the histories.
+
+        Its columns are ``learning_rate`` (``learning_rate_1``, … with one for each layer);
+        ``initial_w1``, … and ``w1``, …, the first and last weights of networks of at most 16
+        parameters; ``outcome``, ``epochs``, ``last_loss``, ``loss_ratio``, ``period`` and
+        ``diverged_at``. Its index is the position of the run.
+        """
+        import pandas as pd
+
+        layers = self.learning_rate.reshape(len(self), -1).T
+        one = self.learning_rate.ndim == 1
+        columns: dict[str, Any] = {
+            "learning_rate" if one else f"learning_rate_{layer}": rates
+            for layer, rates in enumerate(layers, start=1)
+        }
+        names = self.network.parameter_names
+        if len(names) <= MOST_COLUMNS:
+            for prefix, weights in (("initial_", self.initial_weights), ("", self.weights)):
+                columns |= {f"{prefix}{n}": w for n, w in zip(names, weights.T, strict=True)}
+        for name in ("outcome", "epochs", "last_loss", "loss_ratio", "period", "diverged_at"):
+            columns[name] = getattr(self, name)
+        return pd.DataFrame(columns, index=pd.RangeIndex(len(self), name="run"))
+
+    def __len__(self) -> int:
+        """Count the runs."""
+        return len(self.weights)
+
+    def __getitem__(self, runs: int | slice | ArrayLike) -> Result:
+        """Return the result of some runs: a position, a slice, a mask or positions."""
+        chosen = runs if isinstance(runs, slice) else self._chosen(runs)
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in values.keys() - {"network", "recorded"}:
+            values[name] = None if values[name] is None else values[name][chosen]
+        return Result(**values)
+
+    def _chosen(self, runs: object) -> slice | NDArray[Any]:
+        if isinstance(runs, (int, np.integer)) and not isinstance(runs, bool):
+            position = operator.index(runs)
+            if not -len(self) <= position < len(self):
+                raise self._no_run(position)
+            return slice(position, position + 1 or None)
+        found = array("index", runs)
+        if found.ndim == 1 and not found.size:
+            return found.astype(np.intp)
+        if found.ndim != 1 or found.dtype.kind not in "biu":
+            kind = f"an array of type {found.dtype} and shape {found.shape}"
+            raise SettingTypeError(
+                "index", kind, "a position, a slice, a mask or positions", "convert it"
+            )
+        if found.dtype == np.bool_ and len(found) != len(self):
+            raise SettingError(
+                "index",
+                f"a mask of {len(found)} runs",
+                f"a mask of {len(self)} runs",
+                "compare an array of this result",
+            )
+        outside = (found < -len(self)) | (found >= len(self))
+        if found.dtype != np.bool_ and outside.any():
+            raise self._no_run(found[outside.argmax()])
+        return found
+
+    def _no_run(self, position: object) -> IndexError:
+        # Python's loops end with an IndexError, too.
+        allowed = f"positions of {len(self)} runs"
+        return IndexError(f"run is {shown(position)}; allowed: {allowed}; choose one of them")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Result):
+            return NotImplemented
+        pairs = [(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
+        return all(
+            np.array_equal(one, two, equal_nan=True)
+            if isinstance(one, np.ndarray) and isinstance(two, np.ndarray)
+            else one is two or (isinstance(one, Network) and one == two)
+            for one, two in pairs
+        )
+
+    def __repr__(self) -> str:
+        plural = "" if len(self) == 1 else "s"
+        lines = [f"Result of {len(self):,} run{plural} of {self.network}"]
+        counts = Counter(self.outcome.tolist())
+        if counts:
+            told = (f"{counts[name]:,} {name}" for name in OUTCOMES.tolist() if counts[name])
+            lines.append(f"outcomes: {', '.join(told)}")
+        finite = np.flatnonzero(np.isfinite(self.last_loss))
+        if finite.size:
+            best = finite[self.last_loss[finite].argmin()]
+            lines.append(f"lowest last loss: {self.last_loss[best]:.5g} in run {best}")
+        histories = ("loss", "prediction", "gradients", "weight_history")
+        kept = [name for name in histories if getattr(self, name) is not None]
+        if kept:
+            epochs = f"{len(self.recorded):,} epoch{'' if len(self.recorded) == 1 else 's'}"
+            lines.append(f"recorded: {', '.join(kept)} of {epochs}")
+        return "\n  ".join(lines)

@@ -1,0 +1,226 @@
+"""Training of many networks: shapes in, one call into Rust."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from inspect import signature
+from types import SimpleNamespace
+from typing import Any, Literal, get_args, get_type_hints
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from backprop_svc import _core
+from backprop_svc._core import Network
+from backprop_svc.arrays import Floats, Integers, floats, parameters, rows
+from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.result import Result
+from backprop_svc.settings import Natural, Positive, Seed, check
+
+Record = Literal["loss", "prediction", "gradients", "weights"]
+RECORDS: tuple[Record, ...] = get_args(Record)
+Optimizer = Literal["gradient_descent", "momentum", "nesterov", "adam"]
+Schedule = Literal["constant", "step", "cosine"]
+Precision = Literal["exact", "fast"]
+
+
+def train(
+    network: Network,
+    weights: ArrayLike,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    learning_rate: ArrayLike = 0.1,
+    epochs: Natural = 20,
+    optimizer: Optimizer = "gradient_descent",
+    momentum: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
+    schedule: Schedule = "constant",
+    warmup: Natural = 0,
+    step_epochs: Positive = 10,
+    step_factor: float = 0.5,
+    batch_size: Positive | None = None,
+    batch_seed: Seed = 0,
+    precision: Precision = "exact",
+    stop_early: bool = False,
+    time_limit: float | None = None,
+    tolerance: float = 1e-6,
+    divergence_bound: float = float("inf"),
+    record: Record | Collection[Record] = ("loss", "prediction", "gradients"),
+    record_every: Positive = 1,
+    threads: Positive | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Result:
+    """Train every run by gradient descent, ``w ← w − lr·∂L/∂w``, or another optimizer.
+
+    L is the loss of the network, averaged over rows. The arithmetic is that of plain
+    Python, operation by operation, for any number of threads, unless ``precision`` is fast.
+
+    Parameters
+    ----------
+    network
+        The shape that all runs share.
+    weights
+        Initial weights, shape (runs, parameters) or (parameters,).
+    x
+        Inputs, shape (rows, inputs); (rows,) or a number for networks with one input.
+    y
+        Targets, shape (rows, outputs); (rows,) or a number for networks with one output.
+    learning_rate
+        A number, or shape (runs,), or (runs, layers) for one of each layer. One set of
+        weights is repeated for many learning rates.
+    epochs
+        How often the data are gone through, from 0.
+    optimizer
+        ``"gradient_descent"``; ``"momentum"``, the heavy ball v ← βv + g, w ← w − lr·v
+        (Polyak 1964); ``"nesterov"``, w ← w − lr·(g + βv) (Sutskever et al. 2013);
+        ``"adam"`` (Kingma & Ba, arXiv 1412.6980, algorithm 1).
+    momentum, beta2, epsilon
+        β of the momentum, β₁ of Adam, from 0 to below 1; β₂ and ε of Adam.
+    weight_decay
+        λ, decoupled (Loshchilov & Hutter, arXiv 1711.05101): lr·λ·w more is taken from w.
+    schedule
+        Of the learning rate in epoch e: ``"constant"``; ``"step"``, times
+        step_factor^⌊e / step_epochs⌋; ``"cosine"``, times ½(1 + cos(π·e/epochs))
+        (Loshchilov & Hutter, arXiv 1608.03983).
+    warmup
+        Epochs W at the beginning with lr·(e + 1)/W (Goyal et al., arXiv 1706.02677); the
+        schedule counts from their end.
+    step_epochs, step_factor
+        Of the schedule ``"step"``.
+    batch_size
+        Rows of a mini-batch; all of them by default. The last batch of an epoch may be smaller.
+    batch_seed
+        The rows of every epoch are shuffled by NumPy's RandomState with this seed, in the
+        same way for all runs.
+    precision
+        ``"exact"`` rounds each product and each sum: the same bits on every machine.
+        ``"fast"`` uses fused multiply-add where the machine has it.
+    stop_early
+        End a run once it has converged, instead of after all epochs.
+    time_limit
+        Seconds after which all runs end where they are, or at most 32 epochs further (looked
+        at every 50 ms).
+    tolerance
+        A run has converged when its last loss or its largest gradient is at most this.
+    divergence_bound
+        A run has diverged, and ends, when its loss is above this.
+    record
+        Which histories to keep: one or more of ``loss``, ``prediction``, ``gradients``,
+        ``weights``.
+    record_every
+        Keep each so many epochs, and the last.
+    threads
+        Number of threads; every core by default.
+    progress
+        Called every 50 ms of a longer call, with the epochs done and their total over all
+        runs. What it raises ends the training.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit; values that are NaN, infinite or out of range.
+    TypeError
+        Values that are not numbers.
+    MemoryError
+        The histories do not fit in memory.
+    KeyboardInterrupt
+        Ctrl-C, while training.
+    """
+    # Before any other name is bound: these are the arguments.
+    settings = _settings(locals())
+    starts, rates = _starts(parameters(network, weights), learning_rate, network.layers)
+    inputs, targets = rows("x", x, network.inputs), rows("y", y, network.outputs)
+    if progress is not None and not callable(progress):
+        raise SettingTypeError(
+            "progress", shown(progress), "a function of two numbers or None", "leave it out"
+        )
+    # Until the core shuffles the rows itself.
+    order = np.empty((0, 0), dtype=np.uint32)
+    if batch_size is not None:
+        order = _order(len(inputs), settings.epochs, settings.batch_seed)
+    done = _core.train(network, starts, rates, inputs, targets, order, settings, progress)
+    return Result(
+        network=network,
+        learning_rate=rates,
+        initial_weights=starts,
+        recorded=_recorded(settings.epochs if settings.record else 0, settings.record_every),
+        **done,
+    )
+
+
+_HINTS = get_type_hints(train, include_extras=True)
+SETTINGS: dict[str, Any] = {
+    name: _HINTS[name]
+    for name, parameter in signature(train).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY and name not in {"learning_rate", "progress"}
+}
+"""The settings of :func:`train` with their types: its signature alone spells them out."""
+
+
+def _settings(arguments: dict[str, Any]) -> SimpleNamespace:
+    """Return the settings among the arguments, checked, as the extension takes them."""
+    kinds = {name: kind for name, kind in SETTINGS.items() if name != "record"}
+    checked = {name: check(name, arguments[name], kind) for name, kind in kinds.items()}
+    return SimpleNamespace(**checked, record=_histories(arguments["record"]))
+
+
+def _histories(record: object) -> list[str]:
+    """Return the names of the histories to keep."""
+    if isinstance(record, str):
+        record = [record]
+    try:
+        if not isinstance(record, Collection):
+            raise TypeError
+        return [check("record", name, Record) for name in record]
+    except SettingError:
+        raise
+    except Exception:
+        # Objects may raise anything when they are looked at.
+        allowed = f"one or more of {', '.join(RECORDS)}"
+        raise SettingTypeError("record", shown(record), allowed, "give a list") from None
+
+
+def _starts(weights: Floats, learning_rate: ArrayLike, layers: int) -> tuple[Floats, Floats]:
+    """Return initial weights and learning rates of as many runs; one of either is repeated."""
+    rates = floats("learning_rate", learning_rate)
+    if rates.ndim > 2 or (rates.ndim == 2 and rates.shape[1] != layers):
+        raise SettingError(
+            "learning_rate",
+            f"shape {rates.shape}",
+            f"a number, (runs,) or (runs, {layers})",
+            "give one for each run, or for each run and layer",
+            verb="has",
+        )
+    try:
+        runs = np.broadcast_shapes(rates.shape[:1], (len(weights),))[0]
+    except ValueError:
+        raise SettingError(
+            "learning_rate",
+            f"{len(rates)} values and weights {len(weights)} runs",
+            "as many of both, or one of either",
+            "make them fit",
+            verb="has",
+        ) from None
+    # Copies of our own, in row order: nobody else changes them while threads read them.
+    return (
+        np.array(np.broadcast_to(weights, (runs, weights.shape[1])), order="C"),
+        np.array(np.broadcast_to(rates, (runs, *rates.shape[1:])), order="C"),
+    )
+
+
+def _recorded(epochs: int, every: int) -> Integers:
+    """Each so many epochs, and the last; shape (records,)."""
+    last = [epochs - 1] if epochs and (epochs - 1) % every else []
+    return np.append(np.arange(0, epochs, every), last).astype(np.int64)
+
+
+def _order(count: int, epochs: int, seed: int) -> NDArray[np.uint32]:
+    """Shuffle the rows of every epoch, shape (epochs, rows)."""
+    generator = np.random.RandomState(seed)
+    order = np.empty((epochs, count), dtype=np.uint32)
+    for epoch in order:
+        epoch[:] = generator.permutation(count)
+    return order
