@@ -34,7 +34,7 @@ class Network:
         ``"sigmoid"``, ``"gelu"`` (by the error function, arXiv 1606.08415) or ``"softplus"``.
     gain
         Hidden neurons compute φ(gain·z); a finite number above 0.
-    slope
+    negative_slope
         Of leaky ReLU where z ≤ 0; from 0 to 1.
     bias
         Whether every neuron adds a bias to its weighted sum.
@@ -58,7 +58,7 @@ class Network:
         *sizes: int,
         activation: str = "relu",
         gain: float = 1.0,
-        slope: float = 0.01,
+        negative_slope: float = 0.01,
         bias: bool = False,
         loss: str = "half_squared_error",
         dtype: DTypeLike = "float64",
@@ -73,7 +73,7 @@ class Network:
     def gain(self) -> float:
         """What z is multiplied by before the activation."""
     @property
-    def slope(self) -> float:
+    def negative_slope(self) -> float:
         """Of leaky ReLU where z ≤ 0."""
     @property
     def bias(self) -> bool:
@@ -110,7 +110,6 @@ def train(
     learning_rate: NDArray[np.float64],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
-    order: NDArray[np.uint32],
     settings: object,
     progress: Callable[[int, int], object] | None,
 ) -> dict[str, Any]: ...

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from backprop_svc import _core
 from backprop_svc._core import Network
@@ -44,12 +44,12 @@ def train(
     batch_size: Positive | None = None,
     batch_seed: Seed = 0,
     precision: Precision = "exact",
-    stop_early: bool = False,
+    stop_when_converged: bool = False,
     time_limit: float | None = None,
     tolerance: float = 1e-6,
     divergence_bound: float = float("inf"),
     record: Record | Collection[Record] = ("loss", "prediction", "gradients"),
-    record_every: Positive = 1,
+    record_every: Natural = 1,
     threads: Positive | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Result:
@@ -98,7 +98,7 @@ def train(
     precision
         ``"exact"`` rounds each product and each sum: the same bits on every machine.
         ``"fast"`` uses fused multiply-add where the machine has it.
-    stop_early
+    stop_when_converged
         End a run once it has converged, instead of after all epochs.
     time_limit
         Seconds after which all runs end where they are, or at most 32 epochs further (looked
@@ -111,7 +111,8 @@ def train(
         Which histories to keep: one or more of ``loss``, ``prediction``, ``gradients``,
         ``weights``.
     record_every
-        Keep each so many epochs, and the last.
+        1 keeps every epoch. k > 1 keeps the multiples of k and, in the last place, the last
+        epoch that each run went through. 0 keeps that last epoch only.
     threads
         Number of threads; every core by default.
     progress
@@ -137,11 +138,7 @@ def train(
         raise SettingTypeError(
             "progress", shown(progress), "a function of two numbers or None", "leave it out"
         )
-    # Until the core shuffles the rows itself.
-    order = np.empty((0, 0), dtype=np.uint32)
-    if batch_size is not None:
-        order = _order(len(inputs), settings.epochs, settings.batch_seed)
-    done = _core.train(network, starts, rates, inputs, targets, order, settings, progress)
+    done = _core.train(network, starts, rates, inputs, targets, settings, progress)
     return Result(
         network=network,
         learning_rate=rates,
@@ -212,15 +209,8 @@ def _starts(weights: Floats, learning_rate: ArrayLike, layers: int) -> tuple[Flo
 
 
 def _recorded(epochs: int, every: int) -> Integers:
-    """Each so many epochs, and the last; shape (records,)."""
-    last = [epochs - 1] if epochs and (epochs - 1) % every else []
-    return np.append(np.arange(0, epochs, every), last).astype(np.int64)
-
-
-def _order(count: int, epochs: int, seed: int) -> NDArray[np.uint32]:
-    """Shuffle the rows of every epoch, shape (epochs, rows)."""
-    generator = np.random.RandomState(seed)
-    order = np.empty((epochs, count), dtype=np.uint32)
-    for epoch in order:
-        epoch[:] = generator.permutation(count)
-    return order
+    """Epochs of the places in a history: multiples of ``every``, then the last epoch."""
+    regular = np.arange(0, epochs if every == 1 else max(0, epochs - 1), every or epochs or 1)
+    if every == 1 or not epochs:
+        return regular.astype(np.int64)
+    return np.append(regular if every else [], epochs - 1).astype(np.int64)

@@ -136,11 +136,23 @@ impl<N: Number> Trace<N> {
     #[inline(always)]
     pub fn keep(&mut self, quantity: Quantity, epoch: usize, values: &[N]) {
         let plane = &mut self.planes[quantity];
-        if !plane.is_empty() {
-            if let Some(place) = epoch.checked_sub(self.first) {
-                plane[place * values.len()..][..values.len()].copy_from_slice(values);
-            }
+        if !plane.is_empty() && epoch >= self.first {
+            let start = (epoch - self.first) * values.len();
+            plane[start..][..values.len()].copy_from_slice(values);
         }
+    }
+
+    /// Whether losses are all that is kept.
+    pub fn is_loss_only(&self) -> bool {
+        let others = [Quantity::Prediction, Quantity::Gradients, Quantity::Weights];
+        others
+            .iter()
+            .all(|quantity| self.planes[*quantity].is_empty())
+    }
+
+    /// The place for the losses of an epoch, from `first` on, shape (width,).
+    pub fn loss_of(&mut self, epoch: usize, width: usize) -> &mut [N] {
+        &mut self.planes[Quantity::Loss][(epoch - self.first) * width..][..width]
     }
 
     /// Losses of the epochs from `first` on, shape (epochs, width).
@@ -179,7 +191,7 @@ impl Recorded {
     }
 
     /// Whether the last epoch of a run has a place of its own.
-    fn has_last(self) -> bool {
+    pub fn has_last(self) -> bool {
         self.every != 1 && self.epochs > 0
     }
 
@@ -232,16 +244,23 @@ impl Histories<'_, '_> {
             }
             let values = history.len() / self.runs / count;
             let planes = &trace.planes[quantity][(from * every - traced) * values * width..];
-            let runs = history.chunks_exact_mut(count * values).zip(active);
-            for (lane, (run, _)) in runs.enumerate().filter(|(_, (_, active))| **active) {
-                let slots = &mut run[from * values..to * values];
-                if every == 1 {
-                    copy_lane(slots, planes, lane, width);
+            let groups = history
+                .chunks_mut(GROUP * count * values)
+                .zip(active.chunks(GROUP));
+            let slots = from * values..to * values;
+            for (index, (group, active)) in groups.enumerate() {
+                let lane = index * GROUP;
+                let whole = group.len() == GROUP * count * values && !active.contains(&false);
+                if every == 1 && whole {
+                    copy_group(group, slots.clone(), &planes[lane..], width);
                     continue;
                 }
-                let epochs = planes.chunks(every * values * width);
-                for (slots, planes) in slots.chunks_exact_mut(values).zip(epochs) {
-                    copy_lane(slots, planes, lane, width);
+                let runs = group.chunks_exact_mut(count * values).zip(active);
+                for (lane, (run, _)) in (lane..).zip(runs).filter(|(_, (_, active))| **active) {
+                    let epochs = planes.chunks(every * values * width);
+                    for (slots, planes) in run[slots.clone()].chunks_exact_mut(values).zip(epochs) {
+                        copy_lane(slots, planes, lane, width);
+                    }
                 }
             }
         }
@@ -278,9 +297,47 @@ pub(crate) struct Last<'t, N> {
     pub place: usize,
 }
 
+/// Runs whose values are copied side by side: those of a line of the cache.
+const GROUP: usize = 8;
+
+/// Copies the values of neighbouring lanes, of planes that begin with the first of them, to
+/// some slots of each run.
+#[allow(clippy::many_single_char_names)]
+fn copy_group<N: Number>(group: &mut [f64], slots: Range<usize>, planes: &[N], width: usize) {
+    let count = slots.len();
+    let mut runs = group.chunks_exact_mut(group.len() / GROUP);
+    let mut rows: [&mut [f64]; GROUP] = std::array::from_fn(|_| match runs.next() {
+        Some(run) => &mut run[slots.clone()][..count],
+        None => &mut [],
+    });
+    let [a, b, c, d, e, f, g, h] = &mut rows;
+    let (a, b, c, d) = (
+        &mut a[..count],
+        &mut b[..count],
+        &mut c[..count],
+        &mut d[..count],
+    );
+    let (e, f, g, h) = (
+        &mut e[..count],
+        &mut f[..count],
+        &mut g[..count],
+        &mut h[..count],
+    );
+    for slot in 0..count {
+        let plane = &planes[slot * width..][..GROUP];
+        a[slot] = plane[0].into();
+        b[slot] = plane[1].into();
+        c[slot] = plane[2].into();
+        d[slot] = plane[3].into();
+        e[slot] = plane[4].into();
+        f[slot] = plane[5].into();
+        g[slot] = plane[6].into();
+        h[slot] = plane[7].into();
+    }
+}
+
 /// Copies the values of one lane, of planes with a value of each lane.
 fn copy_lane<N: Number>(slots: &mut [f64], planes: &[N], lane: usize, width: usize) {
-    assert!(lane < width, "a lane of the planes");
     for (slot, plane) in slots.iter_mut().zip(planes.chunks_exact(width)) {
         *slot = plane[lane].into();
     }

@@ -59,42 +59,49 @@ impl<N: Number> RecentLosses<N> {
         self.of(epoch)[lane].into()
     }
 
+    /// Writes the losses of the epoch before `done`, of as many runs as there is room for.
+    pub fn write_last(&self, done: usize, out: &mut [f64]) {
+        for (out, loss) in out.iter_mut().zip(self.of(done - 1)) {
+            *out = (*loss).into();
+        }
+    }
+
     /// How runs end compared with their beginning: the mean over their last 20 epochs of
     /// min(ℓ/ℓ₀, 10⁶), after Sohl-Dickstein (arXiv 2402.06184), who calls a run trainable if
     /// it is below 1. A run that diverged before all `epochs` were `done` has 10⁶ afterwards.
     ///
-    /// A loss that equals the first one counts 1, also if both are 0 or infinite. The others
-    /// are summed before they are divided: Σ min(ℓ, 10⁶·ℓ₀) / ℓ₀.
+    /// Losses are summed before they are divided, Σ min(ℓ, 10⁶·ℓ₀) / ℓ₀, but for runs that end
+    /// with the loss that they began with: a loss that never changed has the ratio 1 exactly.
     pub fn ratios(&mut self, lanes: Range<usize>, done: usize, epochs: usize, out: &mut [f64]) {
         let count = LAST.min(epochs);
         let missing = (epochs - done).min(count);
         let these = done - (count - missing).min(done)..done;
-        let [sums, equal] = &mut self.space;
-        let (sums, equal) = (&mut sums[lanes.clone()], &mut equal[lanes.clone()]);
-        sums.fill(0.0);
-        equal.fill(0.0);
-        let firsts = &self.first[lanes.clone()];
-        for epoch in these.clone() {
-            let lasts = &self.last[epoch % WINDOW * self.width..][..self.width][lanes.clone()];
-            for (((sum, equal), last), first) in
-                sums.iter_mut().zip(&mut *equal).zip(lasts).zip(firsts)
-            {
-                let loss: f64 = (*last).into();
-                let most = LARGEST_RATIO * first;
-                // NaN is not below anything.
-                let capped = if loss < most { loss } else { most };
-                let same = loss.to_bits() == first.to_bits();
-                *sum += if same { 0.0 } else { capped };
-                *equal += if same { 1.0 } else { 0.0 };
-            }
-        }
         let missing = missing as f64 * LARGEST_RATIO;
-        for (((out, sum), equal), first) in out.iter_mut().zip(&*sums).zip(&*equal).zip(firsts) {
-            *out = (equal + sum / first + missing) / count as f64;
+        let [sums, most] = &mut self.space;
+        let (sums, most) = (&mut sums[lanes.clone()], &mut most[lanes.clone()]);
+        let firsts = &self.first[lanes.clone()];
+        sums.fill(0.0);
+        for (most, first) in most.iter_mut().zip(firsts) {
+            *most = LARGEST_RATIO * first;
         }
-        for (lane, out) in lanes.zip(out) {
-            // Where the sum could overflow or its parts vanish, each loss is divided.
-            if !(1e-290..1e290).contains(&self.first[lane]) {
+        for epoch in these.clone() {
+            add_capped(
+                sums,
+                most,
+                &self.last[epoch % WINDOW * self.width..][lanes.clone()],
+            );
+        }
+        for ((out, sum), first) in out.iter_mut().zip(&*sums).zip(firsts) {
+            *out = (sum / first + missing) / count as f64;
+        }
+        if done == 0 {
+            return;
+        }
+        let lasts = &self.last[(done - 1) % WINDOW * self.width..][lanes.clone()];
+        for (lane, ((out, first), last)) in lanes.zip(out.iter_mut().zip(firsts).zip(lasts)) {
+            let returned = (*last).into().to_bits() == first.to_bits();
+            // The sum of very large losses could overflow, and parts of very small ones vanish.
+            if returned | (*first > 1e290) | (*first < 1e-290) | first.is_nan() {
                 let ratios = these.clone().map(|epoch| self.ratio(epoch, lane));
                 *out = (ratios.sum::<f64>() + missing) / count as f64;
             }
@@ -120,18 +127,17 @@ impl<N: Number> RecentLosses<N> {
         most.fill(f64::NEG_INFINITY);
         for epoch in done.saturating_sub(LONGEST_PERIOD + 1)..done.saturating_sub(1) {
             let losses = &self.last[epoch % WINDOW * self.width..][..self.width];
-            for ((least, most), loss) in least.iter_mut().zip(&mut *most).zip(losses) {
-                let loss: f64 = (*loss).into();
-                *least = if loss < *least { loss } else { *least };
-                *most = if loss > *most { loss } else { *most };
-            }
+            widen(least, most, losses);
         }
-        let losses = self.of(done - 1);
-        let range = self.space[0].iter().zip(&self.space[1]);
-        for ((out, loss), (least, most)) in out.iter_mut().zip(losses).zip(range) {
+        // A little further than two losses of the same phase may be apart.
+        for (least, most) in least.iter_mut().zip(&mut *most) {
+            *least *= 1.0 - 2.0 * SAME;
+            *most *= 1.0 + 2.0 * SAME;
+        }
+        let losses = &self.last[(done - 1) % WINDOW * self.width..][..self.width];
+        for (((out, loss), least), most) in out.iter_mut().zip(losses).zip(least).zip(most) {
             let loss: f64 = (*loss).into();
-            // A little further than two losses of the same phase may be apart.
-            *out = loss >= least * (1.0 - 2.0 * SAME) && loss <= most * (1.0 + 2.0 * SAME);
+            *out = (loss >= *least) & (loss <= *most);
         }
     }
 
@@ -144,6 +150,26 @@ impl<N: Number> RecentLosses<N> {
             *loss = self.at(epoch, lane);
         }
         period(&recent[..kept])
+    }
+}
+
+/// Adds each loss, or the most that counts of it, to a sum.
+#[inline(never)]
+fn add_capped<N: Number>(sums: &mut [f64], most: &[f64], losses: &[N]) {
+    for ((sum, most), loss) in sums.iter_mut().zip(most).zip(losses) {
+        let loss: f64 = (*loss).into();
+        // NaN is not below anything.
+        *sum += if loss < *most { loss } else { *most };
+    }
+}
+
+/// Widens the range of losses that were seen.
+#[inline(never)]
+fn widen<N: Number>(least: &mut [f64], most: &mut [f64], losses: &[N]) {
+    for ((least, most), loss) in least.iter_mut().zip(most).zip(losses) {
+        let loss: f64 = (*loss).into();
+        *least = if loss < *least { loss } else { *least };
+        *most = if loss > *most { loss } else { *most };
     }
 }
 

@@ -126,6 +126,7 @@ results! {
 }
 
 /// Splits off what belongs to the first `count` of `total` runs.
+#[allow(clippy::mut_mut)]
 fn split_front<'a, T>(values: &mut &'a mut [T], total: usize, count: usize) -> &'a mut [T] {
     let whole = std::mem::take(values);
     let (front, rest) = whole.split_at_mut(whole.len() / total.max(1) * count);

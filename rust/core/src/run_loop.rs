@@ -84,9 +84,10 @@ impl<'a, N: Number> RunLoop<'a, N> {
             LONGEST
         };
         let longest = (PATIENCE / work).min(most).max(1);
-        let room = match record.is_any() {
-            true => MOST_TRACED / (width + values),
-            false => WINDOW,
+        let room = if record.is_any() {
+            MOST_TRACED / (width + values)
+        } else {
+            WINDOW
         };
         let room = room.clamp(1, longest);
         let planes = PerQuantity::new(|quantity| {
@@ -196,10 +197,8 @@ impl<'a, N: Number> RunLoop<'a, N> {
     /// there is room, else from the next recorded epoch on, or the last epochs of all, or the
     /// first one, with which losses are compared.
     fn plan(&mut self, done: usize, length: usize, end: usize) -> Range<usize> {
-        let recorded = match self.task.settings.record.is_any() {
-            true => self.recorded.next(done),
-            false => None,
-        };
+        let record = self.task.settings.record.is_any();
+        let recorded = self.recorded.next(done).filter(|_| record);
         let last = end.saturating_sub(WINDOW);
         let wanted = if done == 0 {
             0
@@ -215,9 +214,10 @@ impl<'a, N: Number> RunLoop<'a, N> {
         let stop = end
             .min(done.saturating_add(length))
             .min(from.saturating_add(room));
-        self.trace.first = match stop - done <= self.room {
-            true => 0,
-            false => from.min(stop) - done,
+        self.trace.first = if stop - done <= self.room {
+            0
+        } else {
+            from.min(stop) - done
         };
         done..stop
     }
@@ -301,15 +301,46 @@ impl<'a, N: Number> RunLoop<'a, N> {
         self.lanes.loss_ratio = ratios;
         if done > 0 {
             self.measure_steepest();
-            self.losses
-                .may_oscillate(done, &mut self.lanes.may_oscillate);
+            let may_oscillate = &mut self.lanes.may_oscillate;
+            self.losses.may_oscillate(done, may_oscillate);
         }
-        for lane in 0..runs.count() {
+        self.judge(runs, done);
+        let histories_end = done < self.task.settings.epochs || self.recorded.has_last();
+        for lane in (0..runs.count()).filter(|_| histories_end) {
             if self.lanes.active[lane] {
-                unload(self.kernel.weights(), width, lane, runs.weights_of(lane));
-                self.finish(runs, lane, done);
                 self.end_history(runs, lane, done);
             }
+        }
+    }
+
+    /// Keeps what came of the runs that are still active: the same as [`Self::finish`] for each
+    /// of them, array by array.
+    fn judge(&mut self, runs: &mut Runs, done: usize) {
+        let (width, count) = (self.width, runs.count());
+        if self.lanes.active[..count].contains(&false) || done == 0 {
+            for lane in 0..count {
+                if self.lanes.active[lane] {
+                    unload(self.kernel.weights(), width, lane, runs.weights_of(lane));
+                    self.finish(runs, lane, done);
+                }
+            }
+            return;
+        }
+        let arrays = &mut runs.arrays;
+        let parameters = arrays.weights.len() / count;
+        for (index, plane) in self.kernel.weights().chunks_exact(width).enumerate() {
+            for (run, weight) in arrays.weights.chunks_exact_mut(parameters).zip(plane) {
+                run[index] = (*weight).into();
+            }
+        }
+        arrays.epochs.fill(i64::try_from(done).unwrap_or(i64::MAX));
+        arrays.period.fill(0);
+        arrays
+            .loss_ratio
+            .copy_from_slice(&self.lanes.loss_ratio[..count]);
+        self.losses.write_last(done, arrays.last_loss);
+        for lane in 0..count {
+            self.name(runs, lane, done);
         }
     }
 
@@ -353,30 +384,33 @@ impl<'a, N: Number> RunLoop<'a, N> {
         };
     }
 
-    /// Names the outcome of a run that did not diverge.
+    /// Keeps what came of a run that did not diverge.
     fn finish(&mut self, runs: &mut Runs, lane: usize, done: usize) {
         self.measure(runs, lane, done);
-        runs.arrays.outcome[lane] = Outcome::Unresolved;
-        if done == 0 {
-            return;
-        }
+        self.name(runs, lane, done);
+    }
+
+    /// Names the outcome of a run that did not diverge.
+    fn name(&mut self, runs: &mut Runs, lane: usize, done: usize) {
+        let (tolerance, steepest) = (self.task.settings.tolerance, self.lanes.steepest[lane]);
+        let loss = runs.arrays.last_loss[lane];
         let is_relu = self.task.network.activation() == Activation::Relu;
-        let stuck = is_relu
-            && runs.arrays.last_loss[lane] > self.task.settings.tolerance
-            && self.lanes.steepest[lane] == 0.0
-            && self.dead.is(runs.weights_of(lane));
-        runs.arrays.outcome[lane] = if stuck {
-            Outcome::Dead
-        } else if self.is_at_rest(lane, done) {
-            Outcome::Converged
-        } else if !self.lanes.may_oscillate[lane] {
-            Outcome::Unresolved
-        } else if let Some(period) = self.losses.period(done, lane) {
-            runs.arrays.period[lane] = u8::try_from(period).unwrap_or(u8::MAX);
-            Outcome::Oscillating
-        } else {
-            Outcome::Unresolved
-        };
+        let mut outcome = Outcome::Unresolved;
+        if done == 0 {
+            // Nothing is known of it.
+        } else if loss <= tolerance {
+            outcome = Outcome::Converged;
+        } else if is_relu && steepest == 0.0 && self.dead.is(runs.weights_of(lane)) {
+            outcome = Outcome::Dead;
+        } else if steepest <= tolerance {
+            outcome = Outcome::Converged;
+        } else if self.lanes.may_oscillate[lane] {
+            if let Some(period) = self.losses.period(done, lane) {
+                runs.arrays.period[lane] = u8::try_from(period).unwrap_or(u8::MAX);
+                outcome = Outcome::Oscillating;
+            }
+        }
+        runs.arrays.outcome[lane] = outcome;
     }
 }
 

@@ -109,9 +109,9 @@ impl Settings {
     #[must_use]
     pub fn columns(&self, network: &Network) -> PerQuantity<usize> {
         let records = self.records();
-        PerQuantity::new(|quantity| match self.record[quantity] {
-            true => records.saturating_mul(quantity.values(network)),
-            false => 0,
+        PerQuantity::new(|quantity| {
+            let wanted = usize::from(self.record[quantity]);
+            records.saturating_mul(wanted * quantity.values(network))
         })
     }
 

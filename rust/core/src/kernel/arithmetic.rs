@@ -3,7 +3,7 @@
 use std::iter::repeat_n;
 
 use aligned_vec::{AVec, ConstAlign};
-use pulp::bytemuck::Pod;
+use pulp::bytemuck::{self, Pod};
 use pulp::Simd;
 
 use crate::Network;
@@ -95,6 +95,8 @@ pub(crate) trait Arithmetic: Copy + Send + Sync + 'static {
     type Number: Number;
     type Vector<S: Simd>: Pod + Send + Sync;
     type Mask<S: Simd>: Copy;
+    /// Whether products are added without being rounded.
+    const FUSED: bool;
 
     fn splat<S: Simd>(simd: S, value: f64) -> Self::Vector<S>;
     fn add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
@@ -116,16 +118,15 @@ pub(crate) trait Arithmetic: Copy + Send + Sync + 'static {
         b: Self::Vector<S>,
         c: Self::Vector<S>,
     ) -> Self::Vector<S>;
-    /// a·b + c, rounded once, in any arithmetic: for numbers that no result depends on.
-    fn fused<S: Simd>(
-        simd: S,
-        a: Self::Vector<S>,
-        b: Self::Vector<S>,
-        c: Self::Vector<S>,
-    ) -> Self::Vector<S>;
     /// a if it is larger than b, else b.
     fn max<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    fn greater<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
+    /// a·a + c, rounded once in any arithmetic: for numbers that no result depends on.
+    fn add_square<S: Simd>(simd: S, a: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+    /// a > 0, by the bits: the units that multiply and add are left free. (A NaN may count as
+    /// positive.)
+    fn positive<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Mask<S>;
+    /// a where the mask is set, else 0.
+    fn masked<S: Simd>(simd: S, mask: Self::Mask<S>, a: Self::Vector<S>) -> Self::Vector<S>;
     fn select<S: Simd>(
         simd: S,
         mask: Self::Mask<S>,
@@ -154,13 +155,14 @@ pub(crate) struct Single<const FUSED: bool>;
 macro_rules! arithmetic {
     (
         $name:ident, $number:ident, $vector:ident, $mask:ident, $splat:ident, $add:ident, $sub:ident,
-        $mul:ident, $div:ident, $neg:ident, $sqrt:ident, $greater:ident, $max:ident,
+        $mul:ident, $div:ident, $neg:ident, $sqrt:ident, $greater:ident, $max:ident, $and:ident,
         $select:ident, $mul_add:ident, $negate_mul_add:ident
     ) => {
         impl<const FUSED: bool> Arithmetic for $name<FUSED> {
             type Number = $number;
             type Vector<S: Simd> = S::$vector;
             type Mask<S: Simd> = S::$mask;
+            const FUSED: bool = FUSED;
 
             #[inline(always)]
             fn splat<S: Simd>(simd: S, value: f64) -> S::$vector {
@@ -221,18 +223,27 @@ macro_rules! arithmetic {
             }
 
             #[inline(always)]
-            fn greater<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$mask {
-                simd.$greater(a, b)
-            }
-
-            #[inline(always)]
-            fn fused<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
-                simd.$mul_add(a, b, c)
-            }
-
-            #[inline(always)]
             fn max<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 simd.$max(a, b)
+            }
+
+            #[inline(always)]
+            fn add_square<S: Simd>(simd: S, a: S::$vector, c: S::$vector) -> S::$vector {
+                simd.$mul_add(a, a, c)
+            }
+
+            #[inline(always)]
+            fn positive<S: Simd>(simd: S, a: S::$vector) -> S::$mask {
+                simd.$greater(pulp::cast(a), pulp::cast(simd.$splat(0.0)))
+            }
+
+            #[inline(always)]
+            fn masked<S: Simd>(simd: S, mask: S::$mask, a: S::$vector) -> S::$vector {
+                // Some machines have masks as wide as registers, others a bit for each lane.
+                match bytemuck::try_cast(mask) {
+                    Ok(bits) => simd.$and(bits, a),
+                    Err(_) => simd.$select(mask, a, simd.$splat(0.0)),
+                }
             }
 
             #[inline(always)]
@@ -260,8 +271,9 @@ arithmetic!(
     div_f64s,
     neg_f64s,
     sqrt_f64s,
-    greater_than_f64s,
+    greater_than_i64s,
     max_f64s,
+    and_f64s,
     select_f64s,
     mul_add_e_f64s,
     negate_mul_add_e_f64s
@@ -278,8 +290,9 @@ arithmetic!(
     div_f32s,
     neg_f32s,
     sqrt_f32s,
-    greater_than_f32s,
+    greater_than_i32s,
     max_f32s,
+    and_f32s,
     select_f32s,
     mul_add_e_f32s,
     negate_mul_add_e_f32s

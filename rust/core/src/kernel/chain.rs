@@ -2,21 +2,24 @@
 //! operations, and everything else has to stay out of their way.
 //!
 //! ```text
-//! for each epoch                          for each register of runs
-//!   z  = w1·x                               h  = max(z, 0)
-//!   e  = y − w2·h                           δ  = e·w2
-//!   ∂w1 = −δ·(x if z > 0 else 0·x)          ∂w2 = −e·h
-//!   w1 = w1 − lr·∂w1                        w2 = w2 − lr·∂w2
+//! for each epoch, for each register of runs
+//!   z = w1·x                                 on = z > 0
+//!   h = z if on else 0                       e = y − w2·h
+//!   ∂w1 = −e·w2·(x if on else 0·x)           ∂w2 = −e·h
+//!   w1 = w1 − lr·∂w1                         w2 = w2 − lr·∂w2
 //! ```
 //!
-//! 1. The operations of one run wait for one another, some 36 cycles in all. Those of other
-//!    registers fill the gaps: [`REGISTERS`] of them are trained side by side. Their weights
-//!    lie in memory, since no machine has registers for all; loads and stores have units of
-//!    their own and cost nothing here.
-//! 2. Epochs that nobody wants to see ([`Watch::Sum`]) compute no loss. One fused operation
-//!    adds up e², which is at least as large as any loss on the way: if the sum is finite,
-//!    every loss was.
-//! 3. ½(x·0) has the sign that the guide's product has, and so has every other zero.
+//! 1. The operations of a run wait for one another, some 36 cycles in an epoch. Other registers
+//!    fill the gaps: [`REGISTERS`] of them are trained side by side. Their weights lie in
+//!    memory, since no machine has registers for all; loads and stores have units of their own.
+//! 2. The units that multiply and add are what binds. Comparing and choosing is done by the
+//!    bits of numbers, for which there are others.
+//! 3. Epochs that nobody wants to see compute no loss. The sum of all e² on the way, one fused
+//!    operation, is at least as large as each loss: if it does not overflow, no loss did. A
+//!    bound that is smaller than any overflow needs each loss, and costs two operations more.
+//! 4. In fast arithmetic lr·e is common to both updates, which are then fused.
+//! 5. In exact arithmetic even the sign of a zero is that of plain code, which multiplies by
+//!    the derivative, 1 or 0, and does not choose: hence 0·x.
 
 use std::ops::Range;
 
@@ -31,10 +34,15 @@ use crate::{Activation, Data, Loss};
 /// Vector registers of runs that are trained side by side.
 const REGISTERS: usize = 8;
 
+/// What the hidden neuron computes. Where no x is negative, 0·x is 0 without a sign.
+const IDENTITY: u8 = 0;
+const RELU: u8 = 1;
+const RELU_OF_POSITIVE: u8 = 2;
+
 /// Networks of `LAYERS` layers with one weight each.
 pub(crate) struct Chain<'a, S: Simd, A: Arithmetic, const LAYERS: usize> {
     simd: S,
-    relu: bool,
+    phi: u8,
     data: &'a Data<'a>,
     /// Shape (layers, registers), as the next two.
     weights: Aligned<A::Vector<S>>,
@@ -51,10 +59,15 @@ enum Watch {
     Each,
 }
 
-/// What one pass gives for the runs of a register; `error` is y − ŷ of a single row.
+/// What one pass gives for the runs of a register; the first three are of a single row.
 #[derive(Clone, Copy)]
 struct Pass<V, const LAYERS: usize> {
+    /// y − ŷ.
     error: V,
+    /// Of the last layer.
+    input: V,
+    /// Times e·w2, it is −∂w1.
+    factor: V,
     loss: V,
     prediction: V,
     gradients: [V; LAYERS],
@@ -91,10 +104,16 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         } else {
             REGISTERS
         };
+        let signed = task.data.x().iter().any(|x| x.is_sign_negative());
+        let phi = match (task.network.activation(), signed) {
+            (Activation::Relu, true) => RELU,
+            (Activation::Relu, false) => RELU_OF_POSITIVE,
+            _ => IDENTITY,
+        };
         let zeros = |count| aligned(A::splat(simd, 0.0), count);
         Self {
             simd,
-            relu: task.network.activation() == Activation::Relu,
+            phi,
             data: task.data,
             weights: zeros(LAYERS * registers),
             gradients: zeros(LAYERS * registers),
@@ -116,22 +135,27 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
 
     /// The same operations as in [`super::backprop`], with the same results, for one row.
     #[inline(always)]
-    fn row<const RELU: bool>(
+    fn row<const PHI: u8>(
         simd: S,
         weights: [A::Vector<S>; LAYERS],
         given: &Given<A::Vector<S>>,
     ) -> Pass<A::Vector<S>, LAYERS> {
         const { assert!(LAYERS == 1 || LAYERS == 2, "one hidden neuron, or none") };
-        let Given { zero, x, y, .. } = *given;
+        let Given { x, y, .. } = *given;
         let (first, last) = (weights[0], weights[LAYERS - 1]);
         // The input of the last layer, and what the first layer's gradient is a multiple of.
         let (mut input, mut factor) = (x, x);
         if LAYERS == 2 {
             let z = A::mul(simd, first, x);
             input = z;
-            if RELU {
-                input = A::max(simd, z, zero);
-                factor = A::select(simd, A::greater(simd, z, zero), x, given.off);
+            if PHI != IDENTITY {
+                let on = A::positive(simd, z);
+                input = A::masked(simd, on, z);
+                factor = if PHI == RELU_OF_POSITIVE {
+                    A::masked(simd, on, x)
+                } else {
+                    A::select(simd, on, x, given.off)
+                };
             }
         }
         let error = A::mul_sub(simd, last, input, y);
@@ -143,6 +167,8 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         let half_error = A::mul(simd, error, error);
         Pass {
             error,
+            input,
+            factor,
             loss: A::mul(simd, given.half, half_error),
             prediction: A::mul(simd, last, input),
             gradients,
@@ -151,13 +177,13 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
 
     /// The mean over the rows.
     #[inline(always)]
-    fn pass<const RELU: bool, const ONE_ROW: bool>(
+    fn pass<const PHI: u8, const ONE_ROW: bool>(
         simd: S,
         weights: [A::Vector<S>; LAYERS],
         first: &Given<A::Vector<S>>,
         data: &Data,
     ) -> Pass<A::Vector<S>, LAYERS> {
-        let mut sum = Self::row::<RELU>(simd, weights, first);
+        let mut sum = Self::row::<PHI>(simd, weights, first);
         if !ONE_ROW {
             for (x, y) in data.x()[1..].iter().zip(&data.y()[1..]) {
                 let row = Given {
@@ -166,7 +192,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
                     off: A::splat(simd, 0.0 * x),
                     ..*first
                 };
-                let next = Self::row::<RELU>(simd, weights, &row);
+                let next = Self::row::<PHI>(simd, weights, &row);
                 sum = sum.combine(&next, |a, b| A::add(simd, a, b));
             }
             let rows = A::splat(simd, data.rows() as f64);
@@ -177,129 +203,146 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
 
     /// One epoch of the runs of a register.
     #[inline(always)]
-    fn step<const RELU: bool, const ONE_ROW: bool>(
+    fn step<const PHI: u8, const ONE_ROW: bool>(
         simd: S,
         weights: &mut [A::Vector<S>; LAYERS],
         rate: A::Vector<S>,
         first: &Given<A::Vector<S>>,
         data: &Data,
     ) -> Pass<A::Vector<S>, LAYERS> {
-        let pass = Self::pass::<RELU, ONE_ROW>(simd, *weights, first, data);
+        let pass = Self::pass::<PHI, ONE_ROW>(simd, *weights, first, data);
+        if A::FUSED && ONE_ROW && LAYERS == 2 {
+            let [first, last] = [weights[0], weights[LAYERS - 1]];
+            let step = A::mul(simd, rate, pass.error);
+            let below = A::mul(simd, step, last);
+            weights[0] = A::mul_add(simd, below, pass.factor, first);
+            weights[LAYERS - 1] = A::mul_add(simd, step, pass.input, last);
+            return pass;
+        }
         for (weight, gradient) in weights.iter_mut().zip(pass.gradients) {
             *weight = A::mul_sub(simd, rate, gradient, *weight);
         }
         pass
     }
 
-    /// Epochs that are not traced. Returns what was watched, which is at most `bound` only if
+    /// One epoch of every run; `each` is told the pass of each register by its place.
+    #[inline(always)]
+    fn epoch<const PHI: u8, const ONE_ROW: bool>(
+        simd: S,
+        weights: &mut [A::Vector<S>],
+        rates: &[A::Vector<S>],
+        first: &Given<A::Vector<S>>,
+        data: &Data,
+        mut each: impl FnMut(usize, &Pass<A::Vector<S>, LAYERS>),
+    ) {
+        let registers = rates.len();
+        let (front, back) = weights.split_at_mut((LAYERS - 1) * registers);
+        let (front, back) = (
+            &mut front[..(LAYERS - 1) * registers],
+            &mut back[..registers],
+        );
+        for (r, (last, rate)) in back.iter_mut().zip(rates).enumerate() {
+            let mut weights = [*last; LAYERS];
+            if LAYERS == 2 {
+                weights[0] = front[r];
+            }
+            let pass = Self::step::<PHI, ONE_ROW>(simd, &mut weights, *rate, first, data);
+            if LAYERS == 2 {
+                front[r] = weights[0];
+            }
+            *last = weights[LAYERS - 1];
+            each(r, &pass);
+        }
+    }
+
+    /// Epochs that are not traced. Returns what was watched, which is at most the bound only if
     /// every loss was.
     #[inline(always)]
-    fn untraced<const RELU: bool, const ONE_ROW: bool, const EACH: bool>(
+    fn untraced<const PHI: u8, const ONE_ROW: bool, const EACH: bool>(
         &mut self,
         epochs: usize,
     ) -> A::Vector<S> {
         let (simd, data, first) = (self.simd, self.data, self.given(0));
         let mut watched = first.zero;
-        let mut watch = |pass: &Pass<_, LAYERS>| {
+        let mut watch = |_: usize, pass: &Pass<_, LAYERS>| {
             watched = if EACH {
                 A::max(simd, pass.loss, watched)
             } else if ONE_ROW {
-                A::fused(simd, pass.error, pass.error, watched)
+                A::add_square(simd, pass.error, watched)
             } else {
                 A::add(simd, watched, pass.loss)
             };
         };
-        let registers = self.rates.len();
         if let [rate] = self.rates[..] {
+            // A single register of runs stays where it is.
             let mut weights = [first.zero; LAYERS];
             weights.copy_from_slice(&self.weights);
             for _ in 0..epochs {
-                watch(&Self::step::<RELU, ONE_ROW>(
-                    simd,
-                    &mut weights,
-                    rate,
-                    &first,
-                    data,
-                ));
+                let pass = Self::step::<PHI, ONE_ROW>(simd, &mut weights, rate, &first, data);
+                watch(0, &pass);
             }
             self.weights.copy_from_slice(&weights);
             return watched;
         }
-        let (front, back) = self.weights.split_at_mut((LAYERS - 1) * registers);
+        let (weights, rates) = (&mut self.weights[..], &self.rates[..]);
         for _ in 0..epochs {
-            for (r, (last, rate)) in back.iter_mut().zip(self.rates.iter()).enumerate() {
-                let mut weights = [*last; LAYERS];
-                if LAYERS == 2 {
-                    weights[0] = front[r];
-                }
-                watch(&Self::step::<RELU, ONE_ROW>(
-                    simd,
-                    &mut weights,
-                    *rate,
-                    &first,
-                    data,
-                ));
-                if LAYERS == 2 {
-                    front[r] = weights[0];
-                }
-                *last = weights[LAYERS - 1];
-            }
+            Self::epoch::<PHI, ONE_ROW>(simd, weights, rates, &first, data, &mut watch);
         }
         watched
     }
 
     /// Epochs that are traced. Returns the largest loss.
     #[inline(always)]
-    fn traced<const RELU: bool, const ONE_ROW: bool>(
+    fn traced<const PHI: u8, const ONE_ROW: bool>(
         &mut self,
         epochs: Range<usize>,
         trace: &mut Trace<A::Number>,
     ) -> A::Vector<S> {
         let (simd, data, first) = (self.simd, self.data, self.given(0));
-        let registers = self.rates.len();
+        let (weights, rates) = (&mut self.weights[..], &self.rates[..]);
+        let gradients = &mut self.gradients[..];
+        let registers = rates.len();
         let mut largest = first.zero;
-        let mut loss = [first.zero; REGISTERS];
-        let mut prediction = [first.zero; REGISTERS];
-        for epoch in epochs {
-            trace.keep(
-                Quantity::Weights,
-                epoch,
-                bytemuck::cast_slice(&self.weights),
-            );
-            for r in 0..registers {
-                let mut weights = [first.zero; LAYERS];
-                for layer in 0..LAYERS {
-                    weights[layer] = self.weights[layer * registers + r];
-                }
-                let rate = self.rates[r];
-                let pass = Self::step::<RELU, ONE_ROW>(simd, &mut weights, rate, &first, data);
+        // Nobody asks for the other quantities but in the last epoch.
+        let all_from = if trace.is_loss_only() {
+            epochs.end.saturating_sub(1).max(epochs.start)
+        } else {
+            epochs.start
+        };
+        for epoch in epochs.start..all_from {
+            let loss = trace.loss_of(epoch, registers * A::lanes::<S>());
+            let loss = bytemuck::cast_slice_mut(loss);
+            Self::epoch::<PHI, ONE_ROW>(simd, weights, rates, &first, data, |r, pass| {
+                largest = A::max(simd, pass.loss, largest);
+                loss[r] = pass.loss;
+            });
+        }
+        let (mut loss, mut prediction) = ([first.zero; REGISTERS], [first.zero; REGISTERS]);
+        for epoch in all_from..epochs.end {
+            trace.keep(Quantity::Weights, epoch, bytemuck::cast_slice(weights));
+            Self::epoch::<PHI, ONE_ROW>(simd, weights, rates, &first, data, |r, pass| {
                 largest = A::max(simd, pass.loss, largest);
                 loss[r] = pass.loss;
                 prediction[r] = pass.prediction;
-                for layer in 0..LAYERS {
-                    self.weights[layer * registers + r] = weights[layer];
-                    self.gradients[layer * registers + r] = pass.gradients[layer];
+                for (layer, gradient) in pass.gradients.iter().enumerate() {
+                    gradients[layer * registers + r] = *gradient;
                 }
-            }
-            let gradients = bytemuck::cast_slice(&self.gradients);
-            trace.keep(
-                Quantity::Loss,
-                epoch,
-                bytemuck::cast_slice(&loss[..registers]),
-            );
+            });
+            let [loss, prediction] = [&loss, &prediction].map(|all| &all[..registers]);
+            trace.keep(Quantity::Loss, epoch, bytemuck::cast_slice(loss));
             trace.keep(
                 Quantity::Prediction,
                 epoch,
-                bytemuck::cast_slice(&prediction[..registers]),
+                bytemuck::cast_slice(prediction),
             );
-            trace.keep(Quantity::Gradients, epoch, gradients);
+            trace.keep(Quantity::Gradients, epoch, bytemuck::cast_slice(gradients));
         }
         largest
     }
 
     /// The last epochs are traced, the others are not.
     #[inline(always)]
-    fn span<const RELU: bool, const ONE_ROW: bool>(
+    fn span<const PHI: u8, const ONE_ROW: bool>(
         &mut self,
         epochs: usize,
         bound: f64,
@@ -313,10 +356,10 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         };
         let watched = match watch {
             _ if untraced == 0 => self.given(0).zero,
-            Watch::Sum => self.untraced::<RELU, ONE_ROW, false>(untraced),
-            Watch::Each => self.untraced::<RELU, ONE_ROW, true>(untraced),
+            Watch::Sum => self.untraced::<PHI, ONE_ROW, false>(untraced),
+            Watch::Each => self.untraced::<PHI, ONE_ROW, true>(untraced),
         };
-        let largest = self.traced::<RELU, ONE_ROW>(untraced..epochs, trace);
+        let largest = self.traced::<PHI, ONE_ROW>(untraced..epochs, trace);
         let seen = [watched, largest];
         // A loss that is NaN is not seen, but leaves weights that never are a number again.
         all_at_most::<A::Number>(bytemuck::cast_slice(&seen), bound) & all_finite(self.weights())
@@ -354,11 +397,16 @@ impl<S: Simd, A: Arithmetic, const LAYERS: usize> WithSimd for Advance<'_, '_, S
             bound,
             trace,
         } = self;
-        match (chain.relu, chain.data.rows() == 1) {
-            (true, true) => chain.span::<true, true>(epochs, bound, trace),
-            (true, false) => chain.span::<true, false>(epochs, bound, trace),
-            (false, true) => chain.span::<false, true>(epochs, bound, trace),
-            (false, false) => chain.span::<false, false>(epochs, bound, trace),
+        let one_row = chain.data.rows() == 1;
+        match (chain.phi, one_row) {
+            (IDENTITY, true) => chain.span::<IDENTITY, true>(epochs, bound, trace),
+            (IDENTITY, false) => chain.span::<IDENTITY, false>(epochs, bound, trace),
+            (RELU_OF_POSITIVE, true) => chain.span::<RELU_OF_POSITIVE, true>(epochs, bound, trace),
+            (RELU_OF_POSITIVE, false) => {
+                chain.span::<RELU_OF_POSITIVE, false>(epochs, bound, trace)
+            }
+            (_, true) => chain.span::<RELU, true>(epochs, bound, trace),
+            (_, false) => chain.span::<RELU, false>(epochs, bound, trace),
         }
     }
 }
