@@ -17,8 +17,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
 
 from backprop_svc import datasets
-from backprop_svc.cli.problem import Problem, problem
-from backprop_svc.cli.schema import DataConfig, InitConfig, NetworkConfig
+from backprop_svc.cli.config.problem import Problem, problem
+from backprop_svc.cli.config.schema import DataConfig, InitConfig, NetworkConfig
 from command import call
 
 CONF = Path(datasets.__file__).parent / "conf" / "data"

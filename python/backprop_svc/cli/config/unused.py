@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from backprop_svc.cli.overrides import name_of
-from backprop_svc.cli.schema import Config
+from backprop_svc.cli.config.overrides import name_of
+from backprop_svc.cli.config.schema import Config
 
 Need = tuple[str, Callable[[Config], bool]]
 

@@ -110,7 +110,7 @@ class SweepConfig:
     # From here on the sweeper tells its jobs what they are.
     id: Optional[str] = None
     axes: list[str] = field(default_factory=list)
-    part: Optional[int] = None
+    configuration: Optional[int] = None
     shard: int = 0
 
 

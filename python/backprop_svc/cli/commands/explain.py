@@ -8,11 +8,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import backprop_svc as bp
-from backprop_svc.cli import show
-from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
-from backprop_svc.cli.overrides import name_of
-from backprop_svc.cli.problem import problem
-from backprop_svc.cli.schema import ExplainConfig
+from backprop_svc.cli.config.overrides import name_of
+from backprop_svc.cli.config.problem import problem
+from backprop_svc.cli.config.schema import ExplainConfig
+from backprop_svc.cli.terminal import show
+from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
 
 USED = {
     "chain_rule": ("example=", "example.name=", "example.x="),

@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 
 from backprop_svc import Network, datasets, initial_weights
 from backprop_svc.arrays import Floats
-from backprop_svc.cli.errors import named
-from backprop_svc.cli.schema import DataConfig, InitConfig, NetworkConfig
+from backprop_svc.cli.config.schema import DataConfig, InitConfig, NetworkConfig
+from backprop_svc.cli.terminal.errors import named
 
 
 class Problem(NamedTuple):
