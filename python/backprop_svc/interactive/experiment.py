@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from backprop_svc._core import Network
-from backprop_svc.arrays import Floats
+from backprop_svc.arrays import Floats, floats
 from backprop_svc.datasets import Dataset
 from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.settings import check
 from backprop_svc.sweep.axes import DRAWN, RATES, WEIGHTS
-from backprop_svc.sweep.experiment import SHARED, Draw, Experiment
+from backprop_svc.sweep.experiment import KINDS, SHARED, Draw, Experiment
 from backprop_svc.sweep.space import Grid
 
 GUIDE = (0.5, 1.0)
@@ -67,7 +68,10 @@ def build(
         validation=None if validation is None else _rows(*validation),
         init=start,
         rates=rates,
-        settings={**SHARED, **settings},
+        settings={
+            name: check(name, settings.get(name, usual), KINDS[name])
+            for name, usual in SHARED.items()
+        },
         data_name=data,
     )
 
@@ -119,10 +123,7 @@ def _start(network: Network, init: ArrayLike | str | Draw | None) -> Floats | Dr
                 'try init="he"',
             )
         return np.array(GUIDE[: network.parameters])
-    try:
-        weights = np.asarray(init, dtype=np.float64)
-    except (TypeError, ValueError):
-        weights = np.empty((0, 0))
+    weights = floats("init", init)
     if weights.shape != (network.parameters,):
         raise SettingError(
             "init",
@@ -134,10 +135,7 @@ def _start(network: Network, init: ArrayLike | str | Draw | None) -> Floats | Dr
 
 
 def _rates(network: Network, learning_rate: ArrayLike) -> dict[str, float]:
-    try:
-        rates = np.asarray(learning_rate, dtype=np.float64)
-    except (TypeError, ValueError):
-        rates = np.empty(0)
+    rates = floats("learning_rate", learning_rate)
     if rates.shape not in ((), (network.layers,)):
         raise SettingError(
             "learning_rate",

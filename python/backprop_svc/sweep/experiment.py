@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from backprop_svc.datasets import Dataset
 from backprop_svc.errors import SettingError
 from backprop_svc.evaluate import classifies, evaluate
 from backprop_svc.initial import check_seeds, initial_weights
+from backprop_svc.result import Result
 from backprop_svc.sweep.axes import DRAWN, RATES, WEIGHTS
 from backprop_svc.sweep.space import Grid, Points
-from backprop_svc.train import Record, Result, train
+from backprop_svc.train import Record, train
 
 SHARED = {
     name: parameter.default
@@ -25,7 +26,9 @@ SHARED = {
     if parameter.kind is parameter.KEYWORD_ONLY
     and name not in {"learning_rate", "record", "record_every", "progress"}
 }
-"""The settings of :func:`backprop_svc.train` that all runs of a call share, by default."""
+"""The settings of :func:`backprop_svc.train` that all runs share, with their defaults."""
+KINDS = {name: get_type_hints(train, include_extras=True)[name] for name in SHARED}
+"""Their types."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backprop_svc.arrays import Floats
+from backprop_svc.result import OUTCOMES, Result
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking.record import MOST_NAMED_WEIGHTS
-from backprop_svc.train import OUTCOMES, Record, Result
+from backprop_svc.train import Record
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,11 +19,12 @@ from backprop_svc.cli.config.unused import refuse, unused
 from backprop_svc.cli.terminal import show
 from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
 from backprop_svc.errors import SettingError
+from backprop_svc.result import Result
 from backprop_svc.sweep.batch import batch
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking import Writer, open_writer, without_password
 from backprop_svc.tracking.record import build_tags
-from backprop_svc.train import RECORDS, Result
+from backprop_svc.train import RECORDS
 
 
 def train(config: DictConfig) -> Any:
