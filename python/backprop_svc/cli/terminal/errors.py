@@ -185,4 +185,4 @@ def _line(error: BaseException) -> str:
 
 
 CONFIGURATION = (HydraException, OmegaConfBaseException)
-FORESEEN = (SettingError, ValueError, OSError, MemoryError, *CONFIGURATION)
+FORESEEN = (SettingError, OSError, MemoryError, *CONFIGURATION)

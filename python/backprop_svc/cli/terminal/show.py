@@ -9,7 +9,6 @@ from threading import Timer
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -76,19 +75,19 @@ def print_sweep(outcomes: Outcomes, differing: Collection[str], seconds: float) 
 
     ``differing`` names the settings that are not the same in all configurations.
     """
-    console = Console(highlight=False)
+    console = _console()
     axes = outcomes.points
     table = Table(title="best runs", title_justify="left", box=None, pad_edge=False)
     best = outcomes.best(BEST)
     chosen = [n for n in best[0] if n in differing or n in axes or n in {"loss", "outcome"}]
     for name in chosen:
-        table.add_column(escape(name), justify="right")
+        table.add_column(name, justify="right")
     for run in best:
         cells = (
             f"{run[name]:.6g}" if name in axes or name == "loss" else written(run[name])
             for name in chosen
         )
-        table.add_row(*map(escape, cells))
+        table.add_row(*cells)
     console.print(table)
     shares = outcomes.shares().items()
     text = ", ".join(f"{share:.1%} {name}" for name, share in shares if share)
@@ -111,10 +110,10 @@ def look(uri: str, place: str) -> str:
 
 def print_training(result: Result, run: int, rows: int, unit: str, factor: float) -> None:
     """Print the guide's table (at most some twenty epochs, evenly) and its summary."""
-    console = Console(highlight=False)
+    console = _console()
     loss, prediction, weights = result.loss, result.prediction, result.weight_history
     if loss is None or prediction is None or weights is None:
-        raise ValueError("the table needs the histories of loss, prediction and weights")
+        raise RuntimeError("the table needs the histories of loss, prediction and weights")
     names = result.network.parameter_names
     shown = names if len(names) <= 6 else []
     diverged = int(result.diverged_at[run])
@@ -125,7 +124,7 @@ def print_training(result: Result, run: int, rows: int, unit: str, factor: float
     named = "prediction" if rows == 1 else "mean prediction"
     heading = [f"{named} [{unit}]" if unit else named] if predicts else []
     for column in ("epoch", "loss", *heading, *shown):
-        table.add_column(column.replace("[", r"\["), justify="right")
+        table.add_column(column, justify="right")
     if epochs:
         for epoch in _some_epochs(epochs):
             amounts = [prediction[run, epoch] * factor] if predicts else []
@@ -182,7 +181,7 @@ def _cell(value: float, digits: int) -> str:
 
 def print_explanation(walk: Explanation) -> None:
     """Print every step with its formula, its numbers and its check."""
-    console = Console(highlight=False)
+    console = _console()
     console.print(walk.title, style="bold", soft_wrap=True)
     for title, steps in walk.sections.items():
         checked = any(step.check for step in steps)
@@ -198,9 +197,14 @@ def print_explanation(walk: Explanation) -> None:
             table.add_row(*cells, *([_check(step.check)] if checked else []))
         console.print()
         # As wide as it is: a terminal wraps what a narrow table would cut off.
-        wide = Console(width=1000)
+        wide = _console(width=1000)
         width = Measurement.get(wide, wide.options, table).maximum
-        Console(highlight=False, width=max(width, console.width)).print(table)
+        _console(width=max(width, console.width)).print(table)
+
+
+def _console(width: int | None = None) -> Console:
+    """Return a console that takes no text for markup: units and settings are a user's."""
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def _check(check: Check | None) -> str:
