@@ -21,7 +21,7 @@ from backprop_svc.evaluate import (
 from backprop_svc.explain import Check, Explanation, Step, chain_rule, explain
 from backprop_svc.fractal import boundary, box_counting_dimension
 from backprop_svc.initial import initial_weights
-from backprop_svc.interactive.sweep import SweepStopped, figure, sweep
+from backprop_svc.interactive.sweep import figure, sweep
 from backprop_svc.result import Result
 from backprop_svc.sweep.axes import Zipped
 from backprop_svc.sweep.experiment import Draw
@@ -45,7 +45,6 @@ __all__ = [
     "SettingError",
     "SettingTypeError",
     "Step",
-    "SweepStopped",
     "Zipped",
     "accuracy",
     "boundary",

@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 Progress = Callable[[Chunk], object]
 
 
-class SweepStopped(KeyboardInterrupt):
-    """Ctrl-C ended a tracked sweep; its message says how to go on."""
-
-
 def sweep(
     network: Network,
     x: ArrayLike,
@@ -115,9 +111,9 @@ def sweep(
         Axes or settings that no run could have; a ``ValueError``.
     ConnectionError
         The tracking store cannot be opened, is full, or away for longer than a minute.
-    SweepStopped
-        Ctrl-C while a tracked sweep ran; a ``KeyboardInterrupt``. The sweep is KILLED in
-        MLflow, what was written stays, and ``resume`` goes on.
+    KeyboardInterrupt
+        Ctrl-C. A tracked sweep is then KILLED in MLflow, what was written stays, and the
+        message names the ``resume`` with which the same call goes on.
 
     >>> import backprop_svc as bp
     >>> axes = {"lr": bp.LogInterval(0.01, 1), "w1": [-1, 0.5]}
@@ -155,6 +151,8 @@ def sweep(
                 GridSampler(where),
                 sweep=sweep_id,
                 parent=parent,
+                # As the command writes init=normal.
+                settings={"init": work.init.method} if isinstance(work.init, Draw) else {},
                 record=(record,) if isinstance(record, str) else tuple(record),
                 progress=bar,
             )
@@ -199,6 +197,6 @@ def _end(parent: Parent, error: BaseException, sweep: str) -> None:
         also = f"; {second}"
     told = f"what was written stays: the same call with resume={sweep!r} goes on{also}"
     if isinstance(error, KeyboardInterrupt):
-        raise SweepStopped(f"the sweep was stopped; {told}") from error
+        raise KeyboardInterrupt(f"the sweep was stopped; {told}") from None
     if isinstance(error, ConnectionError):
         raise ConnectionError(f"{error}; {told}") from error

@@ -15,6 +15,7 @@ from backprop_svc.tracking import (
     without_password,
 )
 from backprop_svc.tracking.patience import patiently
+from backprop_svc.tracking.record import history_interval
 
 LAST = "last"
 """Names the sweep that was begun last."""
@@ -28,6 +29,9 @@ class Tracking:
     experiment: str = "backprop-svc"
     history: str = "all"
     """See :func:`backprop_svc.tracking.record.history_interval`."""
+
+    def __post_init__(self) -> None:
+        history_interval(self.history)
 
 
 @dataclass(frozen=True)

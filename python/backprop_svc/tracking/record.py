@@ -174,13 +174,13 @@ def history_interval(history: str) -> int | None:
     SettingError
         The text is none of them.
     """
-    kind, _, number = history.partition(":")
+    kind, _, number = history.partition(":") if isinstance(history, str) else ("", "", "")
     if history in {"all", "last", "none"}:
         return {"all": 1, "last": 0}.get(history)
     if kind == "every" and number.isdecimal() and int(number) > 0:
         return int(number)
     raise SettingError(
-        "tracking.history",
+        "history",
         shown(history),
         "all, every:K (each K-th epoch and the last), last, none (the last loss and the "
         "weights only)",

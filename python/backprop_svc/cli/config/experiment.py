@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from backprop_svc.cli.config import axes
 from backprop_svc.cli.config.problem import problem
-from backprop_svc.cli.config.schema import Config, DataConfig, TrainConfig
+from backprop_svc.cli.config.schema import Config, DataConfig, TrackingConfig, TrainConfig
 from backprop_svc.cli.terminal.errors import named
 from backprop_svc.sweep.axes import RATES
 from backprop_svc.sweep.experiment import SHARED, Draw, Experiment
@@ -45,7 +45,8 @@ class Prepared:
             # Seeds are whole numbers; for all other settings OmegaConf makes them floats.
             OmegaConf.update(first, name, int(number) if number.is_integer() else number)
         settings = cast(Config, first)
-        history_interval(settings.tracking.history)
+        with named("tracking", TrackingConfig):
+            history_interval(settings.tracking.history)
         experiment = _experiment(settings, data_name)
         with named("train", TrainConfig), named("data", DataConfig):
             experiment.check(grid)
