@@ -175,7 +175,7 @@ def history_interval(history: str) -> int | None:
         The text is none of them.
     """
     kind, _, number = history.partition(":") if isinstance(history, str) else ("", "", "")
-    if history in {"all", "last", "none"}:
+    if isinstance(history, str) and history in {"all", "last", "none"}:
         return {"all": 1, "last": 0}.get(history)
     if kind == "every" and number.isdecimal() and int(number) > 0:
         return int(number)
