@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import os
 import pickle
 import re
@@ -172,6 +174,13 @@ def test_a_sweep_of_seeds_with_validation() -> None:
     table = outcomes.to_arrow()
     assert table.schema.field("init.seed").type == "int64"
     assert "weights" not in table.column_names, "those of large networks would fill the memory"
+
+
+@pytest.mark.parametrize("module", ["sweep.space", "sweep.axes", "interactive.sweep"])
+def test_documented_examples_run(module: str) -> None:
+    results = doctest.testmod(importlib.import_module(f"backprop_svc.{module}"))
+    assert results.attempted > 0
+    assert results.failed == 0
 
 
 def test_progress_is_told_of_each_chunk() -> None:
