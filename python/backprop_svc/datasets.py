@@ -58,7 +58,7 @@ def load(path: str, x: Sequence[str] | Literal["all"], y: Sequence[str]) -> Data
     if table.num_rows == 0:
         raise SettingError(path, "no rows", "one or more", "choose another file", verb="has")
     targets = _columns(table, "data.y", _names("data.y", y), path)
-    every = isinstance(x, str) and x == "all"
+    every = isinstance(x, str) and check("data.x", x, str) == "all"
     names = [n for n in table.column_names if n not in y] if every else _names("data.x", x)
     if not names:
         raise SettingError(
@@ -181,6 +181,7 @@ def scaled(
 def _scale(name: str, values: Floats, scale: Scale) -> tuple[Floats, Floats]:
     """Return what to subtract and what to divide by, each a number or one for each column."""
     shift = np.zeros(())
+    scale = check(name, scale, str) if isinstance(scale, str) else scale
     if isinstance(scale, str) and scale == "max":
         largest = np.abs(values).max(axis=0)
         divisor = np.where(largest == 0, 1.0, largest)
@@ -264,11 +265,12 @@ def _bundled(path: str) -> pa.Table:
 
 
 def _names(name: str, columns: object) -> list[str]:
-    """Refuse what is no list of names."""
-    if not isinstance(columns, (list, tuple)):
-        fix = f"such as {name}=[living_area_sqft]"
-        raise SettingTypeError(name, shown(columns), "a list of names of columns", fix)
-    return [check(name, column, str) for column in columns]
+    """Refuse what is no list of names, or has none."""
+    # Not a class of somebody else's, which may be anything but a list.
+    if isinstance(columns, (list, tuple)) and type(columns) in (list, tuple) and columns:
+        return [check(name, column, str) for column in columns]
+    fix = f"such as {name}=[living_area_sqft]"
+    raise SettingTypeError(name, shown(columns), "a list of one or more columns", fix)
 
 
 def _columns(table: pa.Table, name: str, names: Sequence[str], path: str) -> Floats:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from backprop_svc.arrays import Floats
 from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.settings import check
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,9 @@ class Interval:
     high: float
 
     def __post_init__(self) -> None:
-        kind = type(self).__name__
         for name in ("low", "high"):
-            bound = getattr(self, name)
-            if isinstance(bound, bool) or not isinstance(bound, Real):
-                raise SettingTypeError(
-                    f"{kind}.{name}", shown(bound), "a number", f"write {kind}(0.01, 1), say"
-                )
-            try:
-                number = float(bound)
-            except OverflowError:
-                number = math.inf
-            object.__setattr__(self, name, number)
+            bound = check(f"{type(self).__name__}.{name}", getattr(self, name), float)
+            object.__setattr__(self, name, bound)
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
             raise SettingError(
                 str(self), "empty or not finite", "finite bounds, the smaller first",
