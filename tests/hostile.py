@@ -181,12 +181,15 @@ def data_of(network: bp.Network, rows: int) -> Arguments:
 
 
 def training_of(network: bp.Network, rows: int) -> Arguments:
-    huge = st.sampled_from([2**31, 2**40, 2**62, 2**63 - 1])
+    # Histories of so many epochs fit into no address space: nothing is ever filled.
+    huge = st.sampled_from([2**48, 2**62, 2**63 - 1])
     counts = st.integers(0, 9)
+    # Without histories they would be trained.
+    epochs = st.integers(0, 99).flatmap(lambda n: huge if n > 95 else counts)
     return {
         **data_of(network, rows),
         "learning_rate": st.floats(1e-9, 1e9) | floats(3, elements=st.floats(1e-3, 1.0)),
-        "epochs": counts | counts | counts | counts | counts | huge,
+        "epochs": epochs,
         "optimizer": st.sampled_from(["gradient_descent", "momentum", "nesterov", "adam"]),
         "momentum": st.floats(0, 1),
         "beta2": st.floats(0, 1),

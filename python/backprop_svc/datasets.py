@@ -129,7 +129,8 @@ def split(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Da
             "give one target for each row",
             verb="has",
         )
-    if not 0 <= check("data.validation", fraction, float) < 1:
+    fraction = check("data.validation", fraction, float)
+    if not 0 <= fraction < 1:
         raise SettingError(
             "data.validation",
             shown(fraction),
