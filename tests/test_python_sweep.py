@@ -157,6 +157,10 @@ def test_the_outcomes_are_those_of_train() -> None:
     assert "180 runs" in repr(outcomes)
     assert len(pickle.loads(pickle.dumps(outcomes))) == 180
     assert bp.figure(outcomes).axes
+    with pytest.raises(
+        bp.SettingError, match=r"a column is 'los'; allowed: train\.lr, init\.w1"
+    ):
+        outcomes["los"]
 
 
 def test_a_sweep_of_seeds_with_validation() -> None:

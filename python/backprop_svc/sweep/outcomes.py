@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backprop_svc.arrays import Floats
+from backprop_svc.errors import SettingError, shown
 from backprop_svc.result import OUTCOMES, Result
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking.record import MOST_NAMED_WEIGHTS
@@ -77,10 +78,14 @@ class Chunk:
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Return an axis or what came of it, shape (runs,)."""
-        columns: dict[str, NDArray[Any]] = self.points.values | self.columns()
+        # An axis may be called by its short name here too.
+        for axis in (name, f"train.{name}", f"init.{name}"):
+            if axis in self.points.values:
+                return self.points.values[axis]
+        columns = self.columns()
         if name not in columns:
-            # An axis may be called by its short name here too.
-            name = f"train.{name}" if f"train.{name}" in columns else f"init.{name}"
+            allowed = ", ".join([*self.points.values, *columns])
+            raise SettingError("a column", shown(name), allowed, "choose one of them")
         return columns[name]
 
     def columns(self) -> dict[str, NDArray[Any]]:
@@ -155,12 +160,12 @@ class Outcomes:
     @cached_property
     def loss(self) -> Floats:
         """Last loss, infinite where a run diverged, NaN without epochs; shape (runs,)."""
-        return self["loss"]
+        return np.concatenate([chunk.loss for chunk in self.chunks])
 
     @cached_property
     def outcome(self) -> NDArray[np.str_]:
         """The outcome of each run: see :class:`Result`; shape (runs,)."""
-        return self["outcome"]
+        return np.concatenate([chunk.result.outcome for chunk in self.chunks])
 
     @property
     def out_of_time(self) -> int:
