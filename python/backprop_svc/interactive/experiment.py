@@ -18,6 +18,7 @@ from backprop_svc.settings import check
 from backprop_svc.sweep.axes import DRAWN, RATES, WEIGHTS
 from backprop_svc.sweep.experiment import KINDS, SHARED, Draw, Experiment
 from backprop_svc.sweep.space import Grid
+from backprop_svc.train import RECORDS, Record
 
 GUIDE = (0.5, 1.0)
 """Initial weights of the guide's network."""
@@ -65,14 +66,14 @@ def build(
     return Experiment(
         network=network,
         data=_rows(x, y),
-        validation=None if validation is None else _rows(*validation),
+        validation=None if validation is None else _pair(validation),
         init=start,
         rates=rates,
         settings={
             name: check(name, settings.get(name, usual), KINDS[name])
             for name, usual in SHARED.items()
         },
-        data_name=data,
+        data_name=check("data", data, str),
     )
 
 
@@ -102,6 +103,29 @@ def describe(experiment: Experiment, grid: Grid) -> str:
         ],
     }
     return json.dumps(told, indent=2, default=str)
+
+
+def histories(record: object) -> tuple[Record, ...]:
+    """Return the names of the histories that outcomes keep."""
+    names = (record,) if isinstance(record, str) else record
+    if not isinstance(names, (list, tuple, set, frozenset)):
+        raise SettingTypeError(
+            "record", shown(record), "a list of names of histories", 'write ["loss"], say'
+        )
+    for name in names:
+        if not isinstance(name, str) or name not in RECORDS:
+            raise SettingError(
+                "record", shown(name), ", ".join(RECORDS), "choose among them", verb="has"
+            )
+    return tuple(name for name in RECORDS if name in names)
+
+
+def _pair(validation: object) -> Dataset:
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise SettingTypeError(
+            "validation", shown(validation), "inputs and targets", "write (x, y)"
+        )
+    return _rows(*validation)
 
 
 def _rows(x: ArrayLike, y: ArrayLike) -> Dataset:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 
 from backprop_svc._core import Network
-from backprop_svc.errors import SettingError
-from backprop_svc.interactive.experiment import build, describe, digest
+from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.interactive.experiment import build, describe, digest, histories
+from backprop_svc.settings import check
 from backprop_svc.sweep.axes import Axis, axis_name, grid
 from backprop_svc.sweep.curves import sample_curves
 from backprop_svc.sweep.engine import run
@@ -122,6 +123,11 @@ def sweep(
     (array([0.01, 0.01, 0.1 , 0.1 , 1.  , 1.  ]), array(['dead', 'unresolved'], dtype='<U11'))
     """
     began = time.monotonic()
+    if not isinstance(axes, Mapping):
+        raise SettingTypeError(
+            "axes", shown(axes), "axes by their names", 'write {"lr": [0.1, 0.2]}, say'
+        )
+    kept = histories(record)
     named = {axis_name(name): axis for name, axis in axes.items()}
     if len(named) < len(axes):
         raise SettingError(
@@ -133,7 +139,9 @@ def sweep(
         raise error if error.name != "seed" else error.within("sampler") from None
     work = build(network, x, y, where, init, learning_rate, validation, data, settings)
     work.check(where)
-    store = None if tracking is None else Tracking(tracking, experiment, history)
+    uri = check("tracking", tracking, str | None)
+    where_kept = (check("experiment", experiment, str), check("history", history, str))
+    store = None if uri is None else Tracking(uri, *where_kept)
     sweep_id = identity(store, resume=resume, told=sweep_id)
     parent = None
     if store is not None:
@@ -153,7 +161,7 @@ def sweep(
                 parent=parent,
                 # As the command writes init=normal.
                 settings={"init": work.init.method} if isinstance(work.init, Draw) else {},
-                record=(record,) if isinstance(record, str) else tuple(record),
+                record=kept,
                 progress=bar,
             )
         if parent is None:

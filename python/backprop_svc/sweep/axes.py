@@ -127,7 +127,7 @@ def _counts(points: Any, intervals: int) -> list[int]:
     )
     if not whole or len(counts) != intervals:
         raise SettingError(
-            "points", shown(points) if isinstance(points, str) else str(points),
+            "points", shown(points),
             f"a whole number from 1, or a list with one for each of the {intervals} intervals",
             "such as points=[100,50]",
         )  # fmt: skip

@@ -16,6 +16,7 @@ from backprop_svc.errors import SettingError
 from backprop_svc.evaluate import classifies, evaluate
 from backprop_svc.initial import check_seeds, initial_weights
 from backprop_svc.result import Result
+from backprop_svc.settings import Seed, check
 from backprop_svc.sweep.axes import DRAWN, RATES, WEIGHTS
 from backprop_svc.sweep.space import Grid, Points
 from backprop_svc.train import Record, train
@@ -39,6 +40,15 @@ class Draw:
     seed: int = 0
     scale: float = 1.0
     offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("method", str),
+            ("seed", Seed),
+            ("scale", float),
+            ("offset", float),
+        ):
+            object.__setattr__(self, name, check(name, getattr(self, name), kind))
 
 
 @dataclass(frozen=True, eq=False)

@@ -102,7 +102,7 @@ def sampled(
 
 def check_sampler(sampler: object, samples: object, seed: object) -> None:
     """Refuse an unknown sampler, and counts and seeds out of range."""
-    if sampler not in SAMPLERS:
+    if not isinstance(sampler, str) or sampler not in SAMPLERS:
         raise SettingError("sampler", shown(sampler), ", ".join(SAMPLERS), "choose one of them")
     for name, value, least in (("seed", seed, 0), ("samples", samples, 1)):
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
