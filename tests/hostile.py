@@ -86,7 +86,17 @@ TEXTS = st.one_of(
     st.text(max_size=9),
     st.binary(max_size=9),
     st.sampled_from(
-        ["\ud800", "relu", "adam", "loss", "[/x]", "1e999", "x" * 100_000, "\x1b[0m"]
+        [
+            "\ud800",
+            "relu",
+            "adam",
+            "loss",
+            "[/x]",
+            "~nobody/x",
+            "1e999",
+            "x" * 100_000,
+            "\x1b[0m",
+        ]
     ),
 )
 OBJECTS = st.builds(
@@ -224,7 +234,7 @@ def network_of(_: bp.Network, __: int) -> Arguments:
 
 
 def make_network(sizes: Any, **keywords: Any) -> object:
-    return bp.Network(*sizes, **keywords) if isinstance(sizes, list) else bp.Network(sizes, 1)
+    return bp.Network(*(sizes if type(sizes) is list else [sizes, 1]), **keywords)
 
 
 RESULT = bp.train(NETWORKS[0], np.ones((4, 2)), 2.0, 3.0, epochs=3)

@@ -181,3 +181,10 @@ def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         configured([1, 1], **{"x": [1, 2, 3], "y": [1, 2, 3], **names, **settings})
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("path", ["~nobody-at-all/x.csv", "x" * 10_000, "a\0b", "no.csv"])
+def test_what_is_no_file_is_named(path: str) -> None:
+    with pytest.raises(FileNotFoundError, match="data.path is .*, which is no file") as caught:
+        datasets.load(path, ["a"], ["b"])
+    assert len(str(caught.value)) < 400

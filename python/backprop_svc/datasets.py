@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from backprop_svc.arrays import Floats, floats
-from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.errors import SettingError, SettingTypeError, shortened, shown
 from backprop_svc.settings import Seed, check
 
 if TYPE_CHECKING:
@@ -54,12 +54,13 @@ def load(path: str, x: Sequence[str] | Literal["all"], y: Sequence[str]) -> Data
     >>> load("pkg://ames.csv", ["living_area_sqft"], ["sale_price_usd"]).x.shape
     (2930, 1)
     """
+    every = isinstance(x, str) and check("data.x", x, str) == "all"
+    inputs, outputs = [] if every else _names("data.x", x), _names("data.y", y)
     table = _read(check("data.path", path, str))
     if table.num_rows == 0:
         raise SettingError(path, "no rows", "one or more", "choose another file", verb="has")
-    targets = _columns(table, "data.y", _names("data.y", y), path)
-    every = isinstance(x, str) and check("data.x", x, str) == "all"
-    names = [n for n in table.column_names if n not in y] if every else _names("data.x", x)
+    targets = _columns(table, "data.y", outputs, path)
+    names = [n for n in table.column_names if n not in outputs] if every else inputs
     if not names:
         raise SettingError(
             "data.x",
@@ -225,11 +226,17 @@ def _read(path: str) -> pa.Table:
         source = resources.files("backprop_svc") / "data" / path.removeprefix(PACKAGED)
         file = Path(str(source))
     else:
-        file = Path(path).expanduser()
-    if not file.is_file():
+        file = Path(path)
+    try:
+        file = file.expanduser()
+        found = file.is_file()
+    except (OSError, RuntimeError):
+        # Names that are too long, and homes of nobody.
+        found = False
+    if not found:
         raise FileNotFoundError(
-            f"data.path is {path!r}, which is no file; allowed: a CSV or Parquet file; "
-            f"correct the path (looked for {file.absolute()})"
+            f"data.path is {shown(path)}, which is no file; allowed: a CSV or Parquet file; "
+            f"correct the path (looked for {shortened(str(file.absolute()))})"
         )
     reader = parquet.read_table if file.suffix in {".parquet", ".pq"} else csv.read_csv
     try:
@@ -282,7 +289,7 @@ def _columns(table: pa.Table, name: str, names: Sequence[str], path: str) -> Flo
         if table.column_names.count(column) > 1:
             raise SettingError(
                 path,
-                f"the column {column!r} more than once",
+                f"the column {shown(column)} more than once",
                 "names that occur once",
                 "rename one of them",
                 verb="has",
@@ -290,7 +297,7 @@ def _columns(table: pa.Table, name: str, names: Sequence[str], path: str) -> Flo
         if column not in table.column_names:
             raise SettingError(
                 name,
-                f"the column {column!r}, which {path} does not have",
+                f"the column {shown(column)}, which {path} does not have",
                 ", ".join(table.column_names),
                 "choose among them",
                 verb="names",
