@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from backprop_svc.arrays import Floats, floats
-from backprop_svc.errors import SettingError, SettingTypeError, shortened, shown
+from backprop_svc.errors import SettingError, shown
 from backprop_svc.settings import Seed, check
+from backprop_svc.tables import columns, names_of, read
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 Scale = float | Sequence[float] | str
 """Divide by a number (or one for each column), by the largest |value| ("max"), or
 subtract the mean and divide by the standard deviation ("standard")."""
-
-PACKAGED = "pkg://"
-SKLEARN = "sklearn://"
-BUNDLED = ("breast_cancer", "diabetes", "digits", "iris", "wine")
-"""Sets within scikit-learn; none of them is downloaded."""
 
 
 class Dataset(NamedTuple):
@@ -39,9 +33,9 @@ class Dataset(NamedTuple):
 def load(path: str, x: Sequence[str] | Literal["all"], y: Sequence[str]) -> Dataset:
     """Read columns of a CSV or Parquet file, or of a set that a package carries.
 
-    ``pkg://ames.csv`` is carried in this one; ``sklearn://`` with one of :data:`BUNDLED` in
-    scikit-learn, with the columns ``target`` and those of its feature names. ``x="all"`` is
-    every column but those of y.
+    ``pkg://ames.csv`` is carried in this one. ``sklearn://`` with a name is a set within
+    scikit-learn, one of :data:`backprop_svc.tables.BUNDLED`; its columns are ``target`` and
+    those of its feature names. ``x="all"`` is every column but those of y.
 
     Raises
     ------
@@ -55,11 +49,11 @@ def load(path: str, x: Sequence[str] | Literal["all"], y: Sequence[str]) -> Data
     (2930, 1)
     """
     every = isinstance(x, str) and check("data.x", x, str) == "all"
-    inputs, outputs = [] if every else _names("data.x", x), _names("data.y", y)
-    table = _read(check("data.path", path, str))
+    inputs, outputs = [] if every else names_of("data.x", x), names_of("data.y", y)
+    table = read(check("data.path", path, str))
     if table.num_rows == 0:
         raise SettingError(path, "no rows", "one or more", "choose another file", verb="has")
-    targets = _columns(table, "data.y", outputs, path)
+    targets = columns(table, "data.y", outputs, path)
     names = [n for n in table.column_names if n not in outputs] if every else inputs
     if not names:
         raise SettingError(
@@ -68,7 +62,7 @@ def load(path: str, x: Sequence[str] | Literal["all"], y: Sequence[str]) -> Data
             "one or more columns",
             "choose another file",
         )
-    return Dataset(_columns(table, "data.x", names, path), targets)
+    return Dataset(columns(table, "data.x", names, path), targets)
 
 
 def one_hot(labels: Floats) -> Floats:
@@ -85,11 +79,11 @@ def one_hot(labels: Floats) -> Floats:
            [0., 1.]])
     """
     labels = floats("data.y", labels)
-    columns = labels.shape[1] if labels.ndim == 2 else 0
-    if columns != 1:
+    count = labels.shape[1] if labels.ndim == 2 else 0
+    if count != 1:
         raise SettingError(
             "data.y",
-            f"{columns} columns",
+            f"{count} columns",
             "with data.one_hot one, of class labels",
             "choose one column, or leave out data.one_hot",
             verb="has",
@@ -214,110 +208,3 @@ def _scale(name: str, values: Floats, scale: Scale) -> tuple[Floats, Floats]:
             "correct it, or use max or standard",
         )
     return shift, divisor
-
-
-def _read(path: str) -> pa.Table:
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
-    if path.startswith(SKLEARN):
-        return _bundled(path)
-    if path.startswith(PACKAGED):
-        source = resources.files("backprop_svc") / "data" / path.removeprefix(PACKAGED)
-        file = Path(str(source))
-    else:
-        file = Path(path)
-    try:
-        file = file.expanduser()
-        found = file.is_file()
-    except (OSError, RuntimeError):
-        # Names that are too long, and homes of nobody.
-        found = False
-    if not found:
-        raise FileNotFoundError(
-            f"data.path is {shown(path)}, which is no file; allowed: a CSV or Parquet file; "
-            f"correct the path (looked for {shortened(str(file.absolute()))})"
-        )
-    reader = parquet.read_table if file.suffix in {".parquet", ".pq"} else csv.read_csv
-    try:
-        return reader(file)
-    except pa.ArrowException as error:
-        reason = str(error).splitlines()[0]
-        raise SettingError(
-            "data.path",
-            f"{path!r}, which cannot be read: {reason}",
-            "a CSV file with a header, or a Parquet file",
-            "repair it",
-        ) from None
-
-
-def _bundled(path: str) -> pa.Table:
-    import pyarrow as pa
-
-    name = path.removeprefix(SKLEARN)
-    if name not in BUNDLED:
-        allowed = f"{SKLEARN} with {', '.join(BUNDLED)}"
-        raise SettingError("data.path", shown(path), allowed, "choose one of them")
-    try:
-        from sklearn import datasets
-    except ModuleNotFoundError:
-        raise SettingError(
-            "data.path",
-            f"{path!r}, and scikit-learn is not installed",
-            "files, or its sets with it",
-            "pip install 'backprop-svc[sklearn]'",
-        ) from None
-    found = getattr(datasets, f"load_{name}")()
-    columns = zip(found.feature_names, found.data.T, strict=True)
-    return pa.table({**dict(columns), "target": found.target})
-
-
-def _names(name: str, columns: object) -> list[str]:
-    """Refuse what is no list of names, or has none."""
-    # Not a class of somebody else's, which may be anything but a list.
-    if isinstance(columns, (list, tuple)) and type(columns) in (list, tuple) and columns:
-        return [check(name, column, str) for column in columns]
-    fix = f"such as {name}=[living_area_sqft]"
-    raise SettingTypeError(name, shown(columns), "a list of one or more columns", fix)
-
-
-def _columns(table: pa.Table, name: str, names: Sequence[str], path: str) -> Floats:
-    import pyarrow as pa
-
-    columns = []
-    for column in names:
-        if table.column_names.count(column) > 1:
-            raise SettingError(
-                path,
-                f"the column {shown(column)} more than once",
-                "names that occur once",
-                "rename one of them",
-                verb="has",
-            )
-        if column not in table.column_names:
-            raise SettingError(
-                name,
-                f"the column {shown(column)}, which {path} does not have",
-                ", ".join(table.column_names),
-                "choose among them",
-                verb="names",
-            )
-        try:
-            values = table.column(column).cast(pa.float64()).to_numpy()
-        except pa.ArrowException as error:
-            raise SettingError(
-                f"the column {column!r} of {path}",
-                f"not numeric: {error}",
-                "numbers",
-                "choose another column",
-            ) from None
-        bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
-            raise SettingError(
-                f"the column {column!r} of {path}",
-                f"{values[bad[0]]} in row {bad[0] + 1}",
-                "finite numbers",
-                "fill or remove that row",
-            )
-        columns.append(values)
-    return np.column_stack(columns).astype(np.float64)
