@@ -12,44 +12,53 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
-from hydra import compose, initialize_config_module
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from backprop_svc.cli.part import run_part
-from backprop_svc.cli.schema import register
-from backprop_svc.cli.setup import Setup
-from backprop_svc.tracking import open_writer
+import backprop_svc as bp
+from backprop_svc.interactive.experiment import build
+from backprop_svc.sweep.axes import grid
+from backprop_svc.sweep.batch import batch
+from backprop_svc.sweep.engine import run
+from backprop_svc.sweep.experiment import Experiment
+from backprop_svc.sweep.parent import Parent, Tracking
+from backprop_svc.sweep.sampler import GridSampler
+from backprop_svc.sweep.space import Grid
+from backprop_svc.tracking import Sweep, open_writer
 from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.record import RunRecord
 
 RUNS, FEW = 10_000, 60
 TRANSACTIONS = 6
-AXES = [
-    "train.lr=interval(0.001,0.15)",
-    "init.w1=interval(0.1,1)",
-    "init.w2=interval(0.1,1)",
-]
-SAMPLED = ["sweep.sampler=sobol", f"sweep.samples={RUNS}"]
+AXES = {"train.lr": (0.001, 0.15), "init.w1": (0.1, 1.0), "init.w2": (0.1, 1.0)}
 SWEEP = "0123456789abcdef"
 TABLES = ("runs", "tags", "params", "metrics", "latest_metrics")
 
 
-def configuration(uri: str) -> DictConfig:
-    lines = ",".join(f"'{axis}'" for axis in AXES)
-    told = [f"sweep.axes=[{lines}]", f"sweep.id={SWEEP}", "sweep.part=0", *SAMPLED]
-    with initialize_config_module("backprop_svc.conf", version_base="1.3"):
-        return compose("config", [f"tracking.uri={uri}", *told])
+def points() -> Grid:
+    axes = {name: bp.Interval(low, high) for name, (low, high) in AXES.items()}
+    return grid(axes, sampler="sobol", samples=RUNS)
 
 
-def records(config: DictConfig) -> list[RunRecord]:
-    setup = Setup.of(config)
-    points = setup.points.points(0, FEW)
-    rates, weights = setup.starts(points, FEW)
+def guide(grid: Grid) -> Experiment:
+    network = bp.Network(1, 1, 1)
+    return build(network, 2.0, 3.0, grid, None, 0.1, None, "guide", {})
+
+
+def ours(uri: str, experiment: Experiment, grid: Grid) -> None:
+    parent = Parent.open(Tracking(uri), Sweep(SWEEP))
+    run(experiment, GridSampler(grid), sweep=SWEEP, parent=parent)
+
+
+def records(experiment: Experiment, grid: Grid) -> list[RunRecord]:
+    few = grid.points(0, FEW)
     now = int(time.time() * 1000)
-    result = setup.train(rates, weights, ("loss", "gradients"))
-    return list(setup.batch(result, {}, points, 0, "guide", [], now, now).records())
+    result = experiment.train(*experiment.starts(few), ("loss", "gradients"))
+    runs = batch(
+        experiment, few, result, {},
+        sweep=SWEEP, first=0, settings={}, history="all", time=(now, now),
+    )  # fmt: skip
+    return list(runs.records())
 
 
 def fluent(kept: list[RunRecord]) -> None:
@@ -95,8 +104,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def command(folder: Path) -> None:
-    words = [*AXES, *SAMPLED, "tracking.uri=sqlite:///command.db"]
-    program = [sys.executable, "-m", "backprop_svc.cli.main", "sweep", *words]
+    axes = [f"{name}=interval({low},{high})" for name, (low, high) in AXES.items()]
+    sampled = ["sweep.sampler=sobol", f"sweep.samples={RUNS}"]
+    words = [*axes, *sampled, "tracking.uri=sqlite:///command.db"]
+    program = [sys.executable, "-m", "backprop_svc", "sweep", *words]
     subprocess.run(program, cwd=folder, check=True, capture_output=True)
 
 
@@ -107,16 +118,16 @@ def metrics(database: Path) -> int:
 
 def main() -> None:
     """Time every way of keeping the same runs, each in a database of its own."""
-    register()
     with TemporaryDirectory() as name:
         folder = Path(name)
         uris = {n: f"sqlite:///{folder}/{n}.db" for n in ("ours", "fluent", "client", "bare")}
         for uri in uris.values():
             # The tables are made before the clock starts, for everybody.
             open_writer(uri, "backprop-svc")
-        config = configuration(uris["ours"])
-        kept = records(config)
-        ours = seconds(lambda: run_part(config, data="guide", overrides=[])) / RUNS
+        where = points()
+        experiment = guide(where)
+        kept = records(experiment, where)
+        own = seconds(lambda: ours(uris["ours"], experiment, where)) / RUNS
         loop = bare(folder / "ours.db", folder / "bare.db") / RUNS
         assert metrics(folder / "ours.db") == metrics(folder / "bare.db")
         slow_client = seconds(lambda: client(uris["client"], kept)) / FEW
@@ -138,9 +149,9 @@ def main() -> None:
         "MLflow, client (log_batch)": slow_client,
         "bare sqlite3.executemany": loop,
         "ours, command with its start": whole,
-        "ours, training and writing": ours,
+        "ours, training and writing": own,
     }.items():
-        table.add_row(way, f"{1 / time_per_run:,.0f}", f"{time_per_run / ours:.2f} ×")
+        table.add_row(way, f"{1 / time_per_run:,.0f}", f"{time_per_run / own:.2f} ×")
     Console().print(table)
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-COMMAND = [sys.executable, "-m", "backprop_svc.cli.main"]
+COMMAND = [sys.executable, "-m", "backprop_svc"]
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
 
 

@@ -16,9 +16,9 @@ from pyarrow import parquet
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
 
-from backprop_svc import datasets
-from backprop_svc.cli.problem import Problem, problem
-from backprop_svc.cli.schema import DataConfig, InitConfig, NetworkConfig
+from backprop_svc import datasets, tables
+from backprop_svc.cli.config.problem import Problem, problem
+from backprop_svc.cli.config.schema import DataConfig, InitConfig, NetworkConfig
 from command import call
 
 CONF = Path(datasets.__file__).parent / "conf" / "data"
@@ -29,7 +29,7 @@ def configured(sizes: list[int], **data: Any) -> Problem:
     return problem(NetworkConfig(sizes=sizes), DataConfig(**{"path": None, **data}), init)
 
 
-@pytest.mark.parametrize("name", datasets.BUNDLED)
+@pytest.mark.parametrize("name", tables.BUNDLED)
 def test_sets_of_scikit_learn(name: str) -> None:
     expected = getattr(sklearn.datasets, f"load_{name}")()
     found = datasets.load(f"sklearn://{name}", "all", ["target"])
@@ -159,10 +159,10 @@ def test_sets_of_the_configuration(name: str, sizes: list[int], rows: tuple[int,
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"one_hot": True, "y": [0, 1.5, 0.2]}, "data.y is 1.5 in row 2; allowed with"),
+        ({"one_hot": True, "y": [0, 1.5, 0.2]}, "data.y is 1.5 in row 2; allowed: with"),
         ({"one_hot": True, "y": [0, 1, np.nan]}, "data.y is nan in row 3"),
         ({"one_hot": True, "y": [0, np.inf, 1]}, "data.y is inf in row 2"),
-        ({"one_hot": True, "y": [[0, 1]] * 3}, "data.y has 2 columns; allowed with data.on"),
+        ({"one_hot": True, "y": [[0, 1]] * 3}, "data.y has 2 columns; allowed: with data.on"),
         ({"one_hot": True, "y": [0, 1, 2]}, "data.y has 3 columns; allowed: 1, one for each"),
         ({"validation": 1.0}, "data.validation is 1.0; allowed: shares of the rows from 0 to"),
         ({"validation": -0.1}, "data.validation is -0.1; allowed"),
@@ -170,9 +170,9 @@ def test_sets_of_the_configuration(name: str, sizes: list[int], rows: tuple[int,
         ({"validation": 0.9}, "data.validation is 0.9, which leaves none of 3 rows"),
         ({"validation": 0.1, "validation_seed": -1}, "data.validation_seed is -1; allowed"),
         ({"y": [1, 2]}, "data.y has 2 rows; allowed: 3, as many as data.x"),
-        ({"y_scale": 0}, "data.y_scale 0 divides by 0.0; allowed: finite numbers but 0"),
-        ({"one_hot": True, "y": [2, 2, 2]}, "data.y has a single class; allowed with"),
-        ({"x": "all"}, "data.x is 'all'; allowed without data.path: a number"),
+        ({"y_scale": 0}, "data.y_scale is 0, and would divide by 0.0; allowed: finite n"),
+        ({"one_hot": True, "y": [2, 2, 2]}, "data.y has a single class; allowed: with"),
+        ({"x": "all"}, "data.x is 'all'; allowed: without data.path a number"),
         ({"path": "sklearn://mnist"}, "data.path is 'sklearn://mnist'; allowed: sklearn"),
     ],
 )
@@ -181,3 +181,10 @@ def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         configured([1, 1], **{"x": [1, 2, 3], "y": [1, 2, 3], **names, **settings})
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("path", ["~nobody-at-all/x.csv", "x" * 10_000, "a\0b", "no.csv"])
+def test_what_is_no_file_is_named(path: str) -> None:
+    with pytest.raises(FileNotFoundError, match=r"data\.path is .* no file") as caught:
+        datasets.load(path, ["a"], ["b"])
+    assert len(str(caught.value)) < 400

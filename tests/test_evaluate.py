@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 import backprop_svc as bp
-from backprop_svc.cli import show
+from backprop_svc.cli.terminal import show
 from backprop_svc.tracking.record import series_of
 from command import call
 

@@ -7,21 +7,30 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "python" / "backprop_svc"
+PYTHON = Path(__file__).parents[1] / "python"
+PACKAGE = PYTHON / "backprop_svc"
 
+LAYERS = ("tracking", "sweep", "plots", "interactive", "cli")
+"""Folders of the package, each of which imports only those before it."""
+ABOVE = {
+    layer: tuple(f"backprop_svc.{later}" for later in LAYERS[number + 1 :])
+    for number, layer in enumerate(LAYERS)
+}
 FORBIDDEN = {
     ".": (
-        "mlflow",
-        "hydra",
-        "omegaconf",
-        "matplotlib",
-        "rich",
-        *(f"backprop_svc.{layer}" for layer in ("tracking", "plots", "cli")),
+        *("mlflow", "hydra", "omegaconf", "matplotlib", "rich"),
+        *(f"backprop_svc.{layer}" for layer in LAYERS),
     ),
-    "tracking": ("hydra", "omegaconf", "rich", "backprop_svc.cli", "backprop_svc.plots"),
-    "plots": ("mlflow", "hydra", "omegaconf", "backprop_svc.cli", "backprop_svc.tracking"),
+    "tracking": ("hydra", "omegaconf", "rich", *ABOVE["tracking"]),
+    "sweep": ("hydra", "omegaconf", "rich", "mlflow", "matplotlib", *ABOVE["sweep"]),
+    "plots": ("hydra", "omegaconf", "mlflow", *ABOVE["plots"]),
+    "interactive": ("hydra", "omegaconf", "mlflow", *ABOVE["interactive"]),
     "cli": ("mlflow", "sqlalchemy"),
+    # The sweeper knows the application by a name in the configuration alone.
+    "../hydra_plugins": ("backprop_svc", "mlflow", "sqlalchemy", "rich"),
 }
+DOORS = ("__init__.py", "__main__.py")
+"""Files of the package itself that are there to import from all of its layers."""
 
 
 def imports(file: Path) -> set[str]:
@@ -42,7 +51,9 @@ def test_the_core_knows_nothing_of_python() -> None:
 
 @pytest.mark.parametrize("layer", FORBIDDEN)
 def test_layer_rule(layer: str) -> None:
-    files = sorted((PACKAGE / layer).glob("*.py"))
+    folder = PACKAGE / layer
+    found = folder.glob("*.py") if layer == "." else folder.rglob("*.py")
+    files = sorted(file for file in found if layer != "." or file.name not in DOORS)
     assert files
     for file in files:
         for name in imports(file):

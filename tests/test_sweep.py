@@ -1,4 +1,4 @@
-"""Points of a sweep against nested loops, and against what samples promise."""
+"""The points of a sweep against nested loops, and against what samples promise."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import backprop_svc as bp
+from backprop_svc.sweep.axes import Axis, axis_name, grid
+from backprop_svc.sweep.sampler import METHODS, GridSampler, sampled
+from backprop_svc.sweep.space import Grid
 
 NUMBERS = st.floats(-1e6, 1e6)
 TABLES = st.lists(st.lists(NUMBERS, min_size=1, max_size=4), max_size=4)
@@ -20,58 +23,78 @@ TABLES = st.lists(st.lists(NUMBERS, min_size=1, max_size=4), max_size=4)
 def test_points_are_those_of_nested_loops(
     tables: list[list[float]], data: st.DataObject
 ) -> None:
-    sweep = bp.Sweep(*({f"axis{i}": values} for i, values in enumerate(tables)))
+    grid = Grid(*({f"axis{i}": values} for i, values in enumerate(tables)))
     naive = list(itertools.product(*tables))
-    assert len(sweep) == len(naive)
+    assert len(grid) == len(naive)
     start = data.draw(st.integers(0, len(naive)))
     stop = data.draw(st.integers(start, len(naive)))
-    points = sweep.points(start, stop)
-    found = list(zip(*(values.tolist() for values in points.values()), strict=True))
+    points = grid.points(start, stop)
+    assert points.count == stop - start
+    found = list(zip(*(values.tolist() for values in points.values.values()), strict=True))
     assert found == (naive[start:stop] if tables else [])
 
 
+@given(TABLES, st.integers(1, 5))
+def test_a_grid_is_asked_for_in_chunks(tables: list[list[float]], most: int) -> None:
+    grid = Grid(*({f"axis{i}": values} for i, values in enumerate(tables)))
+    start, stop = len(grid) // 3, len(grid)
+    sampler, rows = GridSampler(grid, start, stop), []
+    assert len(sampler) == stop - start
+    while (points := sampler.ask(most)) is not None:
+        assert 1 <= points.count <= most
+        rows += list(zip(*(v.tolist() for v in points.values.values()), strict=True))
+        sampler.tell(points, np.zeros(points.count))
+    assert rows == (list(itertools.product(*tables))[start:] if tables else [])
+
+
 def test_axes_of_a_table_go_together() -> None:
-    sweep = bp.Sweep({"lr": [1, 2], "w1": [3, 4]}, {"w2": [5, 6]})
-    points = sweep.points()
+    axes: dict[str, Axis] = {"lr": bp.Zipped([1, 2]), "w2": [5, 6], "w1": bp.Zipped([3, 4])}
+    points = grid(axes).points().values
     rows = list(zip(points["lr"], points["w1"], points["w2"], strict=True))
     assert rows == [(1, 3, 5), (1, 3, 6), (2, 4, 5), (2, 4, 6)]
 
 
 def test_a_huge_sweep_costs_nothing() -> None:
-    sweep = bp.Sweep(*({f"a{i}": np.arange(1000)} for i in range(4)))
-    assert len(sweep) == 10**12
-    points = sweep.points(10**12 - 1)
+    huge = Grid(*({f"a{i}": np.arange(1000)} for i in range(4)))
+    assert len(huge) == 10**12
+    points = huge.points(10**12 - 1).values
     assert [values.tolist() for values in points.values()] == [[999.0]] * 4
 
 
 def test_spaced() -> None:
-    assert bp.spaced(bp.Interval(0, 1), 5).tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert bp.Interval(0, 1).spaced(5).tolist() == [0, 0.25, 0.5, 0.75, 1]
     np.testing.assert_allclose(
-        bp.spaced(bp.Interval(0.001, 1, log=True), 4), [0.001, 0.01, 0.1, 1], rtol=1e-15
+        bp.LogInterval(0.001, 1).spaced(4), [0.001, 0.01, 0.1, 1], rtol=1e-15
     )
-    assert bp.spaced(bp.Interval(2, 3), 1).tolist() == [2]
+    assert bp.Interval(2, 3).spaced(1).tolist() == [2]
+    axes = {"lr": bp.Interval(0, 1), "w1": bp.LogInterval(0.1, 10)}
+    assert [next(iter(t.values())).tolist() for t in grid(axes, points=[2, 3]).tables] == [
+        [0, 1],
+        [0.1, 1, 10],
+    ]
 
 
 @pytest.mark.parametrize("method", ["latin", "sobol"])
-def test_samples_fill_every_stratum(method: bp.sweep.Method) -> None:
+def test_samples_fill_every_stratum(method: str) -> None:
     # A Latin hypercube, and a Sobol sequence of 2^k points, put one point in each of the
     # n equal slices of every axis.
-    intervals = {"a": bp.Interval(-2, 2), "b": bp.Interval(0.01, 1, log=True)}
-    found = bp.sampled(intervals, 64, method, seed=7)
+    intervals = {"a": bp.Interval(-2, 2), "b": bp.LogInterval(0.01, 1)}
+    found = sampled(intervals, 64, method, seed=7)
     a = (found["a"] + 2) / 4
     b = (np.log(found["b"]) - math.log(0.01)) / -math.log(0.01)
     for unit in (a, b):
         assert sorted(np.minimum(unit * 64, 63).astype(int)) == list(range(64))
 
 
-@pytest.mark.parametrize("method", bp.sweep.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("count", [1, 3, 100])
-def test_samples_are_seeded_and_stay_inside(method: bp.sweep.Method, count: int) -> None:
-    intervals = {"a": bp.Interval(-2, 2), "b": bp.Interval(1e-8, 1e8, log=True)}
-    found = bp.sampled(intervals, count, method, seed=3)
-    again = bp.sampled(intervals, count, method, seed=3)
-    other = bp.sampled(intervals, count, method, seed=4)
-    for name, (low, high, _) in intervals.items():
+def test_samples_are_seeded_and_stay_inside(method: str, count: int) -> None:
+    intervals = {"a": bp.Interval(-2, 2), "b": bp.LogInterval(1e-8, 1e8)}
+    found = sampled(intervals, count, method, seed=3)
+    again = sampled(intervals, count, method, seed=3)
+    other = sampled(intervals, count, method, seed=4)
+    for name, interval in intervals.items():
+        low, high = interval.low, interval.high
         assert found[name].shape == (count,)
         assert ((found[name] >= low) & (found[name] <= high)).all()
         assert (found[name] == again[name]).all()
@@ -81,14 +104,24 @@ def test_samples_are_seeded_and_stay_inside(method: bp.sweep.Method, count: int)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: bp.Sweep({"a": []}), "'a' has shape"),
-        (lambda: bp.Sweep({"a": [1.0, math.nan]}), "'a' has the value nan"),
-        (lambda: bp.Sweep({"a": [1], "b": [1, 2]}), "differ in length"),
-        (lambda: bp.Sweep({"a": [1]}, {"a": [2]}), "'a' comes twice"),
-        (lambda: bp.spaced(bp.Interval(1, 0), 3), r"interval\(1,0\) is empty"),
-        (lambda: bp.spaced(bp.Interval(0, 1, log=True), 3), "has no logarithm"),
-        (lambda: bp.spaced(bp.Interval(0, 1), 0), "count is 0"),
-        (lambda: bp.sampled({"a": bp.Interval(0, 1)}, 0, "sobol", 0), "count is 0"),
+        (lambda: Grid({"a": []}), "'a' has shape"),
+        (lambda: Grid({"a": [1.0, math.nan]}), "'a' has the value nan"),
+        (lambda: Grid({"a": [1], "b": [1, 2]}), "differ in length"),
+        (lambda: Grid({"a": [1]}, {"a": [2]}), "'a' comes twice"),
+        (lambda: bp.Interval(1, 0), r"Interval\(1, 0\) is empty"),
+        (lambda: bp.Interval(10**400, 0), "a number that float64 holds"),
+        (lambda: bp.LogInterval(0, 1), "a lower bound without a logarithm"),
+        (lambda: bp.Interval("a", 1), "Interval.low is 'a'"),  # type: ignore[arg-type]
+        (lambda: grid({"a": bp.Interval(0, 1)}, points=0), "points is 0"),
+        (lambda: grid({"a": bp.Interval(0, 1)}, points=[1, 2]), "each of the 1 intervals"),
+        (lambda: grid({"a": bp.Interval(0, 1)}, sampler="grit"), "sampler is 'grit'"),
+        (lambda: sampled({"a": bp.Interval(0, 1)}, 0, "sobol", 0), "samples is 0"),
+        (lambda: Grid({"a": (0.01, 1)}), r"'a' is \(0.01, 1\)"),
+        (lambda: Grid({"a": "0.01"}), "'a' is '0.01'"),
+        (lambda: Grid({"a": [True, False]}), "'a' is \\[True, False\\]"),
+        (lambda: Grid({"a": [[1, 2], [3]]}), "'a' has shape"),
+        (lambda: grid({"a": bp.Zipped([1]), "b": bp.Zipped([1, 2])}), "differ in length"),
+        (lambda: axis_name("epochs"), "an axis has the name 'epochs'"),
     ],
 )
 def test_bad_input_is_named(call: object, message: str) -> None:

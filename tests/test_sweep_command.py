@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from pyarrow import parquet
 
 import backprop_svc as bp
-from backprop_svc.cli.identity import check_sweep_id, new_sweep_id
+from backprop_svc.sweep.identity import check_sweep_id, new_sweep_id
 from backprop_svc.tracking import without_password
 from command import call
 

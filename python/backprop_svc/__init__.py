@@ -21,24 +21,31 @@ from backprop_svc.evaluate import (
 from backprop_svc.explain import Check, Explanation, Step, chain_rule, explain
 from backprop_svc.fractal import boundary, box_counting_dimension
 from backprop_svc.initial import initial_weights
+from backprop_svc.interactive.sweep import figure, sweep
 from backprop_svc.result import Result
-from backprop_svc.sweep import Interval, Sweep, sampled, spaced
+from backprop_svc.sweep.axes import Zipped
+from backprop_svc.sweep.experiment import Draw
+from backprop_svc.sweep.outcomes import Outcomes
+from backprop_svc.sweep.space import Interval, LogInterval
 from backprop_svc.train import train
 
 __version__ = build_info()["version"]
 
 __all__ = [
     "Check",
+    "Draw",
     "Evaluation",
     "Explanation",
     "Gradients",
     "Interval",
+    "LogInterval",
     "Network",
+    "Outcomes",
     "Result",
     "SettingError",
     "SettingTypeError",
     "Step",
-    "Sweep",
+    "Zipped",
     "accuracy",
     "boundary",
     "box_counting_dimension",
@@ -46,10 +53,10 @@ __all__ = [
     "chain_rule",
     "evaluate",
     "explain",
+    "figure",
     "gradients",
     "initial_weights",
     "predict",
-    "sampled",
-    "spaced",
+    "sweep",
     "train",
 ]

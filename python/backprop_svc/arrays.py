@@ -23,23 +23,25 @@ def array(name: str, values: object) -> NDArray[Any]:
     SettingError
         Rows of different length; masked values; an object that NumPy cannot read.
     """
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise SettingError(
-            name, "masked values", "numbers alone", "fill or remove them", verb="has"
-        )
     try:
-        return np.asarray(values)
+        # A structured array has a mask for each of its fields.
+        mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
+        found = np.asarray(values)
     except MemoryError:
         raise
     except Exception:
         # Objects may raise anything when they are looked at.
-        if isinstance(values, (list, tuple)):
+        if type(values) in (list, tuple):
             raise SettingError(
                 name, "ragged", "a rectangular array", "make its rows equally long"
             ) from None
-        raise SettingTypeError(
-            name, shown(values), "an array of numbers", "convert it"
-        ) from None
+        allowed = "an array of numbers"
+        raise SettingTypeError(name, shown(values), allowed, "convert it") from None
+    if mask is not None and mask.dtype == np.bool_ and mask.any():
+        raise SettingError(
+            name, "masked values", "numbers alone", "fill or remove them", verb="has"
+        )
+    return found
 
 
 def floats(name: str, values: ArrayLike) -> Floats:
@@ -83,7 +85,7 @@ def column(name: str, values: ArrayLike) -> Floats:
 
 def checked_network(network: object) -> Network:
     """Return the network, or raise a :class:`SettingTypeError` if it is none."""
-    if not isinstance(network, Network):
+    if type(network) is not Network:
         raise SettingTypeError(
             "network", shown(network), "a Network", "try bp.Network(1, 1, 1)"
         )

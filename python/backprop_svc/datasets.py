@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from backprop_svc.arrays import Floats
+from backprop_svc.arrays import Floats, floats
+from backprop_svc.errors import SettingError, shown
 from backprop_svc.settings import Seed, check
+from backprop_svc.tables import columns, names_of, read
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 Scale = float | Sequence[float] | str
 """Divide by a number (or one for each column), by the largest |value| ("max"), or
 subtract the mean and divide by the standard deviation ("standard")."""
-
-PACKAGED = "pkg://"
-SKLEARN = "sklearn://"
-BUNDLED = ("breast_cancer", "diabetes", "digits", "iris", "wine")
-"""Sets within scikit-learn; none of them is downloaded."""
 
 
 class Dataset(NamedTuple):
@@ -38,33 +33,36 @@ class Dataset(NamedTuple):
 def load(path: str, x: Sequence[str] | Literal["all"], y: Sequence[str]) -> Dataset:
     """Read columns of a CSV or Parquet file, or of a set that a package carries.
 
-    ``pkg://ames.csv`` is carried in this one; ``sklearn://`` with one of :data:`BUNDLED` in
-    scikit-learn, with the columns ``target`` and those of its feature names. ``x="all"`` is
-    every column but those of y.
+    ``pkg://ames.csv`` is carried in this one. ``sklearn://`` with a name is a set within
+    scikit-learn, one of :data:`backprop_svc.tables.BUNDLED`; its columns are ``target`` and
+    those of its feature names. ``x="all"`` is every column but those of y.
 
     Raises
     ------
     FileNotFoundError
-        No such file.
-    ModuleNotFoundError
-        scikit-learn is not installed.
-    ValueError
-        Not a table; no such set or column; no rows; cells that are not finite numbers.
+        There is no such file.
+    SettingError
+        The file is no table or has no rows; there is no such set or column; a cell is not a
+        finite number; scikit-learn is not installed.
 
     >>> load("pkg://ames.csv", ["living_area_sqft"], ["sale_price_usd"]).x.shape
     (2930, 1)
     """
-    table = _read(path)
+    every = isinstance(x, str) and check("data.x", x, str) == "all"
+    inputs, outputs = [] if every else names_of("data.x", x), names_of("data.y", y)
+    table = read(check("data.path", path, str))
     if table.num_rows == 0:
-        raise ValueError(f"{path} has no rows; allowed: one or more; choose another file")
-    targets = _columns(table, "y", y, path)
-    names = [name for name in table.column_names if name not in y] if x == "all" else x
+        raise SettingError(path, "no rows", "one or more", "choose another file", verb="has")
+    targets = columns(table, "data.y", outputs, path)
+    names = [n for n in table.column_names if n not in outputs] if every else inputs
     if not names:
-        raise ValueError(
-            f"data.x is all, and {path} has no columns but those of data.y; allowed: one or "
-            "more columns; choose another file"
+        raise SettingError(
+            "data.x",
+            f"all, and {path} has no columns but those of data.y",
+            "one or more columns",
+            "choose another file",
         )
-    return Dataset(_columns(table, "x", names, path), targets)
+    return Dataset(columns(table, "data.x", names, path), targets)
 
 
 def one_hot(labels: Floats) -> Floats:
@@ -72,24 +70,31 @@ def one_hot(labels: Floats) -> Floats:
 
     Raises
     ------
-    ValueError
-        More than one column; a label that is not a whole number.
+    SettingError
+        There is more than one column, or a label is not a whole number.
 
     >>> one_hot(np.array([[7.0], [3.0], [7.0]]))
     array([[0., 1.],
            [1., 0.],
            [0., 1.]])
     """
-    if labels.shape[1] != 1:
-        raise ValueError(
-            f"data.y has {labels.shape[1]} columns; allowed with data.one_hot: one, of class "
-            "labels; choose one column, or leave out data.one_hot"
+    labels = floats("data.y", labels)
+    count = labels.shape[1] if labels.ndim == 2 else 0
+    if count != 1:
+        raise SettingError(
+            "data.y",
+            f"{count} columns",
+            "with data.one_hot one, of class labels",
+            "choose one column, or leave out data.one_hot",
+            verb="has",
         )
     bad = np.flatnonzero(~np.isfinite(labels) | (labels != np.floor(labels)))
     if bad.size:
-        raise ValueError(
-            f"data.y is {labels[bad[0], 0]} in row {bad[0] + 1}; allowed with data.one_hot: "
-            "whole numbers, one for each class; correct it, or leave out data.one_hot"
+        raise SettingError(
+            "data.y",
+            f"{labels[bad[0], 0]} in row {bad[0] + 1}",
+            "with data.one_hot whole numbers, one for each class",
+            "correct it, or leave out data.one_hot",
         )
     return np.asarray(labels == np.unique(labels), dtype=np.float64)
 
@@ -102,9 +107,9 @@ def split(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Da
 
     Raises
     ------
-    ValueError
-        A fraction below 0 or from 1, or one that leaves no row to train on; an impossible
-        seed.
+    SettingError
+        The fraction is below 0 or not below 1, or leaves no row to train on; x and y differ in
+        their rows; the seed is impossible.
 
     >>> train, validation = split(Dataset(np.eye(5), np.ones((5, 1))), 0.2)
     >>> len(train.x), len(validation.x)
@@ -112,21 +117,29 @@ def split(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Da
     """
     rows = len(dataset.x)
     if len(dataset.y) != rows:
-        raise ValueError(
-            f"data.y has {len(dataset.y)} rows; allowed: {rows}, as many as data.x; "
-            "give one target for each row"
+        raise SettingError(
+            "data.y",
+            f"{len(dataset.y)} rows",
+            f"{rows}, as many as data.x",
+            "give one target for each row",
+            verb="has",
         )
+    fraction = check("data.validation", fraction, float)
     if not 0 <= fraction < 1:
-        raise ValueError(
-            f"data.validation is {fraction}; allowed: shares of the rows from 0 to below 1; "
-            "such as 0.2"
+        raise SettingError(
+            "data.validation",
+            shown(fraction),
+            "shares of the rows from 0 to below 1",
+            "such as 0.2",
         )
     generator = np.random.RandomState(check("data.validation_seed", seed, Seed))
     aside = math.ceil(fraction * rows)
     if fraction and aside >= rows:
-        raise ValueError(
-            f"data.validation is {fraction}, which leaves none of {rows} rows to train on; "
-            "allowed: shares that leave one or more; give more rows, or a smaller share"
+        raise SettingError(
+            "data.validation",
+            f"{shown(fraction)}, which leaves none of {rows} rows to train on",
+            "shares that leave one or more",
+            "give more rows, or a smaller share",
         )
     order = generator.permutation(rows) if aside else np.arange(rows)
     train, validation = order[aside:], order[:aside]
@@ -143,9 +156,9 @@ def scaled(
 
     Raises
     ------
-    ValueError
-        A scale that is not known, does not fit the columns, or divides by 0. (Columns that
-        are constant, or 0 with "max", are not divided, as in scikit-learn.)
+    SettingError
+        A scale is not known, does not fit the columns, or divides by 0. (Columns that are
+        constant, or 0 with "max", are not divided, as in scikit-learn.)
 
     >>> train, other = Dataset(*np.full((2, 1, 1), 4.0)), Dataset(*np.full((2, 1, 1), 6.0))
     >>> scaled(train, other, x_scale="max", y_scale=2)[1]
@@ -153,119 +166,45 @@ def scaled(
     """
     x_shift, x_divisor = _scale("data.x_scale", train.x, x_scale)
     y_shift, y_divisor = _scale("data.y_scale", train.y, y_scale)
-    return [
-        Dataset((each.x - x_shift) / x_divisor, (each.y - y_shift) / y_divisor)
-        for each in (train, *others)
-    ]
+    # What becomes infinite is refused by the training, with its place.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return [
+            Dataset((each.x - x_shift) / x_divisor, (each.y - y_shift) / y_divisor)
+            for each in (train, *others)
+        ]
 
 
 def _scale(name: str, values: Floats, scale: Scale) -> tuple[Floats, Floats]:
     """Return what to subtract and what to divide by, each a number or one for each column."""
     shift = np.zeros(())
-    if scale == "max":
+    scale = check(name, scale, str) if isinstance(scale, str) else scale
+    if isinstance(scale, str) and scale == "max":
         largest = np.abs(values).max(axis=0)
         divisor = np.where(largest == 0, 1.0, largest)
-    elif scale == "standard":
+    elif isinstance(scale, str) and scale == "standard":
         # A constant column becomes 0, as in scikit-learn. Rounding gives equal values that
         # are no binary fraction a deviation above 0.
         varies = np.ptp(values, axis=0) > 0
         shift = np.where(varies, values.mean(axis=0), values[0])
         divisor = np.where(varies, values.std(axis=0), 1.0)
     elif isinstance(scale, str):
-        raise ValueError(
-            f"{name} is {scale!r}; allowed: max, standard, a number or one per column; "
-            "choose one of them"
-        )
+        allowed = "max, standard, a number or one per column"
+        raise SettingError(name, shown(scale), allowed, "choose one of them")
     else:
-        divisor = np.asarray(scale, dtype=np.float64)
+        divisor = floats(name, scale)
         if divisor.ndim and divisor.shape != (values.shape[1],):
-            raise ValueError(
-                f"{name} has {divisor.size} numbers; allowed: one, or one for each of the "
-                f"{values.shape[1]} columns; make them fit"
+            raise SettingError(
+                name,
+                f"{divisor.size} numbers",
+                f"one, or one for each of the {values.shape[1]} columns",
+                "make them fit",
+                verb="has",
             )
     if not np.all(np.isfinite(divisor) & (divisor != 0)):
-        raise ValueError(
-            f"{name} {scale!r} divides by {divisor}; allowed: finite numbers but 0; "
-            "correct it, or use max or standard"
+        raise SettingError(
+            name,
+            f"{shown(scale)}, and would divide by {shown(divisor.tolist())}",
+            "finite numbers but 0",
+            "correct it, or use max or standard",
         )
     return shift, divisor
-
-
-def _read(path: str) -> pa.Table:
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
-    if path.startswith(SKLEARN):
-        return _bundled(path)
-    if path.startswith(PACKAGED):
-        source = resources.files("backprop_svc") / "data" / path.removeprefix(PACKAGED)
-        file = Path(str(source))
-    else:
-        file = Path(path).expanduser()
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"data.path is {path!r}, which is no file; allowed: a CSV or Parquet file; "
-            f"correct the path (looked for {file.absolute()})"
-        )
-    reader = parquet.read_table if file.suffix in {".parquet", ".pq"} else csv.read_csv
-    try:
-        return reader(file)
-    except pa.ArrowException as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"data.path {path!r} cannot be read: {reason}; allowed: a CSV file with a header, "
-            "or a Parquet file; repair it"
-        ) from None
-
-
-def _bundled(path: str) -> pa.Table:
-    import pyarrow as pa
-
-    name = path.removeprefix(SKLEARN)
-    if name not in BUNDLED:
-        raise ValueError(
-            f"data.path is {path!r}; allowed: {SKLEARN} with {', '.join(BUNDLED)}; "
-            "choose one of them"
-        )
-    try:
-        from sklearn import datasets
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            f"data.path is {path!r}, and scikit-learn is not installed; allowed: files, or "
-            "its sets with it; pip install 'backprop-svc[sklearn]'"
-        ) from None
-    found = getattr(datasets, f"load_{name}")()
-    columns = zip(found.feature_names, found.data.T, strict=True)
-    return pa.table({**dict(columns), "target": found.target})
-
-
-def _columns(table: pa.Table, name: str, names: Sequence[str], path: str) -> Floats:
-    import pyarrow as pa
-
-    columns = []
-    for column in names:
-        if table.column_names.count(column) > 1:
-            raise ValueError(
-                f"{path} has the column {column!r} more than once; allowed: names that occur "
-                "once; rename one of them"
-            )
-        if column not in table.column_names:
-            raise ValueError(
-                f"data.{name} names the column {column!r}, which {path} does not have; "
-                f"allowed: {', '.join(table.column_names)}; choose among them"
-            )
-        try:
-            values = table.column(column).cast(pa.float64()).to_numpy()
-        except pa.ArrowException as error:
-            raise ValueError(
-                f"the column {column!r} of {path} is not numeric: {error}; "
-                "allowed: numbers; choose another column"
-            ) from None
-        bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
-            raise ValueError(
-                f"the column {column!r} of {path} is {values[bad[0]]} in row {bad[0] + 1}; "
-                "allowed: finite numbers; fill or remove that row"
-            )
-        columns.append(values)
-    return np.column_stack(columns).astype(np.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -121,9 +122,16 @@ class Result:
             columns[name] = getattr(self, name)
         return pd.DataFrame(columns, index=pd.RangeIndex(len(self), name="run"))
 
+    # NumPy would take its runs for nested sequences, and compare it with a scalar one by one.
+    __array_ufunc__ = None
+
     def __len__(self) -> int:
         """Count the runs."""
         return len(self.weights)
+
+    def __iter__(self) -> Iterator[Result]:
+        """Go through the results of the runs, one by one."""
+        return (self[run] for run in range(len(self)))
 
     def __getitem__(self, runs: int | slice | ArrayLike) -> Result:
         """Return the result of some runs: a position, a slice, a mask or positions."""
@@ -141,7 +149,7 @@ class Result:
             return slice(position, position + 1 or None)
         found = array("index", runs)
         if found.ndim == 1 and not found.size:
-            return found.astype(np.intp)
+            return np.zeros(0, np.intp)
         if found.ndim != 1 or found.dtype.kind not in "biu":
             kind = f"an array of type {found.dtype} and shape {found.shape}"
             raise SettingTypeError(

@@ -65,7 +65,6 @@ def check(name: str, value: object, kind: Any) -> Any:
         allowed, fix = ", ".join(names), "choose one of them"
     else:
         allowed, fix = _PLAIN[kind], "convert it, or leave it out"
-    error: type[SettingError] = SettingError
     try:
         plain = _plain(value, str if names else int if range_ is not None else kind)
         if (range_ is None or plain in range_) and (not names or plain in names):
@@ -74,8 +73,9 @@ def check(name: str, value: object, kind: Any) -> Any:
         allowed += " that float64 holds"
     except Exception:
         # Objects may raise anything when they are looked at.
-        error = SettingTypeError
-    raise error(name, shown(value), f"{allowed}{' or None' if optional else ''}", fix)
+        allowed += " or None" if optional else ""
+        raise SettingTypeError(name, shown(value), allowed, fix) from None
+    raise SettingError(name, shown(value), allowed, fix)
 
 
 _PLAIN: dict[Any, str] = {bool: "True or False", float: "a number", str: "a text"}

@@ -5,76 +5,81 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from tempfile import TemporaryDirectory
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
-from backprop_svc.cli.identity import new_sweep_id
+from backprop_svc.sweep.identity import new_sweep_id
 
-COMMANDS = ("train", "sweep", "explain", "ui")
-USAGE = """\
-backprop-svc: train very many small networks and keep every one of them in MLflow.
 
-  backprop-svc train [overrides]         train one network and track the run
-  backprop-svc train -m [overrides]      train one for each combination of values
-  backprop-svc sweep [overrides]         the same
-  backprop-svc explain [overrides]       show each step of the chain rule
-  backprop-svc ui [tracking.uri=… port=…]   open MLflow's UI on the tracked runs
+class Command(NamedTuple):
+    """What a user can ask for."""
 
-  backprop-svc train --help              all settings; overrides are Hydra's
-  backprop-svc train --cfg job           the configuration, without running it
-  eval "$(backprop-svc train -sc install=bash)"   shell completion
-
-examples
-  backprop-svc train train.lr=0.05 init.w1=0.7
-  backprop-svc train experiment=ames
-  backprop-svc train -m train.lr=0.01,0.1,0.15 'init.w1=range(-1,1.5,0.5)'
-  backprop-svc explain example=chain_rule
-"""
+    arguments: str
+    does: str
+    run: Callable[[list[str]], None]
+    config: str | None = None
+    """The configuration from which Hydra completes its words in a shell, if it does."""
 
 
 def main() -> None:
     """Run ``backprop-svc``."""
     try:
-        _main()
+        _main(*sys.argv[1:])
     except KeyboardInterrupt:
         print("backprop-svc: stopped", file=sys.stderr)
         raise SystemExit(130) from None
 
 
-def _main() -> None:
-    command, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
-    if command == "-sc":
-        # What a shell calls for completion: the command is in the line that it completes.
-        typed = os.environ.get("COMP_LINE", "").split()[1:2]
-        if typed not in (["train"], ["sweep"], ["explain"]):
-            print("\n".join(c for c in COMMANDS if c.startswith("".join(typed))))
-            return
-        command, arguments = typed[0], sys.argv[1:]
-        if command == "sweep":
-            _hydra("sweep", arguments)
-            return
+def _main(name: str = "", *arguments: str) -> None:
+    if name == "-sc":
+        _complete(list(arguments))
+        return
     # The end that a scheduler asks for leaves no run behind that seems to go on.
     signal.signal(signal.SIGTERM, _terminate)
-    if command in {"", "-h", "--help", "help"}:
-        print(USAGE, end="")
-        raise SystemExit(0 if command else 2)
-    if command == "--version":
+    if name in {"", "-h", "--help", "help"}:
+        print(usage(), end="")
+        raise SystemExit(0 if name else 2)
+    if name == "--version":
         import backprop_svc
 
         print(f"backprop-svc {backprop_svc.__version__}")
-    elif command in {"train", "sweep"}:
-        _train(["-m", *arguments] if command == "sweep" else arguments)
-    elif command == "explain":
-        _hydra("explain", arguments)
-    elif command == "ui":
-        from backprop_svc.cli.ui import ui
-
-        raise SystemExit(ui(arguments))
-    else:
+        return
+    if name not in COMMANDS:
         raise SystemExit(
-            f"backprop-svc: {command!r} is no command; allowed: train, sweep, explain, ui; "
+            f"backprop-svc: {name!r} is no command; allowed: {', '.join(COMMANDS)}; "
             "see backprop-svc --help"
         )
+    COMMANDS[name].run(list(arguments))
+
+
+def usage() -> str:
+    """Return what ``backprop-svc --help`` prints."""
+    lines = [(f"{name} {one.arguments}", one.does) for name, one in COMMANDS.items()]
+    width = max(len(call) for call, _ in lines) + 2
+    commands = "".join(f"  backprop-svc {call:<{width}}{does}\n" for call, does in lines)
+    return f"{TITLE}\n\n{commands}\n{MORE}"
+
+
+def _complete(arguments: list[str]) -> None:
+    """Answer a shell that completes a line: with commands, or with what Hydra knows."""
+    typed = os.environ.get("COMP_LINE", "").split()[1:2]
+    command = COMMANDS.get("".join(typed))
+    if command is None or command.config is None:
+        print("\n".join(name for name in COMMANDS if name.startswith("".join(typed))))
+        return
+    _hide(typed[0])
+    _hydra(command.config, ["-sc", *arguments])
+
+
+def _hide(command: str) -> None:
+    """Take the command out of the line: Hydra's completion knows only its own words."""
+    line = os.environ["COMP_LINE"]
+    program, _, rest = line.partition(f" {command} ")
+    shortened = f"{program} {rest}"
+    point = int(os.environ.get("COMP_POINT", len(line)))
+    os.environ["COMP_LINE"] = shortened
+    os.environ["COMP_POINT"] = str(max(0, point - (len(line) - len(shortened))))
 
 
 def _terminate(*_: object) -> NoReturn:
@@ -96,34 +101,43 @@ def _train(arguments: list[str]) -> None:
     with TemporaryDirectory(prefix="backprop-svc-") as folder:
         if multirun and not any(a.startswith("hydra.sweep.dir=") for a in arguments):
             arguments = [*arguments, f"hydra.sweep.dir={folder}"]
-        _hydra("train", arguments)
+        _hydra("config", arguments)
 
 
-def _hydra(command: str, arguments: list[str]) -> None:
+def _sweep(arguments: list[str]) -> None:
+    _train(["-m", *arguments])
+
+
+def _explain(arguments: list[str]) -> None:
+    _hydra("explain", arguments)
+
+
+def _ui(arguments: list[str]) -> None:
+    from backprop_svc.cli.commands.ui import ui
+
+    raise SystemExit(ui(arguments))
+
+
+def _hydra(config: str, arguments: list[str]) -> None:
     import hydra
 
-    from backprop_svc.cli.errors import CONFIGURATION, foreseen, is_of_hydra
-    from backprop_svc.cli.schema import register
+    from backprop_svc.cli.config.schema import register
+    from backprop_svc.cli.terminal.errors import CONFIGURATION, foreseen, is_of_hydra
 
     if os.environ.get("HYDRA_FULL_ERROR"):
         os.environ["BACKPROP_FULL_ERROR"] = "1"
     # Hydra raises instead of printing its own summary: `foreseen` says it in one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    _complete_words(command)
     sys.argv = [sys.argv[0], *arguments]
     register()
-    if command in {"train", "sweep"}:
-        from backprop_svc.cli.train import train as task
-
-        name = "config"
+    if config == "config":
+        from backprop_svc.cli.commands.train import train as task
     else:
-        from backprop_svc.cli.explain import explain as task
-
-        name = "explain"
+        from backprop_svc.cli.commands.explain import explain as task
     try:
         with foreseen(*CONFIGURATION):
             hydra.main(
-                version_base="1.3", config_path="pkg://backprop_svc.conf", config_name=name
+                version_base="1.3", config_path="pkg://backprop_svc.conf", config_name=config
             )(task)()
     except ValueError as error:
         if not is_of_hydra(error):
@@ -132,15 +146,35 @@ def _hydra(command: str, arguments: list[str]) -> None:
             raise
 
 
-def _complete_words(command: str) -> None:
-    """Hide the command from Hydra's completion, which knows only its own words."""
-    line = os.environ.get("COMP_LINE")
-    if line is not None:
-        program, _, rest = line.partition(f" {command} ")
-        shortened = f"{program} {rest}"
-        point = int(os.environ.get("COMP_POINT", len(line)))
-        os.environ["COMP_LINE"] = shortened
-        os.environ["COMP_POINT"] = str(max(0, point - (len(line) - len(shortened))))
+COMMANDS = {
+    "train": Command(
+        "[overrides]", "train one network and track the run", _train, config="config"
+    ),
+    "sweep": Command(
+        "[overrides]",
+        "train one for each combination of values (as train -m)",
+        _sweep,
+        config="config",
+    ),
+    "explain": Command(
+        "[overrides]", "show each step of the chain rule", _explain, config="explain"
+    ),
+    "ui": Command("[tracking.uri=… port=…]", "open MLflow's UI on the tracked runs", _ui),
+}
+"""All commands: the usage text, the completion and the message for others are made of it."""
+
+TITLE = "backprop-svc: train very many small networks and keep every one of them in MLflow."
+MORE = """\
+  backprop-svc train --help              all settings; overrides are Hydra's
+  backprop-svc train --cfg job           the configuration, without running it
+  eval "$(backprop-svc train -sc install=bash)"   shell completion
+
+examples
+  backprop-svc train train.lr=0.05 init.w1=0.7
+  backprop-svc train experiment=ames
+  backprop-svc train -m train.lr=0.01,0.1,0.15 'init.w1=range(-1,1.5,0.5)'
+  backprop-svc explain example=chain_rule
+"""
 
 
 if __name__ == "__main__":

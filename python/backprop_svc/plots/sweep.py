@@ -20,7 +20,12 @@ DEAD, DIVERGED = "0.75", "0.15"
 
 
 def map_png(axes: Mapping[str, Floats], loss: Floats, outcome: NDArray[np.str_]) -> bytes:
-    """Draw the last loss over the one or two axes with most values, as a PNG.
+    """Draw :func:`map_figure` as a PNG."""
+    return _png(map_figure(axes, loss, outcome))
+
+
+def map_figure(axes: Mapping[str, Floats], loss: Floats, outcome: NDArray[np.str_]) -> Figure:
+    """Draw the last loss over the one or two axes with most values.
 
     Colours are logarithmic; where several runs share a cell it shows the best. Cells in
     which every run died are light grey, those in which none is left finite nearly black.
@@ -60,7 +65,7 @@ def map_png(axes: Mapping[str, Floats], loss: Floats, outcome: NDArray[np.str_])
         if _logarithmic(np.unique(x)):
             plot.set_xscale("log")
     plot.set_title("Last loss")
-    return _png(figure)
+    return figure
 
 
 def curves_png(loss: Floats, learning_rate: Floats) -> bytes:

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from backprop_svc.errors import SettingError
 from backprop_svc.result import Result
 
 
@@ -29,13 +30,16 @@ def training_png(
 
     Raises
     ------
-    ValueError
+    SettingError
         Loss or prediction was not recorded.
     """
     if result.loss is None or result.prediction is None:
-        raise ValueError(
-            "the result has no loss or prediction; allowed: results that recorded both; "
-            "train with record=['loss', 'prediction']"
+        raise SettingError(
+            "the result",
+            "no loss or prediction",
+            "results that recorded both",
+            "train with record=['loss', 'prediction']",
+            verb="has",
         )
     figure = Figure(figsize=(11, 4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -51,7 +55,9 @@ def training_png(
     right.axhline(target * factor, color="tab:green", linestyle="--", label="true value y")
     label = f"prediction [{unit}]" if unit else "prediction"
     # Matplotlib reads a pair of dollars as mathematics.
-    right.set(title="Prediction", xlabel="epoch", ylabel=label.replace("$", r"\$"))
+    right.set(title="Prediction", xlabel="epoch")
+    # A unit is a text, whatever signs are in it.
+    right.set_ylabel(label, parse_math=False)
     right.legend()
     for axes in (left, right):
         axes.grid(alpha=0.3)

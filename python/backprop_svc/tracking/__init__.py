@@ -10,6 +10,7 @@ from backprop_svc.tracking.record import (
 )
 
 __all__ = [
+    "DEFAULT_URI",
     "RunBatch",
     "RunRecord",
     "Summary",
@@ -18,6 +19,9 @@ __all__ = [
     "open_writer",
     "without_password",
 ]
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+"""Where the command keeps runs, unless it is told otherwise."""
 
 
 def open_writer(uri: str, experiment: str) -> Writer:

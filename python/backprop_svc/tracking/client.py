@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from backprop_svc.errors import SettingError
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import RunBatch, RunRecord, Summary, Sweep, without_password
 
@@ -131,16 +132,22 @@ class ClientWriter:
             run_id = str(found[0].info.run_id)
             begun = found[0].data.tags.get(DIGEST, "")
             if sweep.digest and begun != sweep.digest:
-                raise ValueError(
-                    f"the sweep {sweep.id} was begun with other axes or settings; allowed: "
-                    "the same command; begin a new sweep without sweep.resume"
+                raise SettingError(
+                    f"the sweep {sweep.id}",
+                    "begun with other axes or settings",
+                    "the same command",
+                    "begin a new sweep without sweep.resume",
+                    verb="was",
                 )
             writer = found[0].data.tags.get(WRITER)
             if writer != type(self).__name__:
-                raise ValueError(
-                    f"the sweep {sweep.id} was written by a {writer}, and tracking.uri="
-                    f"{without_password(self.uri)} has a {type(self).__name__}, whose run ids "
-                    "differ; allowed: the same way to the store; give the first tracking.uri"
+                raise SettingError(
+                    f"the sweep {sweep.id}",
+                    f"written by a {writer}, and tracking.uri={without_password(self.uri)} has "
+                    f"a {type(self).__name__}, whose run ids differ",
+                    "the same way to the store",
+                    "give the first tracking.uri",
+                    verb="was",
                 )
             self._client.update_run(run_id, "RUNNING")
         else:
@@ -285,10 +292,12 @@ class ClientWriter:
                 if found is None:
                     raise
         if found.lifecycle_stage != "active":
-            raise ValueError(
-                f"tracking.experiment is {name!r}, which was deleted; allowed: an active or a "
-                f"new experiment; choose another name, or restore it with "
-                f"`mlflow experiments restore -x {found.experiment_id}`"
+            raise SettingError(
+                "tracking.experiment",
+                f"{name!r}, which was deleted",
+                "an active or a new experiment",
+                "choose another name, or restore it with "
+                f"`mlflow experiments restore -x {found.experiment_id}`",
             )
         return str(found.experiment_id)
 

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from backprop_svc._core import build_info
+from backprop_svc.errors import SettingError, shown
 from backprop_svc.result import Result
 
 MOST_NAMED_WEIGHTS = 16
@@ -170,17 +171,20 @@ def history_interval(history: str) -> int | None:
 
     Raises
     ------
-    ValueError
-        Anything else.
+    SettingError
+        The text is none of them.
     """
-    kind, _, number = history.partition(":")
-    if history in {"all", "last", "none"}:
+    kind, _, number = history.partition(":") if isinstance(history, str) else ("", "", "")
+    if isinstance(history, str) and history in {"all", "last", "none"}:
         return {"all": 1, "last": 0}.get(history)
     if kind == "every" and number.isdecimal() and int(number) > 0:
         return int(number)
-    raise ValueError(
-        f"tracking.history is {history!r}; allowed: all, every:K (each K-th epoch and the "
-        "last), last, none (the last loss and the weights only); choose one of them"
+    raise SettingError(
+        "history",
+        shown(history),
+        "all, every:K (each K-th epoch and the last), last, none (the last loss and the "
+        "weights only)",
+        "choose one of them",
     )
 
 

@@ -20,20 +20,23 @@ if TYPE_CHECKING:
     from hydra_plugins.backprop_batch_sweeper.batch_sweeper import BatchSweeper
 
 Job = list[str]
+"""The overrides of a job."""
 
 
-class Campaign(Protocol):
-    """What an application knows of a sweep: see ``backprop_svc.cli.campaign``."""
+class Application(Protocol):
+    """What an application knows of a sweep: see ``backprop_svc.cli.commands.sweep``."""
 
-    def __init__(self, config: DictConfig, axes: list[Override], jobs: list[Job]) -> None: ...
+    def __init__(
+        self, config: DictConfig, axes: list[Override], configurations: list[Job]
+    ) -> None: ...
 
     @staticmethod
     def is_array(override: Override) -> bool:
         """Tell whether an override becomes an array."""
         ...
 
-    def check(self, config: DictConfig, job: Job) -> None:
-        """Raise what is wrong with a job and its configuration, before any is launched."""
+    def check(self, config: DictConfig, words: Job) -> None:
+        """Raise what is wrong with a configuration and its overrides, before any job."""
         ...
 
     def begin(self) -> list[Job]:
@@ -61,29 +64,30 @@ def sweep(sweeper: BatchSweeper, arguments: list[str]) -> Any:
     parser = OverridesParser.create(config_loader=context.config_loader)
     # The last value of a setting holds, as in Hydra's own sweeper.
     overrides = {o.get_key_element(): o for o in parser.parse_overrides(lines)}
-    application: type[Campaign] | None = (
-        get_class(sweeper.campaign) if sweeper.campaign else None
+    kind: type[Application] | None = (
+        get_class(sweeper.application) if sweeper.application else None
     )
-    axes = [o for o in overrides.values() if application and application.is_array(o)]
+    axes = [o for o in overrides.values() if kind is not None and kind.is_array(o)]
     if sweeper.seed is not None:
         random.seed(sweeper.seed)
-    jobs = _compose([o for o in overrides.values() if o not in axes])
-    if application is None:
+    configurations = _compose([o for o in overrides.values() if o not in axes])
+    if kind is None:
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, folder / "multirun.yaml")
-        sweeper.validate_batch_is_legal(jobs)
-        return [_launch(launcher, jobs)]
-    campaign = application(config, axes, jobs)
-    for job in jobs:
-        campaign.check(context.config_loader.load_sweep_config(config, list(job)), job)
+        sweeper.validate_batch_is_legal(configurations)
+        return [_launch(launcher, configurations)]
+    application = kind(config, axes, configurations)
+    for words in configurations:
+        composed = context.config_loader.load_sweep_config(config, list(words))
+        application.check(composed, words)
     try:
-        jobs = campaign.begin()
+        jobs = application.begin()
         returns = _launch(launcher, jobs) if jobs else []
         if jobs:
-            campaign.finish(returns)
+            application.finish(returns)
     except BaseException as error:
-        campaign.stop(error)
+        application.stop(error)
         raise
     return [returns]
 

@@ -20,7 +20,7 @@ class BatchSweeperConf:
     params: Optional[dict[str, str]] = None
     seed: Optional[int] = None
     """Of Hydra's shuffle(), so that the same command gives the same order."""
-    campaign: Optional[str] = None
+    application: Optional[str] = None
     """Path of the class that knows the application; without it each point is a job."""
 
 
@@ -36,11 +36,11 @@ class BatchSweeper(Sweeper):
         self,
         params: dict[str, str] | None = None,
         seed: int | None = None,
-        campaign: str | None = None,
+        application: str | None = None,
     ) -> None:
         self.params = params or {}
         self.seed = seed
-        self.campaign = campaign
+        self.application = application
         self.hydra_context: HydraContext | None = None
         self.task_function: TaskFunction | None = None
         self.config: DictConfig | None = None

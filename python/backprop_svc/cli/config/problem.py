@@ -10,8 +10,9 @@ from omegaconf import OmegaConf
 
 from backprop_svc import Network, datasets, initial_weights
 from backprop_svc.arrays import Floats
-from backprop_svc.cli.errors import named
-from backprop_svc.cli.schema import DataConfig, InitConfig, NetworkConfig
+from backprop_svc.cli.config.schema import DataConfig, InitConfig, NetworkConfig
+from backprop_svc.cli.terminal.errors import named
+from backprop_svc.errors import SettingError, shown
 
 
 class Problem(NamedTuple):
@@ -29,8 +30,8 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
 
     Raises
     ------
-    ValueError, FileNotFoundError
-        With what was wrong, what is allowed, and the fix.
+    SettingError, FileNotFoundError
+        A setting cannot be used, or does not fit another one.
     """
     with named("network", NetworkConfig):
         shape = Network(
@@ -52,17 +53,24 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
                 fix = "turn classes into columns with data.one_hot=true"
             else:
                 fix = f"try network.sizes={_shown(_fitting(rows, network.sizes))} init=random"
-            raise ValueError(
-                f"data.{name} has {values.shape[1]} columns; allowed: {size}, one for each "
-                f"neuron of that layer in network.sizes={_shown(network.sizes)}; {fix}"
+            raise SettingError(
+                f"data.{name}",
+                f"{values.shape[1]} columns",
+                f"{size}, one for each neuron of that layer in "
+                f"network.sizes={_shown(network.sizes)}",
+                fix,
+                verb="has",
             )
     weights = _weights(shape, init)
     if len(weights) != shape.parameters:
         linear = "init=linear, " if shape.parameters == 1 else ""
-        raise ValueError(
-            f"init gives {len(weights)} weights; allowed: {shape.parameters}, one for each "
-            f"parameter of network.sizes={_shown(network.sizes)}; use {linear}init=random or "
-            "init=weights init.weights=[…]"
+        raise SettingError(
+            "init",
+            f"{len(weights)} weights",
+            f"{shape.parameters}, one for each parameter of "
+            f"network.sizes={_shown(network.sizes)}",
+            f"use {linear}init=random or init=weights init.weights=[…]",
+            verb="gives",
         )
     return Problem(shape, rows, next(iter(aside), None), weights)
 
@@ -89,9 +97,11 @@ def _shown(sizes: Sequence[int]) -> str:
 def _weights(network: Network, init: InitConfig) -> list[float]:
     if init.method is not None:
         if init.w1 is not None or init.w2 is not None or init.weights is not None:
-            raise ValueError(
-                f"init.method is {init.method!r}, and init gives weights too; allowed: one of "
-                "them; write init=random and leave the weights out, or leave the method out"
+            raise SettingError(
+                "init.method",
+                f"{init.method!r}, and init gives weights too",
+                "one of them",
+                "write init=random and leave the weights out, or leave the method out",
             )
         with named("init", InitConfig):
             drawn = initial_weights(
@@ -100,14 +110,17 @@ def _weights(network: Network, init: InitConfig) -> list[float]:
         return [float(weight) for weight in drawn[0]]
     if init.weights is not None:
         if init.w1 is not None or init.w2 is not None:
-            raise ValueError(
-                "init gives both weights and w1 or w2; allowed: one of them; write "
-                "init=weights init.weights=[…], and leave init.w1 and init.w2 out"
+            raise SettingError(
+                "init",
+                "both weights and w1 or w2",
+                "one of them",
+                "write init=weights init.weights=[…], and leave init.w1 and init.w2 out",
+                verb="gives",
             )
         return list(init.weights)
     if init.w1 is None and init.w2 is not None:
-        raise ValueError(
-            f"init.w2 is {init.w2} without init.w1; allowed: w1, or both; set init.w1"
+        raise SettingError(
+            "init.w2", f"{init.w2} without init.w1", "w1, or both", "set init.w1"
         )
     return [weight for weight in (init.w1, init.w2) if weight is not None]
 
@@ -122,9 +135,12 @@ def _datasets(data: DataConfig) -> list[datasets.Dataset]:
     if data.one_hot:
         rows = rows._replace(y=datasets.one_hot(rows.y))
         if rows.y.shape[1] < 2:
-            raise ValueError(
-                "data.y has a single class; allowed with data.one_hot: two or more; choose a "
-                "column of class labels, or leave out data.one_hot"
+            raise SettingError(
+                "data.y",
+                "a single class",
+                "with data.one_hot two or more",
+                "choose a column of class labels, or leave out data.one_hot",
+                verb="has",
             )
     parts = datasets.split(rows, data.validation, data.validation_seed)
     return datasets.scaled(
@@ -142,9 +158,11 @@ def _names(name: str, value: Any) -> list[str]:
     value = _plain(value)
     names = value if isinstance(value, list) else [value]
     if not names or not all(isinstance(column, str) for column in names):
-        raise ValueError(
-            f"data.{name} is {value!r}; allowed with data.path: names of columns; "
-            f"such as data.{name}=[living_area_sqft]"
+        raise SettingError(
+            f"data.{name}",
+            shown(value),
+            "with data.path names of columns",
+            f"such as data.{name}=[living_area_sqft]",
         )
     return names
 
@@ -156,8 +174,10 @@ def _values(name: str, value: Any) -> Floats:
     except (TypeError, ValueError):
         array = np.empty(0)
     if not array.size or array.ndim > 2:
-        raise ValueError(
-            f"data.{name} is {value!r}; allowed without data.path: a number, a list of rows, "
-            f"or a list of lists; such as data.{name}=[1,2,3]"
+        raise SettingError(
+            f"data.{name}",
+            shown(value),
+            "without data.path a number, a list of rows, or a list of lists",
+            f"such as data.{name}=[1,2,3]",
         )
     return array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)

@@ -8,11 +8,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import backprop_svc as bp
-from backprop_svc.cli import show
-from backprop_svc.cli.errors import FORESEEN, foreseen, require_values
-from backprop_svc.cli.overrides import name_of
-from backprop_svc.cli.problem import problem
-from backprop_svc.cli.schema import ExplainConfig
+from backprop_svc.cli.config.overrides import name_of
+from backprop_svc.cli.config.problem import problem
+from backprop_svc.cli.config.schema import ExplainConfig
+from backprop_svc.cli.terminal import show
+from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
+from backprop_svc.errors import SettingError, shown
 
 USED = {
     "chain_rule": ("example=", "example.name=", "example.x="),
@@ -35,9 +36,11 @@ def _refuse_unused(walk: str) -> None:
     for word in HydraConfig.get().overrides.task:
         if not f"{name_of(word)}=".startswith(used):
             names = ", ".join(name.rstrip("=") for name in used)
-            raise ValueError(
-                f"{name_of(word)} is given and would change nothing in the walk of "
-                f"example={walk}; allowed: {names}; leave it out"
+            raise SettingError(
+                name_of(word),
+                f"given and would change nothing in the walk of example={walk}",
+                names,
+                "leave it out",
             )
 
 
@@ -45,9 +48,11 @@ def _walk(config: ExplainConfig) -> bp.Explanation:
     if config.example.name == "chain_rule":
         return bp.chain_rule(config.example.x)
     if config.example.name != "network":
-        raise ValueError(
-            f"example.name is {config.example.name!r}; allowed: network, chain_rule; "
-            "write example=chain_rule or leave it out"
+        raise SettingError(
+            "example.name",
+            shown(config.example.name),
+            "network, chain_rule",
+            "write example=chain_rule or leave it out",
         )
     work = problem(config.network, config.data, config.init)
     return bp.explain(

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from threading import Timer
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from backprop_svc import Check, Explanation, Result
-from backprop_svc.arrays import Floats
-from backprop_svc.cli.ui import DEFAULT_URI
-from backprop_svc.tracking import without_password
+from backprop_svc.cli.config.overrides import written
+from backprop_svc.sweep.outcomes import Outcomes
+from backprop_svc.tracking import DEFAULT_URI, without_password
 
 PATIENCE = 1.0
 """Seconds that may pass before the terminal says what takes so long."""
 MOST_ROWS = 21
+BEST = 10
+"""Runs of a sweep that are shown."""
 
 
 @contextmanager
@@ -69,61 +70,33 @@ class TrainingBar:
             self._bar.stop()
 
 
-class SweepBar:
-    """The live line of a sweep, on a terminal: runs, speed, best loss, share diverged."""
+def print_sweep(outcomes: Outcomes, differing: Collection[str], seconds: float) -> None:
+    """Print the best runs, the share of each outcome, and the speed.
 
-    def __init__(self, total: int) -> None:
-        self._bar = Progress(
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} runs"),
-            BarColumn(),
-            TextColumn("{task.fields[rate]} runs/s  best {task.fields[best]}"),
-            TextColumn("{task.fields[diverged]} diverged"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._bar.add_task("", total=total, rate="…", best="…", diverged="0 %")
-        self._begin = time.monotonic()
-        self._done, self._diverged, self._best = 0, 0, np.inf
-
-    def advance(self, loss: Floats, diverged: int) -> None:
-        """Take the last losses of some more runs, and how many of them diverged."""
-        self._done += len(loss)
-        self._diverged += diverged
-        self._best = min(self._best, np.nanmin(loss, initial=np.inf))
-        seconds = time.monotonic() - self._begin
-        self._bar.update(
-            self._task,
-            completed=self._done,
-            rate=f"{self._done / max(seconds, 1e-9):,.0f}",
-            best=f"{self._best:.3g}",
-            diverged=f"{self._diverged / self._done:.0%}",
-        )
-
-    def __enter__(self) -> SweepBar:
-        if self._bar.console.is_terminal:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar.live.is_started:
-            self._bar.stop()
-
-
-def print_sweep(
-    best: list[dict[str, str]], shares: dict[str, float], runs: int, seconds: float
-) -> None:
-    """Print the best runs, the share of each outcome, and the speed."""
-    console = Console(highlight=False)
+    ``differing`` names the settings that are not the same in all configurations.
+    """
+    console = _console()
+    axes = outcomes.points
     table = Table(title="best runs", title_justify="left", box=None, pad_edge=False)
-    for column in best[0]:
-        table.add_column(escape(column), justify="right")
-    for row in best:
-        table.add_row(*map(escape, row.values()))
+    best = outcomes.best(BEST)
+    chosen = [n for n in best[0] if n in differing or n in axes or n in {"loss", "outcome"}]
+    for name in chosen:
+        table.add_column(name, justify="right")
+    for run in best:
+        cells = (
+            f"{run[name]:.6g}" if name in axes or name == "loss" else written(run[name])
+            for name in chosen
+        )
+        table.add_row(*cells)
     console.print(table)
-    outcomes = ", ".join(f"{share:.1%} {name}" for name, share in shares.items() if share)
-    console.print(f"\n{outcomes}", soft_wrap=True)
-    console.print(f"{runs:,} runs in {seconds:.2f} s", soft_wrap=True)
+    shares = outcomes.shares().items()
+    text = ", ".join(f"{share:.1%} {name}" for name, share in shares if share)
+    console.print(f"\n{text}", soft_wrap=True)
+    console.print(f"{len(outcomes):,} runs in {seconds:.2f} s", soft_wrap=True)
+    if outcomes.out_of_time:
+        print(
+            f"train.time_limit ended {outcomes.out_of_time:,} of them before their last epoch"
+        )
 
 
 def look(uri: str, place: str) -> str:
@@ -137,10 +110,10 @@ def look(uri: str, place: str) -> str:
 
 def print_training(result: Result, run: int, rows: int, unit: str, factor: float) -> None:
     """Print the guide's table (at most some twenty epochs, evenly) and its summary."""
-    console = Console(highlight=False)
+    console = _console()
     loss, prediction, weights = result.loss, result.prediction, result.weight_history
     if loss is None or prediction is None or weights is None:
-        raise ValueError("the table needs the histories of loss, prediction and weights")
+        raise RuntimeError("the table needs the histories of loss, prediction and weights")
     names = result.network.parameter_names
     shown = names if len(names) <= 6 else []
     diverged = int(result.diverged_at[run])
@@ -151,7 +124,7 @@ def print_training(result: Result, run: int, rows: int, unit: str, factor: float
     named = "prediction" if rows == 1 else "mean prediction"
     heading = [f"{named} [{unit}]" if unit else named] if predicts else []
     for column in ("epoch", "loss", *heading, *shown):
-        table.add_column(column.replace("[", r"\["), justify="right")
+        table.add_column(column, justify="right")
     if epochs:
         for epoch in _some_epochs(epochs):
             amounts = [prediction[run, epoch] * factor] if predicts else []
@@ -208,7 +181,7 @@ def _cell(value: float, digits: int) -> str:
 
 def print_explanation(walk: Explanation) -> None:
     """Print every step with its formula, its numbers and its check."""
-    console = Console(highlight=False)
+    console = _console()
     console.print(walk.title, style="bold", soft_wrap=True)
     for title, steps in walk.sections.items():
         checked = any(step.check for step in steps)
@@ -224,9 +197,14 @@ def print_explanation(walk: Explanation) -> None:
             table.add_row(*cells, *([_check(step.check)] if checked else []))
         console.print()
         # As wide as it is: a terminal wraps what a narrow table would cut off.
-        wide = Console(width=1000)
+        wide = _console(width=1000)
         width = Measurement.get(wide, wide.options, table).maximum
-        Console(highlight=False, width=max(width, console.width)).print(table)
+        _console(width=max(width, console.width)).print(table)
+
+
+def _console(width: int | None = None) -> Console:
+    """Return a console that takes no text for markup: units and settings are a user's."""
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def _check(check: Check | None) -> str:

@@ -13,10 +13,10 @@ import urllib.request
 import webbrowser
 from pathlib import Path
 
-from backprop_svc.cli.errors import stop
+from backprop_svc.cli.terminal.errors import stop
+from backprop_svc.tracking import DEFAULT_URI
 
 HOST = "127.0.0.1"
-DEFAULT_URI = "sqlite:///mlflow.db"
 USAGE = "Serves MLflow's UI on the tracked runs until Ctrl-C; opens at the newest run or sweep."
 
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Optional
+from dataclasses import dataclass, field, make_dataclass
+from types import NoneType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    Optional,
+    Union,
+    get_args,
+    get_origin,
+)
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
+
+from backprop_svc.sweep.experiment import KINDS, SHARED
 
 # OmegaConf reads these annotations at run time, on Python 3.10 too.
 # ruff: noqa: UP045
@@ -43,32 +55,42 @@ class DataConfig:
     unit_factor: float = 1.0
 
 
-@dataclass
-class TrainConfig:
-    """From gradients to new weights, and for how long: see :func:`backprop_svc.train`."""
+def _annotation(kind: Any) -> str:
+    """Write a type of :func:`backprop_svc.train` as one that OmegaConf knows."""
+    one_of = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    (plain,) = (each for each in one_of if each is not NoneType)
+    if get_origin(plain) is Annotated:
+        plain = get_args(plain)[0]
+    name = "str" if get_origin(plain) is Literal else plain.__name__
+    return f"Optional[{name}]" if NoneType in one_of else str(name)
 
-    lr: float = 0.1
-    # Of the first and the second layer, where they differ.
-    lr1: Optional[float] = None
-    lr2: Optional[float] = None
-    epochs: int = 20
-    optimizer: str = "gradient_descent"
-    momentum: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    warmup: int = 0
-    step_epochs: int = 10
-    step_factor: float = 0.5
-    batch_size: Optional[int] = None
-    batch_seed: int = 0
-    precision: str = "exact"
-    stop_early: bool = False
-    time_limit: Optional[float] = None
-    tolerance: float = 1e-6
-    divergence_bound: float = float("inf")
-    threads: Optional[int] = None
+
+if TYPE_CHECKING:
+
+    @dataclass
+    class TrainConfig:
+        """From gradients to new weights, and for how long."""
+
+        lr: float = 0.1
+        lr1: float | None = None
+        lr2: float | None = None
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    TrainConfig = make_dataclass(
+        "TrainConfig",
+        [
+            ("lr", "float", 0.1),
+            # Of the first and the second layer, where they differ.
+            ("lr1", "Optional[float]", None),
+            ("lr2", "Optional[float]", None),
+            *((name, _annotation(KINDS[name]), usual) for name, usual in SHARED.items()),
+        ],
+        namespace={"__doc__": "The settings of :func:`backprop_svc.train`."},
+    )
+    # OmegaConf looks the types up where the class says that it is from.
+    TrainConfig.__module__ = __name__
 
 
 @dataclass
@@ -110,7 +132,7 @@ class SweepConfig:
     # From here on the sweeper tells its jobs what they are.
     id: Optional[str] = None
     axes: list[str] = field(default_factory=list)
-    part: Optional[int] = None
+    configuration: Optional[int] = None
     shard: int = 0
 
 

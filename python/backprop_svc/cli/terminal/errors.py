@@ -1,4 +1,4 @@
-"""Every foreseeable mistake as one line: what, what is allowed, the fix."""
+"""What a user or the surroundings did wrong, as one line: what, what is allowed, the fix."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from backprop_svc.errors import SettingError
 from backprop_svc.tracking import without_password
 
 
@@ -20,7 +21,8 @@ from backprop_svc.tracking import without_password
 def foreseen(*kinds: type[Exception]) -> Iterator[None]:
     """End the program with one line when one of these errors is raised.
 
-    HYDRA_FULL_ERROR=1 shows the traceback instead, as Hydra's users know it.
+    HYDRA_FULL_ERROR=1 shows the traceback instead, as Hydra's users know it. Errors of other
+    kinds are mistakes of this program, and keep their traceback.
     """
     try:
         yield
@@ -37,17 +39,15 @@ def stop(message: str) -> NoReturn:
 
 @contextmanager
 def named(section: str, schema: type) -> Iterator[None]:
-    """Give errors that begin with the name of a setting the name of its section too."""
+    """Give errors about a setting of this section the name of the section too."""
     try:
         yield
-    except (TypeError, ValueError) as error:
-        if type(error) not in (TypeError, ValueError):
-            raise
-        name = re.split(r"[ \[]", str(error), maxsplit=1)[0]
+    except SettingError as error:
+        # Without the position in an array.
+        name = error.name.partition("[")[0]
         if name not in {field.name for field in dataclasses.fields(schema)}:
             raise
-        text = str(error).replace(f" {name}=", f" {section}.{name}=")
-        raise type(error)(f"{section}.{text}") from error
+        raise error.within(section) from error
 
 
 def require_values(config: DictConfig) -> None:
@@ -62,6 +62,8 @@ def require_values(config: DictConfig) -> None:
 
 def describe(error: BaseException) -> str:
     """Put an error into one line."""
+    if isinstance(error, SettingError):
+        return _line(error)
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         options = ", ".join(error.options)
@@ -183,12 +185,4 @@ def _line(error: BaseException) -> str:
 
 
 CONFIGURATION = (HydraException, OmegaConfBaseException)
-FORESEEN = (
-    ValueError,
-    TypeError,
-    OSError,
-    MemoryError,
-    OverflowError,
-    ModuleNotFoundError,
-    *CONFIGURATION,
-)
+FORESEEN = (SettingError, OSError, MemoryError, *CONFIGURATION)

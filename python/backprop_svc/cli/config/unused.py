@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from backprop_svc.cli.overrides import name_of
-from backprop_svc.cli.schema import Config
+from backprop_svc.cli.config.overrides import name_of
+from backprop_svc.cli.config.schema import Config
+from backprop_svc.errors import SettingError
 
 Need = tuple[str, Callable[[Config], bool]]
 
@@ -81,9 +82,11 @@ def unused(config: Config, words: Iterable[str]) -> set[str]:
 
 
 def refuse(names: set[str]) -> None:
-    """Raise a ``ValueError`` that names the first of these settings, if there is one."""
+    """Raise an error that names the first of these settings, if there is one."""
     for name in sorted(names):
-        raise ValueError(
-            f"{name} is given and would change nothing; allowed: with {NEEDS[name][0]}; "
-            "add that, or leave it out"
+        raise SettingError(
+            name,
+            "given and would change nothing",
+            f"with {NEEDS[name][0]}",
+            "add that, or leave it out",
         )

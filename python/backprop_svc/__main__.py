@@ -1,0 +1,5 @@
+"""``python -m backprop_svc`` is the command ``backprop-svc``."""
+
+from backprop_svc.cli.main import main
+
+main()

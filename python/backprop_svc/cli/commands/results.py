@@ -1,0 +1,70 @@
+"""The file with the table of a sweep's results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from backprop_svc.cli.config.overrides import name_of, written
+from backprop_svc.errors import SettingError
+
+
+def typed_settings(words: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """Read the overrides of each job; a setting has values of one type in all of them."""
+    read = OverridesParser.create().parse_override
+    jobs = [{name_of(word): read(word).value() for word in own} for own in words]
+    columns = {name: _typed([job[name] for job in jobs]) for name in jobs[0]}
+    return [{name: columns[name][i] for name in columns} for i in range(len(jobs))]
+
+
+def check_file(results: str) -> None:
+    """Refuse a file that cannot be written, before hours go into what it is for."""
+    if not results.endswith(".parquet"):
+        raise SettingError(
+            "sweep.results", repr(results), "a Parquet file", "try sweep.results=map.parquet"
+        )
+    # What a link points to, not the link.
+    path = Path(results).resolve()
+    with _writable(results):
+        try:
+            path.open("xb").close()
+        except FileExistsError:
+            path.open("ab").close()
+        else:
+            path.unlink()
+
+
+def write_file(results: str, content: bytes) -> None:
+    """Write the table over what was there."""
+    with _writable(results):
+        Path(results).write_bytes(content)
+
+
+def _typed(values: list[Any]) -> list[Any]:
+    """Give values one type, as a column of a table has it: text, where no other holds all."""
+    given = [value for value in values if value is not None]
+    kinds = set(map(type, given))
+    if kinds == {int, float} or (kinds == {int} and max(map(abs, given)) >= 2**63):
+        # An integer of a table has 64 bits.
+        return [None if value is None else float(value) for value in values]
+    if len(kinds) > 1 or kinds - {bool, int, float, str}:
+        return [None if value is None else written(value) for value in values]
+    return values
+
+
+@contextmanager
+def _writable(results: str) -> Iterator[None]:
+    """Name the setting when its file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise SettingError(
+            "sweep.results",
+            f"{results!r}, which cannot be written ({error.strerror})",
+            "a file in a folder that exists",
+            "choose another name, or make the folder",
+        ) from error

@@ -1,0 +1,100 @@
+"""What a job of a sweep does: a shard of one configuration, or a single point of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from backprop_svc.cli.config.experiment import Prepared
+from backprop_svc.cli.config.overrides import name_of, split
+from backprop_svc.cli.config.schema import Config
+from backprop_svc.errors import SettingError
+from backprop_svc.interactive.progress import SweepBar
+from backprop_svc.sweep.engine import run
+from backprop_svc.sweep.outcomes import Outcomes
+from backprop_svc.sweep.parent import Parent
+from backprop_svc.sweep.sampler import GridSampler
+from backprop_svc.tracking import Sweep
+
+
+def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
+    """Train the points of one shard of one configuration, and keep them.
+
+    Parameters
+    ----------
+    config
+        With ``sweep.axes`` for the arrays, none for a single point.
+    first
+        Position in the sweep of the configuration's first point; derived from
+        ``sweep.configuration`` by default.
+    """
+    prepared = Prepared.of(config, data_name())
+    sweep, total = prepared.config.sweep, len(prepared.grid)
+    shards = min(sweep.shards, total)
+    start, stop = (total * shard // shards for shard in (sweep.shard, sweep.shard + 1))
+    offset = first if first is not None else (sweep.configuration or 0) * total
+    parent = None
+    if prepared.tracking is not None:
+        # Its parent was opened when the sweep began.
+        parent = Parent.open(prepared.tracking, Sweep(sweep.id or ""), again=True)
+    with SweepBar(stop - start) as bar:
+        return run(
+            prepared.experiment,
+            GridSampler(prepared.grid, start, stop),
+            sweep=sweep.id or "",
+            first=offset + start,
+            parent=parent,
+            settings=dict(map(split, swept(HydraConfig.get().overrides.task))),
+            evaluate=parent is not None or sweep.results is not None,
+            progress=bar,
+        )
+
+
+def run_point(config: DictConfig) -> float:
+    """Do one job of a sweeper that knows nothing of arrays, such as Hydra's basic one."""
+    number = int(HydraConfig.get().job.num)
+    sweep = cast(Config, config).sweep
+    for name in ("resume", "dry_run", "results"):
+        value = getattr(sweep, name)
+        if value:
+            raise SettingError(
+                f"sweep.{name}",
+                repr(value),
+                "with hydra/sweeper=arrays, which knows the whole sweep",
+                "leave hydra/sweeper out",
+            )
+    try:
+        outcomes = run_shard(config, first=number)
+    except BaseException as error:
+        parent = _parent(config)
+        if parent is not None:
+            parent.fail(error)
+        raise
+    parent = _parent(config)
+    if parent is not None:
+        parent.finish()
+    words = swept(HydraConfig.get().overrides.task)
+    loss = float(outcomes.loss[0])
+    print(f"{number}: {', '.join(words) or 'defaults'} → {outcomes.outcome[0]}, {loss:.6g}")
+    return loss
+
+
+def swept(words: Iterable[str]) -> list[str]:
+    """Return the overrides of a job that say what is trained."""
+    elsewhere = ("sweep.", "tracking")
+    return [word for word in words if not name_of(word).startswith(elsewhere)]
+
+
+def data_name() -> str:
+    """Return the option of ``data`` that Hydra chose."""
+    return str(HydraConfig.get().runtime.choices.get("data"))
+
+
+def _parent(config: DictConfig) -> Parent | None:
+    from backprop_svc.cli.config.experiment import tracking
+
+    where, sweep = tracking(cast(Config, config)), cast(Config, config).sweep
+    return Parent.open(where, Sweep(sweep.id)) if where is not None and sweep.id else None

@@ -1,0 +1,113 @@
+"""The task that Hydra runs: one run, or one job of a sweep."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from backprop_svc.cli.commands.shard import data_name, run_point, run_shard, swept
+from backprop_svc.cli.config.experiment import Prepared
+from backprop_svc.cli.config.overrides import name_of, split
+from backprop_svc.cli.config.problem import shown_unit
+from backprop_svc.cli.config.schema import Config
+from backprop_svc.cli.config.unused import refuse, unused
+from backprop_svc.cli.terminal import show
+from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
+from backprop_svc.errors import SettingError
+from backprop_svc.result import Result
+from backprop_svc.sweep.batch import batch
+from backprop_svc.sweep.space import Points
+from backprop_svc.tracking import Writer, open_writer, without_password
+from backprop_svc.tracking.record import build_tags
+from backprop_svc.train import RECORDS
+
+
+def train(config: DictConfig) -> Any:
+    """Train and keep what the configuration says.
+
+    Return the last loss of a single run, the objective of Hydra's other sweepers; of a
+    shard of a sweep its outcomes.
+    """
+    with foreseen(*FORESEEN):
+        require_values(config)
+        if HydraConfig.get().mode != RunMode.MULTIRUN:
+            return _single(config)
+        if cast(Config, config).sweep.configuration is None:
+            return run_point(config)
+        return run_shard(config)
+
+
+def _single(config: DictConfig) -> float:
+    overrides = HydraConfig.get().overrides.task
+    words = [word for word in overrides if name_of(word).startswith("sweep.")]
+    if words:
+        raise SettingError(
+            words[0],
+            "a single run",
+            "settings of sweeps with -m",
+            "write backprop-svc sweep, or leave it out",
+            verb="was given to",
+        )
+    prepared = Prepared.of(config, data_name())
+    settings, experiment = prepared.config, prepared.experiment
+    refuse(unused(settings, overrides))
+    rates, weights = experiment.starts(Points(1, {}))
+    writer: Writer | None = None
+    if prepared.tracking is not None:
+        # Before the training, which a store that cannot be opened would lose.
+        with show.waiting("opening MLflow"):
+            writer = open_writer(prepared.tracking.uri, prepared.tracking.experiment)
+    started = _now()
+    with show.TrainingBar() as bar:
+        result = experiment.train(rates, weights, RECORDS, progress=bar)
+    time_taken = started, _now()
+    unit, factor = shown_unit(settings.data)
+    show.print_training(result, 0, len(experiment.data.x), unit, factor)
+    if experiment.count_out_of_time(result):
+        print("train.time_limit ended it before its last epoch")
+    achieved = experiment.evaluate(result)
+    show.print_achieved({name: float(values[0]) for name, values in achieved.items()})
+    if writer is not None:
+        with show.waiting("writing to MLflow"):
+            runs = batch(
+                experiment,
+                Points(1, {}),
+                result,
+                achieved,
+                sweep="",
+                first=0,
+                settings=dict(map(split, swept(overrides))),
+                history=settings.tracking.history,
+                time=time_taken,
+            )
+            (record,) = runs.records()
+            text = without_password(OmegaConf.to_yaml(config, resolve=True))
+            run = replace(
+                record,
+                tags={**record.tags, **build_tags()},
+                texts={"config.yaml": text},
+                images=_images(prepared, result),
+            )
+            place = writer.write(run)
+        print(f"tracked as {place}")
+        print(f"look at it with: {show.look(settings.tracking.uri, place)}")
+    return float(result.last_loss[0]) if result.diverged_at[0] < 0 else float("inf")
+
+
+def _images(prepared: Prepared, result: Result) -> dict[str, bytes]:
+    if not prepared.config.train.epochs:
+        return {}
+    from backprop_svc.plots import training_png
+
+    unit, factor = shown_unit(prepared.config.data)
+    target = float(prepared.experiment.data.y.mean())
+    return {"training.png": training_png(result, 0, target, unit=unit, factor=factor)}
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,1 @@
+"""From the configuration that Hydra composes to an experiment and a grid."""

@@ -1,0 +1,78 @@
+"""A configuration turned into an experiment and a grid of points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from backprop_svc.cli.config import axes
+from backprop_svc.cli.config.problem import problem
+from backprop_svc.cli.config.schema import Config, DataConfig, TrackingConfig, TrainConfig
+from backprop_svc.cli.terminal.errors import named
+from backprop_svc.sweep.axes import RATES
+from backprop_svc.sweep.experiment import SHARED, Draw, Experiment
+from backprop_svc.sweep.parent import Tracking
+from backprop_svc.sweep.space import Grid
+from backprop_svc.tracking.record import history_interval
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked configuration, and what it asks for."""
+
+    config: Config
+    """With the first of its points."""
+    experiment: Experiment
+    grid: Grid
+    tracking: Tracking | None
+
+    @classmethod
+    def of(cls, config: DictConfig, data_name: str = "") -> Prepared:
+        """Check everything that can be checked before the first point is trained.
+
+        Raises
+        ------
+        SettingError, FileNotFoundError
+            With what was wrong, what is allowed, and the fix.
+        """
+        grid = axes.build(cast(Config, config).sweep)
+        first = config.copy()
+        for name, value in grid.points(0, 1).values.items():
+            number = float(value[0])
+            # Seeds are whole numbers; for all other settings OmegaConf makes them floats.
+            OmegaConf.update(first, name, int(number) if number.is_integer() else number)
+        settings = cast(Config, first)
+        with named("tracking", TrackingConfig):
+            history_interval(settings.tracking.history)
+        experiment = _experiment(settings, data_name)
+        with named("train", TrainConfig), named("data", DataConfig):
+            experiment.check(grid)
+        return cls(settings, experiment, grid, tracking(settings))
+
+
+def tracking(config: Config) -> Tracking | None:
+    """Return where runs are kept, if they are."""
+    where = config.tracking
+    return Tracking(where.uri, where.experiment, where.history) if where.enabled else None
+
+
+def _experiment(config: Config, data_name: str) -> Experiment:
+    network, data, validation, weights = problem(config.network, config.data, config.init)
+    train = cast(dict[str, Any], OmegaConf.to_container(cast(DictConfig, config.train)))
+    rates = {name: train[name.removeprefix("train.")] for name in RATES}
+    init = config.init
+    drawn = None
+    if init.method is not None:
+        drawn = Draw(init.method, init.seed, init.scale, init.offset)
+    return Experiment(
+        network=network,
+        data=data,
+        validation=validation,
+        init=np.array(weights) if drawn is None else drawn,
+        rates={name: rate for name, rate in rates.items() if rate is not None},
+        settings={name: train[name] for name in SHARED},
+        data_name=data_name,
+    )

@@ -1,0 +1,184 @@
+"""From the arguments of a sweep to its experiment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from backprop_svc._core import Network
+from backprop_svc.arrays import Floats, floats
+from backprop_svc.datasets import Dataset
+from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.settings import check
+from backprop_svc.sweep.axes import DRAWN, RATES, WEIGHTS
+from backprop_svc.sweep.experiment import KINDS, SHARED, Draw, Experiment
+from backprop_svc.sweep.space import Grid
+from backprop_svc.train import RECORDS, Record
+
+GUIDE = (0.5, 1.0)
+"""Initial weights of the guide's network."""
+
+
+def build(
+    network: Network,
+    x: ArrayLike,
+    y: ArrayLike,
+    grid: Grid,
+    init: ArrayLike | str | Draw | None,
+    learning_rate: ArrayLike,
+    validation: tuple[ArrayLike, ArrayLike] | None,
+    data: str,
+    settings: Mapping[str, Any],
+) -> Experiment:
+    """Return what all points of a sweep share; the arguments are those of the sweep.
+
+    Raises
+    ------
+    SettingError
+        Settings that no sweep has; axes that would change nothing.
+    """
+    if not isinstance(network, Network):
+        raise SettingTypeError(
+            "network", shown(network), "a Network", "try bp.Network(1, 1, 1)"
+        )
+    for name in settings:
+        if name not in SHARED:
+            raise SettingTypeError(
+                name, "no setting of a sweep", ", ".join(SHARED), "correct the name"
+            )
+    start = _start(network, init)
+    rates = _rates(network, learning_rate)
+    swept = [name for name in grid.names if name in RATES]
+    rates |= {name: float(grid.points(0, 1).values[name][0]) for name in swept}
+    for name in grid.names:
+        if _changes_nothing(name, network, start, rates):
+            raise SettingError(
+                f"the axis {name!r}",
+                "given and would change nothing",
+                "axes of what this network starts from",
+                'remove it, or give init="he" for seeds and initial weights for w1 and w2',
+            )
+    return Experiment(
+        network=network,
+        data=_rows(x, y),
+        validation=None if validation is None else _pair(validation),
+        init=start,
+        rates=rates,
+        settings={
+            name: check(name, settings.get(name, usual), KINDS[name])
+            for name, usual in SHARED.items()
+        },
+        data_name=check("data", data, str),
+    )
+
+
+def digest(experiment: Experiment, grid: Grid) -> str:
+    """Return what only the same call gives again: 16 hex digits."""
+    rows = [experiment.data, experiment.validation or ()]
+    arrays = [np.asarray(values, dtype=np.float64) for pair in rows for values in pair]
+    tables = [(name, values) for table in grid.tables for name, values in table.items()]
+    sign = hashlib.sha256(describe(experiment, grid).encode())
+    for values in (*arrays, *(values for _, values in tables)):
+        sign.update(f"{values.shape}".encode() + values.tobytes())
+    return sign.hexdigest()[:16]
+
+
+def describe(experiment: Experiment, grid: Grid) -> str:
+    """Write down what a sweep trains, as JSON, which is YAML too."""
+    init = experiment.init
+    told = {
+        "network": str(experiment.network),
+        "data": experiment.data_name,
+        "init": vars(init) if isinstance(init, Draw) else init.tolist(),
+        "rates": dict(experiment.rates),
+        "train": {n: v for n, v in experiment.settings.items() if n != "threads"},
+        "axes": [
+            {name: [len(values), values.min(), values.max()] for name, values in table.items()}
+            for table in grid.tables
+        ],
+    }
+    return json.dumps(told, indent=2, default=str)
+
+
+def histories(record: object) -> tuple[Record, ...]:
+    """Return the names of the histories that outcomes keep."""
+    names = (record,) if isinstance(record, str) else record
+    if not isinstance(names, (list, tuple, set, frozenset)):
+        raise SettingTypeError(
+            "record", shown(record), "a list of names of histories", 'write ["loss"], say'
+        )
+    for name in names:
+        if not isinstance(name, str) or name not in RECORDS:
+            raise SettingError(
+                "record", shown(name), ", ".join(RECORDS), "choose among them", verb="has"
+            )
+    return tuple(name for name in RECORDS if name in names)
+
+
+def _pair(validation: object) -> Dataset:
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise SettingTypeError(
+            "validation", shown(validation), "inputs and targets", "write (x, y)"
+        )
+    return _rows(*validation)
+
+
+def _rows(x: ArrayLike, y: ArrayLike) -> Dataset:
+    # Training brings them into their shape, and names what does not fit.
+    return Dataset(cast(Floats, x), cast(Floats, y))
+
+
+def _start(network: Network, init: ArrayLike | str | Draw | None) -> Floats | Draw:
+    if isinstance(init, Draw):
+        return init
+    if isinstance(init, str):
+        return Draw(init)
+    if init is None:
+        if network.parameters > len(GUIDE):
+            raise SettingError(
+                "init",
+                f"not given for a network of {network.parameters} weights",
+                "initial weights, or how they are drawn",
+                'try init="he"',
+            )
+        return np.array(GUIDE[: network.parameters])
+    weights = floats("init", init)
+    if weights.shape != (network.parameters,):
+        raise SettingError(
+            "init",
+            shown(init),
+            f"{network.parameters} weights, a method that draws them, or a Draw",
+            'try init="he"',
+        )
+    return weights
+
+
+def _rates(network: Network, learning_rate: ArrayLike) -> dict[str, float]:
+    rates = floats("learning_rate", learning_rate)
+    if rates.shape not in ((), (network.layers,)):
+        raise SettingError(
+            "learning_rate",
+            shown(learning_rate),
+            f"a number, or {network.layers} of them, one for each layer",
+            "give further rates as the axes lr, lr1 or lr2",
+        )
+    if not rates.ndim:
+        return {"train.lr": float(rates)}
+    return {f"train.lr{layer}": float(rate) for layer, rate in enumerate(rates, start=1)}
+
+
+def _changes_nothing(
+    name: str, network: Network, init: Floats | Draw, rates: Mapping[str, float]
+) -> bool:
+    if name in DRAWN:
+        return not isinstance(init, Draw)
+    if name in WEIGHTS:
+        return isinstance(init, Draw) or WEIGHTS.index(name) >= network.parameters
+    if name == "train.lr":
+        return all(f"train.lr{layer + 1}" in rates for layer in range(network.layers))
+    return int(name.removeprefix("train.lr")) > network.layers

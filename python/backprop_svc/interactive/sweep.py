@@ -1,0 +1,210 @@
+"""The sweep that :mod:`backprop_svc` offers to Python."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
+
+from backprop_svc._core import Network
+from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.interactive.experiment import build, describe, digest, histories
+from backprop_svc.settings import check
+from backprop_svc.sweep.axes import Axis, axis_name, grid
+from backprop_svc.sweep.curves import sample_curves
+from backprop_svc.sweep.engine import run
+from backprop_svc.sweep.experiment import Draw
+from backprop_svc.sweep.outcomes import Chunk, Outcomes
+from backprop_svc.sweep.parent import Parent, Tracking, identity
+from backprop_svc.sweep.sampler import GRID, GridSampler
+from backprop_svc.tracking import Sweep
+from backprop_svc.train import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Progress = Callable[[Chunk], object]
+
+
+def sweep(
+    network: Network,
+    x: ArrayLike,
+    y: ArrayLike,
+    axes: Mapping[str, Axis],
+    *,
+    init: ArrayLike | str | Draw | None = None,
+    learning_rate: ArrayLike = 0.1,
+    validation: tuple[ArrayLike, ArrayLike] | None = None,
+    sampler: str = GRID,
+    points: int | Sequence[int] = 10,
+    samples: int = 64,
+    sampler_seed: int = 0,
+    tracking: str | None = None,
+    experiment: str = "backprop-svc",
+    history: str = "all",
+    data: str = "arrays",
+    sweep_id: str | None = None,
+    resume: str | None = None,
+    record: Record | Collection[Record] = (),
+    progress: bool | Progress | None = None,
+    **settings: Any,
+) -> Outcomes:
+    """Train the network at every point of some axes, and keep every run in MLflow if asked.
+
+    The same axes give the same runs, in the same order and with the same bits, as
+    ``backprop-svc sweep``. Memory stays bounded, whatever the number of runs, unless
+    histories are recorded.
+
+    Parameters
+    ----------
+    network, x, y
+        What is trained, and on what: see :func:`backprop_svc.train`.
+    axes
+        What differs from run to run, by its name on the command line: ``train.lr``,
+        ``train.lr1``, ``train.lr2`` (of the first and the second layer), ``init.w1``,
+        ``init.w2``, ``init.seed``, ``init.scale``, ``init.offset``; ``lr`` is short for
+        ``train.lr``, and so on. An axis is a list or an array of numbers, an
+        :class:`Interval` or a :class:`LogInterval`; the product of all axes is trained, the
+        last of them varying fastest. Axes that are :class:`Zipped` go together.
+    init
+        Initial weights, shape (parameters,), of which axes replace some; or the method by
+        which they are drawn, such as ``"he"``, or a :class:`Draw`. By default those of the
+        guide, 0.5 and 1, for networks of at most two weights.
+    learning_rate
+        A number, or shape (layers,).
+    validation
+        Inputs and targets that are not trained on.
+    sampler, points, samples, sampler_seed
+        ``"grid"`` takes ``points`` evenly spaced values of each interval (a number, or a
+        list with one for each); ``"random"``, ``"latin"`` and ``"sobol"`` take ``samples``
+        samples of all intervals at once, by a seed.
+    tracking, experiment
+        MLflow's tracking URI, such as ``"sqlite:///mlflow.db"``, and the experiment in it;
+        nothing is tracked by default.
+    history
+        What the store keeps of each run: ``"all"``, ``"every:10"``, ``"last"``, ``"none"``.
+    data
+        The name of the data, which the tracked runs show.
+    sweep_id
+        The identity of the sweep, 16 hex digits; a new one by default.
+    resume
+        ``"last"``, or the identity of a sweep that was stopped: the same call goes on.
+    record
+        Histories that the outcomes keep in memory: ``loss``, ``prediction``, ``gradients``,
+        ``weights``.
+    progress
+        Whether a bar is shown, by default in a terminal and a notebook; or what is called
+        with each chunk of runs that was trained.
+    settings
+        All other settings of :func:`backprop_svc.train`, such as ``epochs``.
+
+    Returns
+    -------
+    One row for each run.
+
+    Raises
+    ------
+    SettingError
+        Axes or settings that no run could have; a ``ValueError``.
+    ConnectionError
+        The tracking store cannot be opened, is full, or away for longer than a minute.
+    KeyboardInterrupt
+        Ctrl-C. A tracked sweep is then KILLED in MLflow, what was written stays, and the
+        message names the ``resume`` with which the same call goes on.
+
+    >>> import backprop_svc as bp
+    >>> axes = {"lr": bp.LogInterval(0.01, 1), "w1": [-1, 0.5]}
+    >>> outcomes = bp.sweep(bp.Network(1, 1, 1), 2.0, 3.0, axes, points=3, epochs=50)
+    >>> outcomes["train.lr"], outcomes["outcome"][:2]
+    (array([0.01, 0.01, 0.1 , 0.1 , 1.  , 1.  ]), array(['dead', 'unresolved'], dtype='<U11'))
+    """
+    began = time.monotonic()
+    if not isinstance(axes, Mapping):
+        raise SettingTypeError(
+            "axes", shown(axes), "axes by their names", 'write {"lr": [0.1, 0.2]}, say'
+        )
+    kept = histories(record)
+    named = {axis_name(name): axis for name, axis in axes.items()}
+    if len(named) < len(axes):
+        raise SettingError(
+            "axes", "one of them twice", "each once", "remove one of them", verb="has"
+        )
+    try:
+        where = grid(named, sampler=sampler, points=points, samples=samples, seed=sampler_seed)
+    except SettingError as error:
+        raise error if error.name != "seed" else error.within("sampler") from None
+    work = build(network, x, y, where, init, learning_rate, validation, data, settings)
+    work.check(where)
+    uri = check("tracking", tracking, str | None)
+    where_kept = (check("experiment", experiment, str), check("history", history, str))
+    store = None if uri is None else Tracking(uri, *where_kept)
+    sweep_id = identity(store, resume=resume, told=sweep_id)
+    parent = None
+    if store is not None:
+        told = Sweep(
+            sweep_id,
+            description=f"A sweep of {', '.join(where.names)}",
+            config=describe(work, where),
+            digest=digest(work, where),
+        )
+        parent = Parent.open(store, told)
+    try:
+        with _bar(progress, len(where)) as bar:
+            outcomes = run(
+                work,
+                GridSampler(where),
+                sweep=sweep_id,
+                parent=parent,
+                # As the command writes init=normal.
+                settings={"init": work.init.method} if isinstance(work.init, Draw) else {},
+                record=kept,
+                progress=bar,
+            )
+        if parent is None:
+            return outcomes
+        from backprop_svc.plots import summary
+
+        curves = sample_curves(work, outcomes) if work.settings["epochs"] else None
+        place = parent.finish(summary(outcomes, time.monotonic() - began, curves))
+    except BaseException as error:
+        if parent is not None:
+            _end(parent, error, sweep_id)
+        raise
+    return replace(outcomes, place=place)
+
+
+def figure(outcomes: Outcomes) -> Figure:
+    """Draw the last loss of a sweep over its one or two axes with most values."""
+    from backprop_svc.plots import map_figure
+
+    return map_figure(outcomes.points, outcomes.loss, outcomes.outcome)
+
+
+def _bar(
+    progress: bool | Progress | None, total: int
+) -> AbstractContextManager[Progress | None]:
+    if callable(progress):
+        return nullcontext(progress)
+    if progress is False:
+        return nullcontext()
+    from backprop_svc.interactive.progress import SweepBar
+
+    return SweepBar(total, progress)
+
+
+def _end(parent: Parent, error: BaseException, sweep: str) -> None:
+    """End the parent; say how to go on where the error came from outside."""
+    also = ""
+    try:
+        parent.fail(error)
+    except ConnectionError as second:
+        also = f"; {second}"
+    told = f"what was written stays: the same call with resume={sweep!r} goes on{also}"
+    if isinstance(error, KeyboardInterrupt):
+        raise KeyboardInterrupt(f"the sweep was stopped; {told}") from None
+    if isinstance(error, ConnectionError):
+        raise ConnectionError(f"{error}; {told}") from error

@@ -1,0 +1,41 @@
+"""The report of a sweep: what its parent keeps in MLflow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backprop_svc.plots.sweep import curves_png, map_png
+from backprop_svc.sweep.curves import Curves
+from backprop_svc.sweep.outcomes import Outcomes
+from backprop_svc.tracking import Summary
+
+
+def summary(outcomes: Outcomes, seconds: float, curves: Curves | None = None) -> Summary:
+    """Return figures, pictures and the table of results of a sweep.
+
+    Parameters
+    ----------
+    outcomes
+        What came of all its runs.
+    seconds
+        How long they took.
+    curves
+        A sample of the histories of loss, where all runs share their number of epochs.
+    """
+    # MLflow's page begins with what has a slash in its name: curves and pictures.
+    metrics = [
+        ("runs", float(len(outcomes)), 0),
+        ("runs_per_second", len(outcomes) / seconds, 0),
+        ("min_loss", outcomes.best_loss(), 0),
+        *((f"share_{name}", share, 0) for name, share in outcomes.shares().items()),
+    ]
+    figures = {"sweep/last loss": map_png(outcomes.points, outcomes.loss, outcomes.outcome)}
+    if curves is not None:
+        figures["sweep/loss curves"] = curves_png(curves.loss, curves.learning_rate)
+        metrics += [
+            (f"sweep/loss_{name}", float(value), epoch)
+            for name, curve in curves.quantiles().items()
+            for epoch, value in enumerate(curve)
+            if np.isfinite(value)
+        ]
+    return Summary(metrics, files={"results.parquet": outcomes.parquet}, figures=figures)

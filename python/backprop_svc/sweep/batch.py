@@ -1,0 +1,94 @@
+"""Runs as they are kept: which run it is, what was set, what came of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from backprop_svc.arrays import Floats
+from backprop_svc.result import Result
+from backprop_svc.sweep.experiment import Experiment
+from backprop_svc.sweep.space import Points
+from backprop_svc.tracking import RunBatch
+from backprop_svc.tracking.record import MOST_NAMED_WEIGHTS, build_tags, series_of
+
+MOST_SHOWN_WEIGHTS = 4
+"""Initial weights that the name of a run shows."""
+
+
+def batch(
+    experiment: Experiment,
+    points: Points,
+    result: Result,
+    achieved: Mapping[str, Floats],
+    *,
+    sweep: str,
+    first: int,
+    settings: Mapping[str, str],
+    history: str,
+    time: tuple[int, int],
+) -> RunBatch:
+    """Return runs as a writer keeps them.
+
+    Parameters
+    ----------
+    experiment, points, result, achieved
+        What was trained, and what came of it.
+    sweep, first
+        Identity of the sweep, and the position in it of the first run.
+    settings
+        Further settings that identify these runs, as they were written.
+    history
+        Which epochs are kept: see :func:`backprop_svc.tracking.record.history_interval`.
+    time
+        Begin and end of the training, in milliseconds since 1970.
+    """
+    count, network = len(result), experiment.network
+    rates, weights = result.learning_rate, result.initial_weights
+    params = {"network": [str(network)] * count, "data": [experiment.data_name] * count}
+    if rates.ndim == 1:
+        params["train.lr"] = list(map(str, rates.tolist()))
+    else:
+        for layer, column in enumerate(rates.T, start=1):
+            params[f"train.lr{layer}"] = list(map(str, column.tolist()))
+    params["train.epochs"] = [str(experiment.settings["epochs"])] * count
+    for name, value in experiment.unusual().items():
+        params[f"train.{name}"] = [str(value)] * count
+    if network.parameters <= MOST_NAMED_WEIGHTS:
+        for name, column in zip(network.parameter_names, weights.T, strict=True):
+            params[f"init.{name}"] = list(map(str, column.tolist()))
+    for name, column in experiment.drawn(points).items():
+        params[name] = [format(value, ".17g") for value in column.tolist()]
+    for name, value in settings.items():
+        params.setdefault(_param_name(name), [value] * count)
+    version = build_tags()["backprop.version"]
+    start_time, end_time = time
+    return RunBatch(
+        sweep=sweep,
+        index=np.arange(first, first + count),
+        names=_names(rates, weights),
+        params=params,
+        series=series_of(result, history, achieved),
+        tags={"outcome": result.outcome.tolist(), "backprop.version": [version] * count},
+        start_time=start_time,
+        end_time=end_time,
+    )
+
+
+def _param_name(name: str) -> str:
+    """Name a setting as MLflow allows it: data@train becomes data.train."""
+    return re.sub(r"[^\w./ -]", ".", name)
+
+
+def _names(rates: Floats, weights: Floats) -> list[str]:
+    more = ",…" if weights.shape[1] > MOST_SHOWN_WEIGHTS else ""
+    columns = rates.reshape(len(rates), -1)
+    return [
+        f"lr={','.join(format(rate, 'g') for rate in own)} "
+        f"w={','.join(format(weight, 'g') for weight in row)}{more}"
+        for own, row in zip(
+            columns.tolist(), weights[:, :MOST_SHOWN_WEIGHTS].tolist(), strict=True
+        )
+    ]

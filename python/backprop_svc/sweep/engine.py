@@ -1,0 +1,141 @@
+"""The engine of a sweep: ask, train, write, tell, chunk by chunk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from backprop_svc.errors import SettingError
+from backprop_svc.sweep.batch import batch
+from backprop_svc.sweep.experiment import Experiment
+from backprop_svc.sweep.outcomes import Chunk, Outcomes, with_histories
+from backprop_svc.sweep.parent import Parent
+from backprop_svc.sweep.sampler import Sampler
+from backprop_svc.tracking.record import MOST_NAMED_WEIGHTS, history_interval
+from backprop_svc.train import RECORDS, Record
+
+MOST_ROWS = 200_000
+"""Values of history that a chunk may bring to the store: some 40 MB on their way."""
+MOST_BYTES = 1 << 26
+"""Bytes of the histories that are trained at once."""
+MOST_RUNS = 1 << 18
+"""Runs of a chunk."""
+
+
+def run(
+    experiment: Experiment,
+    sampler: Sampler,
+    *,
+    sweep: str,
+    first: int = 0,
+    parent: Parent | None = None,
+    settings: Mapping[str, str] | None = None,
+    record: Sequence[Record] = (),
+    evaluate: bool = True,
+    progress: Callable[[Chunk], object] | None = None,
+) -> Outcomes:
+    """Train the points that a sampler asks for, and keep them while the next are trained.
+
+    Memory is bounded, whatever the size of the sweep: of each run a row of
+    :class:`Outcomes` stays, and the histories of one chunk at a time. What has been written
+    stays, whatever ends the sweep; writing a run twice changes nothing.
+
+    Parameters
+    ----------
+    experiment
+        What all points share; checked before (:meth:`Experiment.check`).
+    sampler
+        Which points to train.
+    sweep
+        Identity of the sweep: with its position it names a run.
+    first
+        Position in the sweep of the first point.
+    parent
+        Where the runs are kept; they are not by default.
+    settings
+        Further settings that identify these runs, as they were written.
+    record
+        Histories that the outcomes keep: memory is then no longer bounded.
+    evaluate
+        Compute accuracy and val_… of all runs, where they apply.
+    progress
+        Called with each chunk that was trained.
+
+    Raises
+    ------
+    ConnectionError
+        The store is away for longer than a minute, or full.
+    KeyboardInterrupt
+        Ctrl-C.
+    """
+    tracked = _tracked(parent)
+    wanted: tuple[Record, ...] = tuple(n for n in RECORDS if n in tracked or n in record)
+    size = _chunk_size(experiment, wanted, parent)
+    chunks: list[Chunk] = []
+    pending: list[Future[int]] = []
+    written, position = 0, first
+    with ThreadPoolExecutor(1) as pool:
+        while (points := sampler.ask(size)) is not None:
+            rates, weights = experiment.starts(points)
+            began = _now()
+            result = experiment.train(rates, weights, wanted)
+            ended = _now()
+            achieved = experiment.evaluate(result) if evaluate else {}
+            cut = experiment.count_out_of_time(result)
+            chunk = Chunk.of(position, points, result, achieved, cut, record)
+            if parent is not None:
+                runs = batch(
+                    experiment,
+                    points,
+                    with_histories(result, tracked),
+                    achieved,
+                    sweep=sweep,
+                    first=position,
+                    settings=settings or {},
+                    history=parent.tracking.history,
+                    time=(began, ended),
+                )
+                pending.append(pool.submit(parent.write, runs))
+            chunks.append(chunk)
+            position += points.count
+            sampler.tell(points, chunk.loss)
+            if progress is not None:
+                progress(chunk)
+            # One chunk is written while the next is trained; never more wait.
+            if len(pending) > 1:
+                written += pending.pop(0).result()
+        written += sum(future.result() for future in pending)
+    if not chunks:
+        raise SettingError(
+            "the sampler", "no points", "one point or more", "give it points", verb="has"
+        )
+    return Outcomes(sweep, chunks, written)
+
+
+def _tracked(parent: Parent | None) -> tuple[Record, ...]:
+    """Return the histories that the store is given."""
+    if parent is None:
+        return ()
+    kept = history_interval(parent.tracking.history) is not None
+    return ("loss", "gradients") if kept else ("loss",)
+
+
+def _chunk_size(
+    experiment: Experiment, record: tuple[Record, ...], parent: Parent | None
+) -> int:
+    """Return how many runs to train at once, so that memory is bounded."""
+    parameters = experiment.network.parameters
+    epochs = max(1, int(experiment.settings["epochs"]))
+    each = {"loss": 1, "prediction": 1, "gradients": parameters, "weights": parameters}
+    wide = sum(each[name] for name in record)
+    size = MOST_BYTES // (8 * (epochs * wide + 2 * parameters))
+    if parent is not None:
+        every = history_interval(parent.tracking.history)
+        kept = 1 + (epochs // every if every else 0)
+        size = min(size, MOST_ROWS // (kept * min(wide, 1 + MOST_NAMED_WEIGHTS) + 30))
+    return max(1, min(size, MOST_RUNS))
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

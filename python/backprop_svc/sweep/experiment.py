@@ -1,0 +1,199 @@
+"""What all points of a sweep share: the network, the data, the start and the settings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from backprop_svc._core import Network
+from backprop_svc.arrays import Floats
+from backprop_svc.datasets import Dataset
+from backprop_svc.errors import SettingError
+from backprop_svc.evaluate import classifies, evaluate
+from backprop_svc.initial import check_seeds, initial_weights
+from backprop_svc.result import Result
+from backprop_svc.settings import Seed, check
+from backprop_svc.sweep.axes import DRAWN, RATES, WEIGHTS
+from backprop_svc.sweep.space import Grid, Points
+from backprop_svc.train import Record, train
+
+SHARED = {
+    name: parameter.default
+    for name, parameter in inspect.signature(train).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+    and name not in {"learning_rate", "record", "record_every", "progress"}
+}
+"""The settings of :func:`backprop_svc.train` that all runs share, with their defaults."""
+KINDS = {name: get_type_hints(train, include_extras=True)[name] for name in SHARED}
+"""Their types."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Initial weights drawn by a seed: see :func:`backprop_svc.initial_weights`."""
+
+    method: str = "he"
+    seed: int = 0
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("method", str),
+            ("seed", Seed),
+            ("scale", float),
+            ("offset", float),
+        ):
+            object.__setattr__(self, name, check(name, getattr(self, name), kind))
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """Trains the points of a sweep: each is this experiment with its own values of the axes."""
+
+    network: Network
+    data: Dataset
+    """The rows to train on."""
+    validation: Dataset | None
+    init: Floats | Draw
+    """Initial weights, shape (parameters,), or how they are drawn."""
+    rates: Mapping[str, float]
+    """Learning rates by their names in :data:`RATES`."""
+    settings: Mapping[str, Any]
+    """All of :data:`SHARED`."""
+    data_name: str
+    """What runs say that they were trained on."""
+
+    def check(self, grid: Grid) -> None:
+        """Refuse what a later chunk could not train, before the first one is.
+
+        Raises
+        ------
+        SettingError
+            Settings or values of an axis that no run could have.
+        """
+        for name, rate in self.rates.items():
+            check_learning_rate(name, rate)
+        for table in grid.tables:
+            for name, values in table.items():
+                self._check_axis(name, values)
+        # Zero epochs check the weights, zero runs check the settings; nothing is trained.
+        rates, weights = self.starts(grid.points(0, 1))
+        self.evaluate(self.train(rates, weights, (), epochs=0))
+        self.train(rates[:0], weights[:0], ())
+
+    def starts(self, points: Points) -> tuple[Floats, Floats]:
+        """Return where each point starts.
+
+        Returns
+        -------
+        Learning rates, shape (runs,) or (runs, layers), and initial weights, shape
+        (runs, parameters).
+        """
+        rates = self._learning_rates(points)
+        if isinstance(self.init, Draw):
+            drawn = self.drawn(points)
+            try:
+                return rates, initial_weights(
+                    self.network,
+                    drawn["init.seed"],
+                    self.init.method,
+                    scale=drawn["init.scale"],
+                    offset=drawn["init.offset"],
+                )
+            except SettingError as error:
+                raise error.within("init") from None
+        weights = np.tile(self.init, (points.count, 1))
+        for column, name in enumerate(WEIGHTS):
+            if name in points.values:
+                weights[:, column] = points.values[name]
+        return rates, weights
+
+    def drawn(self, points: Points) -> dict[str, Floats]:
+        """Return what initial weights are drawn by, each (runs,); nothing if they are given."""
+        if not isinstance(self.init, Draw):
+            return {}
+        values = (self.init.seed, self.init.scale, self.init.offset)
+        return {
+            name: points.values.get(name, np.full(points.count, float(value)))
+            for name, value in zip(DRAWN, values, strict=True)
+        }
+
+    def train(
+        self,
+        rates: Floats,
+        weights: Floats,
+        record: tuple[Record, ...],
+        *,
+        progress: Callable[[int, int], object] | None = None,
+        epochs: int | None = None,
+        record_every: int = 1,
+    ) -> Result:
+        """Train runs from where they start: see :meth:`starts`."""
+        settings = dict(self.settings)
+        if epochs is not None:
+            settings |= {"epochs": epochs, "warmup": 0}
+        return train(
+            self.network,
+            weights,
+            self.data.x,
+            self.data.y,
+            learning_rate=rates,
+            record=record,
+            record_every=record_every,
+            progress=progress,
+            **settings,
+        )
+
+    def evaluate(self, result: Result) -> dict[str, Floats]:
+        """Return accuracy and val_… of the final weights, where they apply, each (runs,)."""
+        found: dict[str, Floats | None] = {}
+        if classifies(self.network):
+            found["accuracy"] = evaluate(self.network, result.weights, *self.data).accuracy
+        if self.validation is not None:
+            of_rows = evaluate(self.network, result.weights, *self.validation)
+            found |= {"val_loss": of_rows.loss, "val_accuracy": of_rows.accuracy}
+        return {name: values for name, values in found.items() if values is not None}
+
+    def count_out_of_time(self, result: Result) -> int:
+        """Count the runs that ``time_limit`` ended before their last epoch."""
+        if self.settings["time_limit"] is None:
+            return 0
+        rested = ["converged", "dead"] if self.settings["stop_early"] else []
+        ended = np.isin(result.outcome, ["diverged", *rested])
+        return int(((result.epochs < self.settings["epochs"]) & ~ended).sum())
+
+    def unusual(self) -> dict[str, Any]:
+        """Return the settings with other values than by default that decide what comes out."""
+        return {
+            name: value
+            for name, value in self.settings.items()
+            if name not in {"epochs", "threads"} and value != SHARED[name]
+        }
+
+    def _learning_rates(self, points: Points) -> Floats:
+        rates = {
+            name: points.values.get(name, np.full(points.count, rate))
+            for name, rate in self.rates.items()
+        }
+        if list(rates) == ["train.lr"]:
+            return rates["train.lr"]
+        layers = range(1, self.network.layers + 1)
+        names = [f"train.lr{layer}" for layer in layers]
+        return np.column_stack([rates[n] if n in rates else rates["train.lr"] for n in names])
+
+    def _check_axis(self, name: str, values: Floats) -> None:
+        if name in RATES:
+            check_learning_rate(name, float(values.min()))
+        elif name == "init.seed":
+            check_seeds(name, values)
+
+
+def check_learning_rate(name: str, value: float) -> None:
+    """Refuse what is not finite and above 0, with the name of the setting."""
+    if not 0 < value < float("inf"):
+        raise SettingError(name, str(value), "finite numbers above 0", f"try {name}=0.1")

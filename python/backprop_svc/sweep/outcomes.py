@@ -1,0 +1,257 @@
+"""What came of a sweep: columns with one row for each run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backprop_svc.arrays import Floats
+from backprop_svc.errors import SettingError, shown
+from backprop_svc.result import OUTCOMES, Result
+from backprop_svc.sweep.space import Points
+from backprop_svc.tracking.record import MOST_NAMED_WEIGHTS
+from backprop_svc.train import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HISTORIES: dict[Record, str] = {
+    "loss": "loss",
+    "prediction": "prediction",
+    "gradients": "gradients",
+    "weights": "weight_history",
+}
+"""The field of :class:`Result` in which a history is."""
+TOLD_OTHERWISE = {"learning_rate", "outcome_code", "last_loss", "recorded"}
+"""Arrays of a result that are no columns: a point or another column says the same."""
+
+
+def with_histories(result: Result, record: Sequence[Record]) -> Result:
+    """Return a result with these of its histories only."""
+    without: dict[str, Any] = {HISTORIES[n]: None for n in HISTORIES if n not in record}
+    return replace(result, **without)
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Some neighbouring runs of a sweep, which were trained together."""
+
+    first: int
+    """Position in the sweep of the first run."""
+    points: Points
+    result: Result
+    """Without the histories that nobody asked for; of large networks without weights."""
+    achieved: Mapping[str, Floats]
+    """Accuracy and val_…, where they apply and are asked for; each of shape (runs,)."""
+    out_of_time: int
+    """Runs that the time limit ended before their last epoch."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What distinguishes these runs from those of other configurations."""
+
+    @classmethod
+    def of(
+        cls,
+        first: int,
+        points: Points,
+        result: Result,
+        achieved: Mapping[str, Floats],
+        out_of_time: int,
+        record: Sequence[Record],
+    ) -> Chunk:
+        """Keep what stays in memory to the end of a sweep."""
+        kept = with_histories(result, record)
+        if result.network.parameters > MOST_NAMED_WEIGHTS:
+            nothing = np.empty((len(result), 0))
+            kept = replace(kept, initial_weights=nothing, weights=nothing)
+        return cls(first, points, kept, achieved, out_of_time)
+
+    @property
+    def loss(self) -> Floats:
+        """Last loss, infinite where it diverged, NaN without epochs; shape (runs,)."""
+        return np.where(self.result.diverged_at >= 0, np.inf, self.result.last_loss)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """Return an axis or what came of it, shape (runs,)."""
+        # An axis may be called by its short name here too.
+        for axis in (name, f"train.{name}", f"init.{name}"):
+            if axis in self.points.values:
+                return self.points.values[axis]
+        columns = self.columns()
+        if name not in columns:
+            allowed = ", ".join([*self.points.values, *columns])
+            raise SettingError("a column", shown(name), allowed, "choose one of them")
+        return columns[name]
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return what came of each run, by name; each of shape (runs,)."""
+        columns: dict[str, NDArray[Any]] = {
+            "loss": self.loss,
+            "outcome": self.result.outcome,
+            "diverged_at": self.result.diverged_at,
+        }
+        for one in fields(self.result):
+            values = getattr(self.result, one.name)
+            if one.name not in TOLD_OTHERWISE and isinstance(values, np.ndarray):
+                columns |= {one.name: values} if values.ndim == 1 else {}
+        return columns | dict(self.achieved)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What came of the runs of a sweep, in their order: :func:`backprop_svc.sweep`.
+
+    ``len(outcomes)`` counts the runs. ``outcomes["loss"]`` is a column, shape (runs,): one
+    of the axes, or ``loss`` (the last one, infinite where the run diverged), ``outcome``,
+    ``diverged_at``, ``epochs``, ``loss_ratio``, ``period``, and ``accuracy``, ``val_loss``,
+    ``val_accuracy`` where they apply.
+
+    Attributes
+    ----------
+    sweep
+        The identity of the sweep, 16 hex digits.
+    chunks
+        The runs, as they were trained.
+    written
+        Runs that were written to the tracking store, and had not been there before.
+    place
+        Where to look at the sweep, if it was tracked.
+    """
+
+    sweep: str
+    chunks: Sequence[Chunk]
+    written: int = 0
+    place: str | None = None
+
+    @classmethod
+    def join(cls, parts: Sequence[Outcomes]) -> Outcomes:
+        """Put the outcomes of shards and configurations of one sweep together."""
+        chunks = [chunk for part in parts for chunk in part.chunks]
+        return cls(parts[0].sweep, chunks, sum(part.written for part in parts))
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Outcomes:
+        """Say what distinguishes these runs from those of other configurations."""
+        return replace(self, chunks=[replace(c, settings=settings) for c in self.chunks])
+
+    def __len__(self) -> int:
+        return sum(len(chunk.result) for chunk in self.chunks)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return np.concatenate([chunk[name] for chunk in self.chunks])
+
+    def __repr__(self) -> str:
+        shares = self.shares().items()
+        told = ", ".join(f"{share:.1%} {name}" for name, share in shares if share)
+        return (
+            f"<Outcomes of sweep {self.sweep}: {len(self):,} runs; {told}; "
+            f"best loss {self.best_loss():.6g}>"
+        )
+
+    @cached_property
+    def points(self) -> dict[str, Floats]:
+        """Values of each axis, shape (runs,)."""
+        return {name: self[name] for name in self.chunks[0].points.values}
+
+    @cached_property
+    def loss(self) -> Floats:
+        """Last loss, infinite where a run diverged, NaN without epochs; shape (runs,)."""
+        return np.concatenate([chunk.loss for chunk in self.chunks])
+
+    @cached_property
+    def outcome(self) -> NDArray[np.str_]:
+        """The outcome of each run: see :class:`Result`; shape (runs,)."""
+        return np.concatenate([chunk.result.outcome for chunk in self.chunks])
+
+    @property
+    def out_of_time(self) -> int:
+        """Runs that the time limit ended before their last epoch."""
+        return sum(chunk.out_of_time for chunk in self.chunks)
+
+    def histories(self) -> dict[str, Floats]:
+        """Return the histories that were kept; each of shape (runs, records, …)."""
+        found = {}
+        for name, where in HISTORIES.items():
+            parts = [getattr(chunk.result, where) for chunk in self.chunks]
+            if parts and all(part is not None for part in parts):
+                found[str(name)] = np.concatenate(parts)
+        return found
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of the runs with each outcome."""
+        codes = np.concatenate([chunk.result.outcome_code for chunk in self.chunks])
+        counts = np.bincount(codes, minlength=len(OUTCOMES))
+        return dict(zip(OUTCOMES.tolist(), (counts / len(codes)).tolist(), strict=True))
+
+    def best_loss(self) -> float:
+        """Return the smallest last loss, NaN if none is finite."""
+        finite = self.loss[np.isfinite(self.loss)]
+        return float(finite.min()) if finite.size else float("nan")
+
+    def best(self, count: int = 10) -> list[dict[str, Any]]:
+        """Return the runs with the smallest losses: the columns of each by their names."""
+        rows = np.argsort(self.loss, kind="stable")[:count]
+        starts = np.cumsum([0, *(len(chunk.result) for chunk in self.chunks)])
+        owners = np.searchsorted(starts, rows, side="right") - 1
+        found = []
+        for row, owner in zip(rows.tolist(), owners.tolist(), strict=True):
+            chunk, own = self.chunks[owner], row - int(starts[owner])
+            columns = chunk.points.values | chunk.columns()
+            values = {name: column[own].item() for name, column in columns.items()}
+            run = {"run_id": self._run_id(chunk.first + own)}
+            found.append({**run, **chunk.settings, **values})
+        return found
+
+    def to_arrow(self) -> Any:
+        """Return a :class:`pyarrow.Table` with one row for each run.
+
+        Its columns are the run's id in MLflow, the settings of its configuration, its
+        point, what came of it, and the final weights of small networks.
+        """
+        import pyarrow as pa
+
+        tables = [pa.table(self._arrow(chunk)) for chunk in self.chunks]
+        # Large networks keep no weights, also beside small ones; nor do all have accuracies.
+        return pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a data frame with the columns of :meth:`to_arrow`, one row for each run."""
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
+
+    @cached_property
+    def parquet(self) -> bytes:
+        """The table of :meth:`to_arrow` as the content of a Parquet file."""
+        from pyarrow import parquet
+
+        buffer = io.BytesIO()
+        parquet.write_table(self.to_arrow(), buffer)
+        return buffer.getvalue()
+
+    def _run_id(self, position: int) -> str:
+        return f"{self.sweep}{position:016x}"
+
+    def _arrow(self, chunk: Chunk) -> dict[str, Any]:
+        import pyarrow as pa
+
+        count = len(chunk.result)
+        columns: dict[str, Any] = {
+            "run_id": [self._run_id(chunk.first + row) for row in range(count)]
+        }
+        for name, value in chunk.settings.items():
+            column = pa.repeat(value, count)
+            columns[name] = column.dictionary_encode() if isinstance(value, str) else column
+        columns |= chunk.points.values
+        if "init.seed" in columns:
+            columns["init.seed"] = chunk.points.values["init.seed"].astype(np.int64)
+        columns |= chunk.columns()
+        columns["outcome"] = pa.array(columns["outcome"]).dictionary_encode()
+        weights = chunk.result.weights
+        if weights.shape[1]:
+            ends = np.arange(0, weights.size + 1, weights.shape[1], dtype=np.int32)
+            columns["weights"] = pa.ListArray.from_arrays(ends, weights.reshape(-1))
+        return columns

@@ -1,0 +1,118 @@
+"""The sweep as a whole in the tracking store: the parent of its runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backprop_svc.errors import SettingError, shown
+from backprop_svc.sweep.identity import check_sweep_id, new_sweep_id
+from backprop_svc.tracking import (
+    RunBatch,
+    Summary,
+    Sweep,
+    Writer,
+    open_writer,
+    without_password,
+)
+from backprop_svc.tracking.patience import patiently
+from backprop_svc.tracking.record import history_interval
+
+LAST = "last"
+"""Names the sweep that was begun last."""
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where the runs of a sweep are kept, and how much of them."""
+
+    uri: str
+    experiment: str = "backprop-svc"
+    history: str = "all"
+    """See :func:`backprop_svc.tracking.record.history_interval`."""
+
+    def __post_init__(self) -> None:
+        history_interval(self.history)
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The run that the runs of a sweep belong to."""
+
+    tracking: Tracking
+    writer: Writer
+    run_id: str
+
+    @classmethod
+    def open(cls, tracking: Tracking, sweep: Sweep, *, again: bool = False) -> Parent:
+        """Make the parent of a sweep, or take it up.
+
+        Parameters
+        ----------
+        tracking
+            The store.
+        sweep
+            What the parent says of the sweep.
+        again
+            The store was there when the sweep began: a store that is away may come back.
+        """
+
+        def writer() -> Writer:
+            return open_writer(tracking.uri, tracking.experiment)
+
+        found = (
+            patiently(writer, lambda e: isinstance(e, ConnectionError)) if again else writer()
+        )
+        return cls(tracking, found, found.open_sweep(sweep))
+
+    def write(self, batch: RunBatch) -> int:
+        """Keep the runs that are not there yet; return how many."""
+        return self.writer.write_batch(batch, self.run_id)
+
+    def finish(self, summary: Summary | None = None) -> str:
+        """End it as FINISHED; return where to look at it."""
+        return self.writer.close_sweep(self.run_id, "FINISHED", summary)
+
+    def fail(self, error: BaseException) -> None:
+        """End it as FAILED after an error, as KILLED after an interrupt."""
+        failed = isinstance(error, (Exception, SystemExit))
+        self.writer.close_sweep(self.run_id, "FAILED" if failed else "KILLED")
+
+
+def identity(
+    tracking: Tracking | None, *, resume: object = None, told: object = None, section: str = ""
+) -> str:
+    """Return which sweep it is: a new one, a told one, or one that is to go on.
+
+    Parameters
+    ----------
+    tracking
+        The store, in which ``last`` is looked for.
+    resume
+        ``last``, or the identity of a sweep that was begun.
+    told
+        The identity of a new sweep.
+    section
+        What stands before the names of both settings, such as ``sweep.``.
+
+    Raises
+    ------
+    SettingError
+        What is no identity; ``last`` where there is none; ``resume`` of an untracked sweep.
+    """
+    setting = f"{section}resume"
+    if resume is None:
+        return new_sweep_id() if told is None else check_sweep_id(f"{section}id", told)
+    if tracking is None:
+        raise SettingError(
+            setting, f"{shown(resume)}, but nothing is tracked", "a tracked sweep",
+            f"leave out {setting}, or track the sweep",
+        )  # fmt: skip
+    if resume != LAST:
+        return check_sweep_id(setting, resume)
+    found = open_writer(tracking.uri, tracking.experiment).last_sweep()
+    if found is None:
+        raise SettingError(
+            setting, f"{LAST}, but {without_password(tracking.uri)} has no sweep",
+            "last or the identity of a sweep", "leave it out to begin one",
+        )  # fmt: skip
+    return found
