@@ -6,15 +6,42 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from mlflow import MlflowClient
+
+from command import CLEAN
+
+
+def empty_database(file: Path) -> str:
+    """Write a SQLite store without an experiment; return its URI.
+
+    MLflow makes a store by all the migrations of its history, which takes seconds. Here that
+    happens once.
+    """
+    file.write_bytes(_empty_database())
+    return f"sqlite:///{file}"
+
+
+@cache
+def _empty_database() -> bytes:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "mlflow.db"
+        MlflowClient(f"sqlite:///{file}").search_experiments()
+        with closing(sqlite3.connect(file)) as db, db:
+            # MLflow's own experiment names this folder; the next who opens it adds another.
+            db.execute("DELETE FROM experiments")
+        return file.read_bytes()
 
 
 def free_port() -> int:
@@ -73,7 +100,7 @@ def mlflow_server(uri: str, folder: Path, port: int | None = None) -> Iterator[s
     command += ["--default-artifact-root", str(folder / "artifacts")]
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            command, cwd=folder, env=CLEAN, stdout=log, stderr=log, start_new_session=True
         )
     address = f"http://127.0.0.1:{port}"
     try:
