@@ -18,5 +18,5 @@ def installed(*names: str) -> list[ModuleType]:
     """Import the peers that can be had; print a line about those that cannot."""
     for name in names:
         if find_spec(name) is None:
-            print(f"{name} is not installed and left out: pip install -e '.[bench]'")
+            print(f"{name} is not installed and left out: pip install --group bench")
     return [import_module(f"peers.{name}") for name in names if find_spec(name)]
