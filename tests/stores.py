@@ -66,8 +66,10 @@ def postgres(folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     user: dict[str, str] = {"user": "postgres"} if root else {}
     if root:
-        for parent in (folder, *folder.parents[:3]):
-            parent.chmod(parent.stat().st_mode | 0o011)
+        # However deep its folder is, it has to get there; what others may enter stays as it is.
+        for parent in (folder, *folder.parents):
+            if not (mode := parent.stat().st_mode) & 0o001:
+                parent.chmod(mode | 0o011)
         shutil.chown(folder, "postgres")
     data, port = folder / "data", free_port()
     initdb = [str(programs["initdb"]), "-D", str(data), "-A", "trust", "-U", "postgres"]
