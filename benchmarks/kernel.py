@@ -146,7 +146,10 @@ def main() -> None:
     parser.add_argument("--held", action="store_true", help="the variables are set already")
     told = parser.parse_args()
     if not told.held:
-        for level in [told.level] if told.level else levels.available():
+        chosen = [told.level] if told.level else levels.available()
+        if not chosen:
+            parser.error(f"this machine has none of {', '.join(levels.PEERS)}")
+        for level in chosen:
             command = [sys.executable, __file__, *sys.argv[1:], "--held", "--level", level]
             subprocess.run(command, env=levels.environment(level), check=True)
         return

@@ -169,7 +169,7 @@ def test_optimizers_and_batches(optimizer: str, batch_size: int | None) -> None:
         Case(network, rows=9, train=told).check()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     sizes=st.lists(st.integers(1, 21), min_size=2, max_size=5),
     activation=st.sampled_from(["relu", "tanh", "gelu"]),
