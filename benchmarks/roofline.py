@@ -37,12 +37,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
 from backprop_svc.arrays import Floats
 from backprop_svc.train import Precision
-from timing import best
 from work import THREADS
 
 MIXES: dict[Precision, list[str]] = {
@@ -57,11 +57,20 @@ WIDTHS = (2, 4, 8)
 """float64 in a register. What is wider than the machine's becomes two of its own."""
 CHAINS = 12
 """Units × cycles that an operation takes is less; the registers of AVX2 have room for these."""
-TURNS = 1_000_000
+TURNS = 400_000
+ENGINES: list[object] = []
+"""What was compiled is there as long as its engine."""
 
 
-def step(precision: Precision) -> float:
-    """Least nanoseconds for an epoch of a run of the guide's network, all cores together."""
+class Limit(NamedTuple):
+    """What takes as long as so many epochs of a run have to take at least."""
+
+    work: Callable[[], object]
+    epochs: int
+
+
+def limits(precision: Precision) -> dict[str, Limit]:
+    """Return every mix in every width: the fastest of them is the limit."""
     from llvmlite import binding  # It comes with numba.
 
     kinds = dict(enumerate(product(MIXES[precision], WIDTHS)))
@@ -78,16 +87,19 @@ def step(precision: Precision) -> float:
     module = binding.parse_assembly("\n".join([*declared, *loops]))
     engine = binding.create_mcjit_compiler(module, machine)
     engine.finalize_object()
+    ENGINES.append(engine)
     signature = ctypes.CFUNCTYPE(None, ctypes.c_int64)
-    calls = {n: signature(engine.get_function_address(f"loop{n}")) for n in kinds}
+    found = {}
+    for n, (mix, width) in kinds.items():
+        call = signature(engine.get_function_address(f"loop{n}"))
+        epochs = THREADS * TURNS * CHAINS * width
+        found[f"{precision}, {mix}, {width}"] = Limit(partial(by_all, call), epochs)
+    return found
+
+
+def by_all(call: Callable[[int], None]) -> None:
     with ThreadPoolExecutor(THREADS) as pool:
-        seconds = best({n: partial(by_all, pool, call) for n, call in calls.items()})
-    epochs = {n: THREADS * TURNS * CHAINS * width for n, (_, width) in kinds.items()}
-    return min(seconds[n] / epochs[n] for n in kinds) * 1e9
-
-
-def by_all(pool: ThreadPoolExecutor, call: Callable[[int], None]) -> None:
-    list(pool.map(call, [TURNS] * THREADS))
+        list(pool.map(call, [TURNS] * THREADS))
 
 
 def loop(name: str, mix: list[str], width: int) -> str:
