@@ -1,6 +1,7 @@
 # Every target needs a Python from 3.10 and a Rust toolchain, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUST := Cargo.toml Cargo.lock $(wildcard rust/*/Cargo.toml rust/py/build.rs) \
 	$(shell find rust -name '*.rs')
 
@@ -9,12 +10,27 @@ RUST := Cargo.toml Cargo.lock $(wildcard rust/*/Cargo.toml rust/py/build.rs) \
 help:  ## What can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-install: .venv/installed  ## .venv with the extension built in release mode
+install: .venv/installed  ## .venv with the command, its extension built in release mode
 
-.venv/installed: pyproject.toml $(RUST)
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+# The kernel takes about as long to compile as packages take to install: both at once. What
+# goes wrong with it is said again by the next step, which takes up what was compiled.
+.venv/packages: pyproject.toml
+	@test -x $(BIN)/python || { echo "Creating .venv"; $(PYTHON) -m venv .venv; }
+	@$(PIP) --upgrade "pip>=26.3"
+	@echo "Installing packages and compiling the kernel, a minute or two"
+	@PYO3_PYTHON=$(abspath $(BIN))/python \
+	cargo build --quiet --release --locked --package backprop-py & \
+	$(PIP) --only-deps . && wait
+	@touch $@
+
+.venv/installed: .venv/packages $(RUST)
+	@echo "Building the extension"
+	@$(PIP) --no-deps --editable .
+	@touch $@
+
+.venv/developed: .venv/installed
+	@echo "Installing what tests and checks need"
+	@$(PIP) --group dev
 	@touch $@
 
 demo: install  ## The guide's example and a small sweep on real data, tracked in mlflow.db
@@ -27,11 +43,11 @@ demo: install  ## The guide's example and a small sweep on real data, tracked in
 ui: install  ## MLflow's UI on mlflow.db
 	$(BIN)/backprop-svc ui
 
-test: install  ## All tests, Rust and Python
+test: .venv/developed  ## All tests, Rust and Python
 	cargo test --quiet --locked
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-lint: install  ## rustfmt, clippy, ruff, mypy, stubtest
+lint: .venv/developed  ## rustfmt, clippy, ruff, mypy, stubtest
 	cargo fmt --check
 	cargo clippy --quiet --locked --all-targets -- -D warnings
 	$(BIN)/ruff check
@@ -39,16 +55,16 @@ lint: install  ## rustfmt, clippy, ruff, mypy, stubtest
 	$(BIN)/mypy
 	$(BIN)/stubtest backprop_svc._core
 
-format: install  ## Let rustfmt and ruff have their way
+format: .venv/developed  ## Let rustfmt and ruff have their way
 	cargo fmt
 	$(BIN)/ruff check --fix --quiet
 	$(BIN)/ruff format --quiet
 
-bench: install  ## Our figures beside those of others, as ratios
+bench: .venv/developed  ## Our figures beside those of others, for each instruction set
 	$(BIN)/python benchmarks/kernel.py
 	$(BIN)/python benchmarks/tracking.py
 
-wheel: install  ## One abi3 wheel in dist/
+wheel: .venv/developed  ## One abi3 wheel in dist/
 	$(BIN)/maturin build --release --locked --out dist
 
 clean:  ## Remove everything that was built

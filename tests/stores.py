@@ -6,15 +6,42 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from mlflow import MlflowClient
+
+from command import CLEAN
+
+
+def empty_database(file: Path) -> str:
+    """Write a SQLite store without an experiment; return its URI.
+
+    MLflow makes a store by all the migrations of its history, which takes seconds. Here that
+    happens once.
+    """
+    file.write_bytes(_empty_database())
+    return f"sqlite:///{file}"
+
+
+@cache
+def _empty_database() -> bytes:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "mlflow.db"
+        MlflowClient(f"sqlite:///{file}").search_experiments()
+        with closing(sqlite3.connect(file)) as db, db:
+            # MLflow's own experiment names this folder; the next who opens it adds another.
+            db.execute("DELETE FROM experiments")
+        return file.read_bytes()
 
 
 def free_port() -> int:
@@ -39,8 +66,10 @@ def postgres(folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     user: dict[str, str] = {"user": "postgres"} if root else {}
     if root:
-        for parent in (folder, *folder.parents[:3]):
-            parent.chmod(parent.stat().st_mode | 0o011)
+        # However deep its folder is, it has to get there; what others may enter stays as it is.
+        for parent in (folder, *folder.parents):
+            if not (mode := parent.stat().st_mode) & 0o001:
+                parent.chmod(mode | 0o011)
         shutil.chown(folder, "postgres")
     data, port = folder / "data", free_port()
     initdb = [str(programs["initdb"]), "-D", str(data), "-A", "trust", "-U", "postgres"]
@@ -73,7 +102,7 @@ def mlflow_server(uri: str, folder: Path, port: int | None = None) -> Iterator[s
     command += ["--default-artifact-root", str(folder / "artifacts")]
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            command, cwd=folder, env=CLEAN, stdout=log, stderr=log, start_new_session=True
         )
     address = f"http://127.0.0.1:{port}"
     try:

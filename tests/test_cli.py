@@ -17,7 +17,8 @@ from mlflow.entities import Run
 from pyarrow import parquet
 
 import backprop_svc as bp
-from command import COMMAND, call
+import stores
+from command import CLEAN, COMMAND, call
 
 
 def runs_in(folder: Path, order: str = "attributes.start_time") -> list[Run]:
@@ -84,6 +85,7 @@ def test_the_run_is_in_mlflow(tracked: Path) -> None:
 
 
 def test_a_sweep_has_one_parent(tmp_path: Path) -> None:
+    stores.empty_database(tmp_path / "mlflow.db")
     done = call(tmp_path, "train", "-m", "train.lr=0.01,0.1", "init.w1=range(-0.5,1,0.5)")
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} <= {"mlflow.db", "mlruns"}
@@ -99,6 +101,7 @@ def test_a_sweep_has_one_parent(tmp_path: Path) -> None:
 
 
 def test_the_commit_of_the_working_directory_is_a_tag(tmp_path: Path) -> None:
+    stores.empty_database(tmp_path / "mlflow.db")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-C", str(tmp_path)]
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "one"], check=True)
@@ -109,6 +112,7 @@ def test_the_commit_of_the_working_directory_is_a_tag(tmp_path: Path) -> None:
 
 
 def test_a_diverged_run_is_kept(tmp_path: Path) -> None:
+    stores.empty_database(tmp_path / "mlflow.db")
     done = call(tmp_path, "train", "network.activation=identity", "init.w1=50", "init.w2=50")
     assert done.returncode == 0, done.stderr
     (run,) = runs_in(tmp_path)
@@ -119,6 +123,7 @@ def test_a_diverged_run_is_kept(tmp_path: Path) -> None:
 
 
 def test_ames_reaches_least_squares(tmp_path: Path) -> None:
+    stores.empty_database(tmp_path / "mlflow.db")
     done = call(tmp_path, "train", "experiment=ames")
     assert done.returncode == 0, done.stderr
     (run,) = runs_in(tmp_path)
@@ -370,6 +375,7 @@ def test_ui_serves_the_runs(tracked: Path, free_port: int) -> None:
     process = subprocess.Popen(
         [*COMMAND, "ui", f"port={free_port}"],
         cwd=tracked,
+        env=CLEAN,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -16,7 +16,12 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 import backprop_svc as bp
+<<<<<<< HEAD
 from backprop_svc.cli.terminal import show
+=======
+import stores
+from backprop_svc.cli import show
+>>>>>>> b082b9cce60994f34005e238530207c4ded991ad
 from backprop_svc.tracking.record import series_of
 from command import call
 
@@ -104,7 +109,7 @@ def test_what_is_not_finite_is_left_out(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_logistic_regression_is_judged_on_rows_held_out(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/kept.db"
+    uri = stores.empty_database(tmp_path / "kept.db")
     done = call(tmp_path, "train", "experiment=logistic", f"tracking.uri={uri}")
     assert done.returncode == 0, done.stderr
     swept = call(
@@ -146,7 +151,7 @@ def test_the_logistic_regression_is_judged_on_rows_held_out(tmp_path: Path) -> N
 
 
 def test_digits_are_recognised(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/kept.db"
+    uri = stores.empty_database(tmp_path / "kept.db")
     done = call(tmp_path, "train", "experiment=digits", f"tracking.uri={uri}")
     assert done.returncode == 0, done.stderr
     client = MlflowClient(uri)

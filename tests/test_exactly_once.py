@@ -65,6 +65,7 @@ def undisturbed(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, list[tuple[object, ...]]]:
     folder = tmp_path_factory.mktemp("undisturbed")
+    stores.empty_database(folder / "mlflow.db")
     finish(start(folder))
     found = content(folder)
     assert len(found["runs"]) == RUNS
@@ -107,6 +108,7 @@ def test_two_sweeps_into_one_database(tmp_path: Path) -> None:
 def test_ctrl_c_keeps_what_was_written(
     tmp_path: Path, undisturbed: dict[str, list[tuple[object, ...]]]
 ) -> None:
+    stores.empty_database(tmp_path / "mlflow.db")
     finish(start(tmp_path, "sweep.points=2", "init.w2=7"))
     process = start(tmp_path)
     database = tmp_path / "mlflow.db"
@@ -140,6 +142,7 @@ def test_ctrl_c_keeps_what_was_written(
 
 
 def test_a_locked_database_is_waited_for(tmp_path: Path) -> None:
+    stores.empty_database(tmp_path / "mlflow.db")
     finish(start(tmp_path, "sweep.points=2"))
     holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
     process = start(tmp_path, "sweep.points=3")
@@ -168,6 +171,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_stops_a_sweep_that_can_be_resumed(
     small_disk: Path, undisturbed: dict[str, list[tuple[object, ...]]]
 ) -> None:
+    stores.empty_database(small_disk / "mlflow.db")
     process = start(small_disk)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
@@ -205,7 +209,7 @@ def wait_for_runs(uri: str, count: int) -> None:
 
 
 def test_a_server_that_is_away_is_waited_for(tmp_path: Path) -> None:
-    store, port = f"sqlite:///{tmp_path}/mlflow.db", stores.free_port()
+    store, port = stores.empty_database(tmp_path / "mlflow.db"), stores.free_port()
     uri = f"tracking.uri=http://127.0.0.1:{port}"
     few = ["sweep.points=[10,10]", uri]
     with stores.mlflow_server(store, tmp_path, port) as address:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import backprop_svc as bp
+import stores
 from command import call
 
 NETWORK = bp.Network(40, 60, 20, bias=True)
@@ -65,6 +66,7 @@ def test_bad_input_is_named(call: object, message: str) -> None:
 
 
 def test_seeds_are_an_axis(tmp_path: Path) -> None:
+    stores.empty_database(tmp_path / "mlflow.db")
     axes = ["init.seed=range(0,30)", "init.scale=1,2", "tracking.history=none"]
     done = call(tmp_path, "sweep", "experiment=xor", *axes)
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from pyarrow import parquet
 
 import backprop_svc as bp
+import stores
 from backprop_svc.sweep.identity import check_sweep_id, new_sweep_id
 from backprop_svc.tracking import without_password
 from command import call
@@ -60,6 +61,7 @@ def test_shards_are_the_whole_sweep(tmp_path: Path, shards: int) -> None:
     # A percent sign in the path was once taken for a format.
     folder = tmp_path / "50%done"
     folder.mkdir()
+    stores.empty_database(folder / "mlflow.db")
     done = call(folder, "sweep", "train.lr=0.05,0.1", "init.w1=0.5,1", f"sweep.shards={shards}")
     assert done.returncode == 0, done.stderr
     assert "4 runs tracked" in done.stdout
@@ -102,7 +104,7 @@ def test_no_password_is_shown(uri: str, shown: str) -> None:
 
 
 def test_learning_rates_of_two_layers_are_axes(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/kept.db"
+    uri = stores.empty_database(tmp_path / "kept.db")
     axes = ("train.lr1=0.05,0.1", "train.lr2=tag(log,interval(0.001,0.1))", "sweep.points=3")
     more = ("train.optimizer=momentum", "train.momentum=0.5", "train.precision=fast")
     done = call(tmp_path, "sweep", *axes, *more, f"tracking.uri={uri}")
@@ -228,7 +230,7 @@ def test_a_file_cannot_give_a_configuration_other_points(tmp_path: Path) -> None
 
 
 def test_a_curve_goes_on_after_a_run_converged(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/kept.db"
+    uri = stores.empty_database(tmp_path / "kept.db")
     words = (
         "train.stop_early=true",
         "train.epochs=40",
@@ -248,6 +250,7 @@ def test_a_curve_goes_on_after_a_run_converged(tmp_path: Path) -> None:
 
 
 def test_the_last_sweep_is_one_that_can_go_on(tmp_path: Path) -> None:
+    stores.empty_database(tmp_path / "mlflow.db")
     words = ("train.lr=0.05,0.1", "train.epochs=3")
     assert call(tmp_path, "sweep", *words).returncode == 0
     assert call(tmp_path, "sweep", *words, "hydra/sweeper=basic").returncode == 0
@@ -262,7 +265,7 @@ def test_the_fractal_set_up_is_the_paper_s(tmp_path: Path) -> None:
     """Its equations in NumPy: ŷ = W₁·tanh(√2·W₀·x/√n)/n, the loss the mean of (ŷ − y)²."""
     axes = ("train.lr1=tag(log,interval(1e-4,1))", "train.lr2=tag(log,interval(1e-4,1))")
     few = ("experiment=fractal", "sweep.points=3", "train.epochs=60")
-    uri = f"sqlite:///{tmp_path}/kept.db"
+    uri = stores.empty_database(tmp_path / "kept.db")
     done = call(tmp_path, "sweep", *few, *axes, f"tracking.uri={uri}", "tracking.history=last")
     assert done.returncode == 0, done.stderr
     (table,) = tmp_path.rglob("results.parquet")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import stores
-from command import COMMAND
+from command import CLEAN, COMMAND, call
 
 BROWSER = shutil.which("chromium")
 
@@ -24,11 +24,13 @@ def test_the_link_shows_the_sweep(tmp_path: Path) -> None:
     from playwright.sync_api import expect, sync_playwright
 
     axes = ["train.lr=tag(log,interval(0.01,1))", "init.w1=interval(-1,2)", "sweep.points=20"]
-    subprocess.run([*COMMAND, "sweep", *axes], cwd=tmp_path, check=True, capture_output=True)
+    stores.empty_database(tmp_path / "mlflow.db")
+    assert call(tmp_path, "sweep", *axes).returncode == 0
     port = stores.free_port()
     with subprocess.Popen(
         [*COMMAND, "ui", f"port={port}"],
         cwd=tmp_path,
+        env=CLEAN,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

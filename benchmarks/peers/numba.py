@@ -8,6 +8,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from peers import NUMBA_BLOCKS
 from work import THREADS, Trained, Way, Work
 
 BLOCK = 64
@@ -20,7 +21,7 @@ def ways(work: Work) -> dict[str, Way]:
         return {"numba, runs with BLAS": dense(work)}
     return {
         "numba, run by run": histories(work, run_by_run),
-        "numba, blocks of 64 runs": histories(work, blocks),
+        NUMBA_BLOCKS: histories(work, blocks),
     }
 
 
