@@ -147,17 +147,17 @@ def test_bad_networks_are_named() -> None:
         bp.Network(1, 1, activation="tan")
     with pytest.raises(ValueError, match="gain is 0; allowed: finite numbers above 0"):
         bp.Network(1, 1, gain=0)
-    with pytest.raises(ValueError, match="slope is 2; allowed: numbers from 0 to 1"):
-        bp.Network(1, 1, activation="leaky_relu", slope=2)
+    with pytest.raises(ValueError, match="negative_slope is 2; allowed: numbers from 0 to 1"):
+        bp.Network(1, 1, activation="leaky_relu", negative_slope=2)
 
 
 def test_gain_and_slope_belong_to_a_network() -> None:
-    network = bp.Network(1, 2, 1, activation="leaky_relu", gain=1.5, slope=0.25)
-    assert (network.gain, network.slope) == (1.5, 0.25)
-    assert repr(network) == "Network(1, 2, 1, activation='leaky_relu', gain=1.5, slope=0.25)"
+    network = bp.Network(1, 2, 1, activation="leaky_relu", gain=1.5, negative_slope=0.25)
+    assert (network.gain, network.negative_slope) == (1.5, 0.25)
+    assert repr(network) == "Network(1, 2, 1, activation='leaky_relu', gain=1.5, negative_slope=0.25)"
     assert eval(repr(network), {"Network": bp.Network}) == network
     assert pickle.loads(pickle.dumps(network)) == network
-    assert network != bp.Network(1, 2, 1, activation="leaky_relu", slope=0.25)
+    assert network != bp.Network(1, 2, 1, activation="leaky_relu", negative_slope=0.25)
 
 
 def test_progress_reaches_the_end_and_can_stop() -> None:

@@ -206,7 +206,7 @@ BAD = {
     "train.lr=0.1,0.3": "allowed: one for a single run; to train with each write backprop-svc",
     "network.sizes=1,2,1": "network.sizes=[1,2,1] for a list",
     "data=iris data.x=[sepal(cm)]": "texts with other signs",
-    "network.slope=0.1": "network.slope is given and would change nothing",
+    "network.negative_slope=0.1": "network.negative_slope is given and would change nothing",
     "data.validation_seed=1": "data.validation_seed is given and would change nothing",
     "network.activation=tan": 'network.activation is "tan"; allowed: identity, relu',
     "init.w1=inf": "weights[0, 0] is inf; allowed: finite",
@@ -319,7 +319,7 @@ def test_a_time_limit_is_said(tmp_path: Path) -> None:
     assert done.stdout.endswith("train.time_limit ended it before its last epoch\n")
     done = call(tmp_path, "sweep", *long, "train.lr=0.01,0.1", "train.optimizer=adam")
     assert done.stdout.endswith("train.time_limit ended 2 of them before their last epoch\n")
-    ended = ("init.w1=-1,0.5", "train.lr=0.1,9", "train.stop_early=true", "train.time_limit=60")
+    ended = ("init.w1=-1,0.5", "train.lr=0.1,9", "train.stop_when_converged=true", "train.time_limit=60")
     done = call(tmp_path, "sweep", "tracking=none", *ended)
     assert "dead" in done.stdout
     assert "time_limit" not in done.stdout

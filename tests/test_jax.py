@@ -73,7 +73,7 @@ def close(found: Any, expected: Any) -> bool:
 )
 def test_trajectories(activation: str, loss: str, bias: bool, sizes: tuple[int, ...]) -> None:
     network = bp.Network(
-        *sizes, activation=activation, gain=1.25, slope=0.1, bias=bias, loss=loss
+        *sizes, activation=activation, gain=1.25, negative_slope=0.1, bias=bias, loss=loss
     )
     generator = np.random.default_rng(len(sizes))
     x = generator.normal(size=(ROWS, sizes[0]))

@@ -184,11 +184,11 @@ def test_any_thread_count_and_company_gives_the_same_bits() -> None:
     assert other.weights[kept].tobytes() == one.weights[kept].tobytes()
 
 
-def test_stop_early_ends_each_run_once_it_has_converged() -> None:
+def test_stop_when_converged_ends_each_run_once_it_has_converged() -> None:
     guide, rates = bp.Network(1, 1, 1), np.linspace(0.02, 0.15, 50)
     whole = bp.train(guide, [0.5, 1.0], 2.0, 3.0, learning_rate=rates, epochs=200)
     early = bp.train(
-        guide, [0.5, 1.0], 2.0, 3.0, learning_rate=rates, epochs=200, stop_early=True
+        guide, [0.5, 1.0], 2.0, 3.0, learning_rate=rates, epochs=200, stop_when_converged=True
     )
     assert whole.loss is not None
     assert whole.gradients is not None

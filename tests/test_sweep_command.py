@@ -173,7 +173,7 @@ def test_results_are_a_file_where_nothing_is_tracked(tmp_path: Path) -> None:
     assert bounds.to_pylist() == [1e22] * 6
 
     kinds = {
-        "train.stop_early=true,false": [True, False],
+        "train.stop_when_converged=true,false": [True, False],
         "train.batch_size=null,1": [None, 1],
         "train.weight_decay=0,0.5": [0.0, 0.5],
         "init.weights=[1,1],[2,2]": ["[1,1]", "[2,2]"],
@@ -232,7 +232,7 @@ def test_a_file_cannot_give_a_configuration_other_points(tmp_path: Path) -> None
 def test_a_curve_goes_on_after_a_run_converged(tmp_path: Path) -> None:
     uri = stores.empty_database(tmp_path / "kept.db")
     words = (
-        "train.stop_early=true",
+        "train.stop_when_converged=true",
         "train.epochs=40",
         "train.lr=0.05,0.1",
         f"tracking.uri={uri}",

@@ -71,7 +71,9 @@ def run(
     """
     tracked = _tracked(parent)
     wanted: tuple[Record, ...] = tuple(n for n in RECORDS if n in tracked or n in record)
-    size = _chunk_size(experiment, wanted, parent)
+    # Outcomes show whole histories; a store is given what it is told to keep.
+    every = 1 if record else _tracked_interval(parent)
+    size = _chunk_size(experiment, wanted, every, parent is not None)
     chunks: list[Chunk] = []
     pending: list[Future[int]] = []
     written, position = 0, first
@@ -79,7 +81,7 @@ def run(
         while (points := sampler.ask(size)) is not None:
             rates, weights = experiment.starts(points)
             began = _now()
-            result = experiment.train(rates, weights, wanted)
+            result = experiment.train(rates, weights, wanted, record_every=every)
             ended = _now()
             achieved = experiment.evaluate(result) if evaluate else {}
             cut = experiment.count_out_of_time(result)
@@ -121,18 +123,22 @@ def _tracked(parent: Parent | None) -> tuple[Record, ...]:
     return ("loss", "gradients") if kept else ("loss",)
 
 
+def _tracked_interval(parent: Parent | None) -> int:
+    """Return of which epochs the store is told: see ``record_every`` of ``train``."""
+    return 0 if parent is None else history_interval(parent.tracking.history) or 0
+
+
 def _chunk_size(
-    experiment: Experiment, record: tuple[Record, ...], parent: Parent | None
+    experiment: Experiment, record: tuple[Record, ...], every: int, tracked: bool
 ) -> int:
     """Return how many runs to train at once, so that memory is bounded."""
     parameters = experiment.network.parameters
-    epochs = max(1, int(experiment.settings["epochs"]))
+    epochs = int(experiment.settings["epochs"])
+    kept = max(1, epochs) if every == 1 else 1 + (epochs // every if every else 0)
     each = {"loss": 1, "prediction": 1, "gradients": parameters, "weights": parameters}
     wide = sum(each[name] for name in record)
-    size = MOST_BYTES // (8 * (epochs * wide + 2 * parameters))
-    if parent is not None:
-        every = history_interval(parent.tracking.history)
-        kept = 1 + (epochs // every if every else 0)
+    size = MOST_BYTES // (8 * (kept * wide + 2 * parameters))
+    if tracked:
         size = min(size, MOST_ROWS // (kept * min(wide, 1 + MOST_NAMED_WEIGHTS) + 30))
     return max(1, min(size, MOST_RUNS))
 

@@ -163,7 +163,7 @@ class Experiment:
         """Count the runs that ``time_limit`` ended before their last epoch."""
         if self.settings["time_limit"] is None:
             return 0
-        rested = ["converged", "dead"] if self.settings["stop_early"] else []
+        rested = ["converged", "dead"] if self.settings["stop_when_converged"] else []
         ended = np.isin(result.outcome, ["diverged", *rested])
         return int(((result.epochs < self.settings["epochs"]) & ~ended).sum())
 

@@ -212,13 +212,11 @@ def series_of(
             histories["grad_norm"] = np.linalg.norm(result.gradients, axis=2)
     diverged = result.diverged_at >= 0
     series: dict[str, Series] = {}
-    last, step = (result.epochs - 1)[:, np.newaxis], result.recorded
-    wanted = (step % every == 0) if every else np.zeros(len(step), dtype=bool)
-    kept = (step == last) | (wanted & (step < last))
+    steps, kept = _kept(result, every)
     some = kept.any(axis=0)
     if some.any():
         for name, values in histories.items():
-            series[name] = Series(values[:, some], step[some], kept[:, some])
+            series[name] = Series(values[:, some], steps[..., some], kept[:, some])
 
     def final(values: np.ndarray, steps: np.ndarray, kept: np.ndarray) -> Series:
         column = values.astype(np.float64)[:, np.newaxis]
@@ -236,6 +234,23 @@ def series_of(
     if result.period.any():
         series["period"] = final(result.period, end, result.period > 0)
     return series
+
+
+def _kept(result: Result, every: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Find which epochs of the histories a run keeps: each ``every``-th, and its own last.
+
+    Returns
+    -------
+    The epochs of the histories, shape (records,), or (runs, records) where the last place holds
+    another epoch for each run; and whether each is kept, shape (runs, records).
+    """
+    recorded, last = result.recorded, (result.epochs - 1)[:, np.newaxis]
+    wanted = (recorded % every == 0) if every else np.zeros(len(recorded), dtype=bool)
+    if not len(recorded) or len(recorded) == recorded[-1] + 1:
+        return recorded, (recorded == last) | (wanted & (recorded < last))
+    steps = np.tile(recorded, (len(result), 1))
+    steps[:, -1:] = last
+    return steps, np.hstack([wanted[:-1] & (steps[:, :-1] < last), last >= 0])
 
 
 def without_password(text: str) -> str:

@@ -38,7 +38,7 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
             *network.sizes,
             activation=network.activation,
             gain=network.gain,
-            slope=network.slope,
+            negative_slope=network.negative_slope,
             bias=network.bias,
             loss=network.loss,
             dtype=network.dtype,

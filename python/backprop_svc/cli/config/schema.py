@@ -31,7 +31,7 @@ class NetworkConfig:
     sizes: list[int] = MISSING
     activation: str = "relu"
     gain: float = 1.0
-    slope: float = 0.01
+    negative_slope: float = 0.01
     bias: bool = False
     loss: str = "half_squared_error"
     dtype: str = "float64"

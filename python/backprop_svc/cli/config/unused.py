@@ -39,7 +39,7 @@ _TRACKED: Need = ("tracking=mlflow", lambda c: c.tracking.enabled)
 NEEDS: dict[str, Need] = {
     "network.activation": _HIDDEN,
     "network.gain": _HIDDEN,
-    "network.slope": (
+    "network.negative_slope": (
         "network.activation=leaky_relu",
         lambda c: c.network.activation == "leaky_relu",
     ),
