@@ -6,8 +6,8 @@ import signal
 
 from hypothesis import settings
 
-# The processes in which tests run side by side ignore Ctrl-C. What they start would inherit
-# that, and tests send it on purpose.
+# A script's background job ignores Ctrl-C. What the tests start would inherit that, and they
+# send it on purpose.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # The tests run side by side: how long an example took says nothing of the code.
 settings.register_profile("side by side", deadline=None)
