@@ -154,7 +154,8 @@ def test_bad_networks_are_named() -> None:
 def test_gain_and_slope_belong_to_a_network() -> None:
     network = bp.Network(1, 2, 1, activation="leaky_relu", gain=1.5, negative_slope=0.25)
     assert (network.gain, network.negative_slope) == (1.5, 0.25)
-    assert repr(network) == "Network(1, 2, 1, activation='leaky_relu', gain=1.5, negative_slope=0.25)"
+    shown = "Network(1, 2, 1, activation='leaky_relu', gain=1.5, negative_slope=0.25)"
+    assert repr(network) == shown
     assert eval(repr(network), {"Network": bp.Network}) == network
     assert pickle.loads(pickle.dumps(network)) == network
     assert network != bp.Network(1, 2, 1, activation="leaky_relu", negative_slope=0.25)

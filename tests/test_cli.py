@@ -319,7 +319,8 @@ def test_a_time_limit_is_said(tmp_path: Path) -> None:
     assert done.stdout.endswith("train.time_limit ended it before its last epoch\n")
     done = call(tmp_path, "sweep", *long, "train.lr=0.01,0.1", "train.optimizer=adam")
     assert done.stdout.endswith("train.time_limit ended 2 of them before their last epoch\n")
-    ended = ("init.w1=-1,0.5", "train.lr=0.1,9", "train.stop_when_converged=true", "train.time_limit=60")
+    stop = ("train.stop_when_converged=true", "train.time_limit=60")
+    ended = ("init.w1=-1,0.5", "train.lr=0.1,9", *stop)
     done = call(tmp_path, "sweep", "tracking=none", *ended)
     assert "dead" in done.stdout
     assert "time_limit" not in done.stdout

@@ -16,12 +16,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 import backprop_svc as bp
-<<<<<<< HEAD
-from backprop_svc.cli.terminal import show
-=======
 import stores
-from backprop_svc.cli import show
->>>>>>> b082b9cce60994f34005e238530207c4ded991ad
+from backprop_svc.cli.terminal import show
 from backprop_svc.tracking.record import series_of
 from command import call
 

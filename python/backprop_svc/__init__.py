@@ -8,7 +8,7 @@ array([[1.10671214, 1.355366  ]])
 array(['converged'], dtype='<U11')
 """
 
-from backprop_svc._core import Network, build_info
+from backprop_svc._core import VERSION, Network, build_info
 from backprop_svc.errors import SettingError, SettingTypeError
 from backprop_svc.evaluate import (
     Evaluation,
@@ -29,7 +29,7 @@ from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.space import Interval, LogInterval
 from backprop_svc.train import train
 
-__version__ = build_info()["version"]
+__version__ = VERSION
 
 __all__ = [
     "Check",

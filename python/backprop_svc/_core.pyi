@@ -6,9 +6,10 @@ from typing import Any, TypedDict, final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["OUTCOMES", "Network", "build_info", "gradients", "predict", "train"]
+__all__ = ["OUTCOMES", "VERSION", "Network", "build_info", "gradients", "predict", "train"]
 
 OUTCOMES: list[str]
+VERSION: str
 
 class _BuildInfo(TypedDict):
     version: str

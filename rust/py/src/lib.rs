@@ -168,5 +168,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(predict, module)?)?;
     module.add_function(wrap_pyfunction!(build_info, module)?)?;
     module.add("OUTCOMES", Outcome::ALL.map(Outcome::name).to_vec())?;
+    module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     Ok(())
 }

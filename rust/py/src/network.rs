@@ -251,9 +251,18 @@ pub fn named<T, const N: usize>(
     found.map(|(_, value)| value).ok_or_else(|| {
         PyCoreError(Error::Value {
             name: setting.into(),
-            value: format!("'{name}'"),
+            value: shortened(name),
             allowed: allowed.into(),
             fix: "choose one of them",
         })
     })
+}
+
+/// A text in quotes, cut off where a message would become unreadable.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 60;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("'{}…'", &text[..end]),
+        None => format!("'{text}'"),
+    }
 }
