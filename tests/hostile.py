@@ -206,27 +206,30 @@ def training_of(network: bp.Network, rows: int) -> Arguments:
         "epsilon": st.floats(0, 1),
         "weight_decay": st.floats(0, 1),
         "schedule": st.sampled_from(["constant", "step", "cosine"]),
-        "warmup": counts | huge,
-        "step_epochs": counts | huge,
+        "warmup": st.just(0) | counts | huge,
+        "step_epochs": st.just(3) | counts | huge,
         "step_factor": st.floats(0, 1),
-        "batch_size": st.none() | counts | huge,
+        "batch_size": st.none() | st.just(2) | counts | huge,
         "batch_seed": counts,
         "precision": st.sampled_from(["exact", "fast"]),
+        "stop_when_converged": st.booleans(),
         "time_limit": st.none() | st.floats(1e-9, 1e300),
         "tolerance": st.floats(0, 1),
         "divergence_bound": st.floats(0, 1e300),
         "record": st.lists(st.sampled_from(RECORDS), max_size=4),
         "record_every": counts | huge,
-        "threads": st.none() | counts | huge,
+        "threads": st.none() | st.just(1) | counts | huge,
     }
 
 
 def network_of(_: bp.Network, __: int) -> Arguments:
-    sizes = st.lists(st.integers(0, 5) | st.sampled_from([2**32, 2**62, 2**64]), max_size=4)
+    huge = st.sampled_from([2**32, 2**62, 2**64])
+    sizes = st.lists(st.integers(1, 5), min_size=2, max_size=4)
     return {
-        "sizes": sizes,
+        "sizes": sizes | st.lists(st.integers(0, 5) | huge, max_size=4),
         "activation": st.sampled_from(["relu", "identity", "leaky_relu", "gelu"]),
-        "gain": st.floats(),
+        "gain": st.floats(0.1, 10) | st.floats(),
+        "negative_slope": st.floats(0, 1),
         "bias": st.booleans(),
         "loss": st.sampled_from(["mse", "half_squared_error"]),
         "dtype": st.sampled_from(["float32", "float64", np.float32, float, None]),

@@ -142,7 +142,7 @@ def test_bad_networks_are_named() -> None:
     with pytest.raises(ValueError, match="network size is -1"):
         bp.Network(1, -1)
     with pytest.raises(
-        ValueError, match='activation is "tan"; allowed: identity, relu, leaky_relu'
+        ValueError, match="activation is 'tan'; allowed: identity, relu, leaky_relu"
     ):
         bp.Network(1, 1, activation="tan")
     with pytest.raises(ValueError, match="gain is 0; allowed: finite numbers above 0"):

@@ -208,7 +208,7 @@ BAD = {
     "data=iris data.x=[sepal(cm)]": "texts with other signs",
     "network.negative_slope=0.1": "network.negative_slope is given and would change nothing",
     "data.validation_seed=1": "data.validation_seed is given and would change nothing",
-    "network.activation=tan": 'network.activation is "tan"; allowed: identity, relu',
+    "network.activation=tan": "network.activation is 'tan'; allowed: identity, relu",
     "init.w1=inf": "weights[0, 0] is inf; allowed: finite",
     "data=csv": "data.path, data.x, data.y not set",
     "data=csv data.path=no.csv data.x=a data.y=b": "data.path is 'no.csv', which is no file",

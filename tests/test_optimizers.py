@@ -227,9 +227,18 @@ def test_histories_of_each_so_many_epochs() -> None:
             np.testing.assert_array_equal(getattr(some, name), kept)
     wild = bp.train(NETWORK, weights, x, y, learning_rate=1e200, epochs=20, record_every=3)
     assert wild.loss is not None
+    # The last place holds the last epoch of each run, however early it diverged.
+    whole = bp.train(NETWORK, weights, x, y, learning_rate=1e200, epochs=20)
+    assert whole.loss is not None
     later = wild.recorded >= wild.epochs[:, np.newaxis]
-    assert later.any()
-    np.testing.assert_array_equal(np.isnan(wild.loss), later)
+    assert later[:, :-1].any()
+    np.testing.assert_array_equal(np.isnan(wild.loss[:, :-1]), later[:, :-1])
+    last = whole.loss[np.arange(RUNS), wild.epochs - 1]
+    np.testing.assert_array_equal(wild.loss[:, -1], last)
+    only = bp.train(NETWORK, weights, x, y, learning_rate=1e200, epochs=20, record_every=0)
+    assert only.loss is not None
+    assert only.recorded.tolist() == [19]
+    np.testing.assert_array_equal(only.loss[:, 0], last)
 
 
 def test_the_loss_ratio_is_the_paper_s() -> None:

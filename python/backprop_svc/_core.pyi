@@ -50,8 +50,10 @@ class Network:
 
     Raises
     ------
-    ValueError
+    SettingError
         Impossible sizes; an unknown activation, loss or type; a gain or slope out of range.
+    SettingTypeError
+        A value of another type than its setting has.
     """
 
     def __new__(
@@ -124,4 +126,4 @@ def predict(
     network: Network, weights: NDArray[np.float64], x: NDArray[np.float64]
 ) -> NDArray[np.float64]: ...
 def build_info() -> _BuildInfo:
-    """Version, build profile, instruction set and default number of threads."""
+    """Version, build profile, the instruction set in use and the default number of threads."""
