@@ -60,6 +60,7 @@ impl<N: Number> RecentLosses<N> {
     }
 
     /// Writes the losses of the epoch before `done`, of as many runs as there is room for.
+    #[inline(always)]
     pub fn write_last(&self, done: usize, out: &mut [f64]) {
         for (out, loss) in out.iter_mut().zip(self.of(done - 1)) {
             *out = (*loss).into();
@@ -72,6 +73,7 @@ impl<N: Number> RecentLosses<N> {
     ///
     /// Losses are summed before they are divided, Σ min(ℓ, 10⁶·ℓ₀) / ℓ₀, but for runs that end
     /// with the loss that they began with: a loss that never changed has the ratio 1 exactly.
+    #[inline(always)]
     pub fn ratios(&mut self, lanes: Range<usize>, done: usize, epochs: usize, out: &mut [f64]) {
         let count = LAST.min(epochs);
         let missing = (epochs - done).min(count);
@@ -121,6 +123,7 @@ impl<N: Number> RecentLosses<N> {
 
     /// Which runs may repeat themselves before epoch `done`: their last loss lies among those
     /// before it. Most runs fall, and need no closer look.
+    #[inline(always)]
     pub fn may_oscillate(&mut self, done: usize, out: &mut [bool]) {
         let [least, most] = &mut self.space;
         least.fill(f64::INFINITY);
@@ -154,7 +157,7 @@ impl<N: Number> RecentLosses<N> {
 }
 
 /// Adds each loss, or the most that counts of it, to a sum.
-#[inline(never)]
+#[inline(always)]
 fn add_capped<N: Number>(sums: &mut [f64], most: &[f64], losses: &[N]) {
     for ((sum, most), loss) in sums.iter_mut().zip(most).zip(losses) {
         let loss: f64 = (*loss).into();
@@ -164,7 +167,7 @@ fn add_capped<N: Number>(sums: &mut [f64], most: &[f64], losses: &[N]) {
 }
 
 /// Widens the range of losses that were seen.
-#[inline(never)]
+#[inline(always)]
 fn widen<N: Number>(least: &mut [f64], most: &mut [f64], losses: &[N]) {
     for ((least, most), loss) in least.iter_mut().zip(most).zip(losses) {
         let loss: f64 = (*loss).into();

@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use crate::history::{Histories, Last, Recorded, Trace};
-use crate::kernel::{kernel, load, unload, Kernel, Number};
+use crate::kernel::{kernel, load, unload, vectorized, Kernel, Number};
 use crate::outcome::Dead;
 use crate::recent_losses::{RecentLosses, WINDOW};
 use crate::task::{Runs, Task};
@@ -68,6 +68,20 @@ struct Lanes {
     /// See [`crate::Training::loss_ratio`].
     loss_ratio: Vec<f64>,
     may_oscillate: Vec<bool>,
+}
+
+impl Lanes {
+    /// Takes gradients of shape (parameters, width).
+    #[inline(always)]
+    fn measure_steepest<N: Number>(&mut self, gradients: &[N], width: usize) {
+        self.steepest.fill(0.0);
+        for plane in gradients.chunks_exact(width) {
+            for (steepest, gradient) in self.steepest.iter_mut().zip(plane) {
+                let size = (*gradient).into().abs();
+                *steepest = if size > *steepest { size } else { *steepest };
+            }
+        }
+    }
 }
 
 impl<'a, N: Number> RunLoop<'a, N> {
@@ -254,7 +268,8 @@ impl<'a, N: Number> RunLoop<'a, N> {
                 *ended |= !weight.is_finite();
             }
         }
-        self.measure_steepest();
+        let gradients = self.kernel.gradients();
+        self.lanes.measure_steepest(gradients, width);
         let stop = self.task.settings.stop_when_converged;
         for lane in 0..runs.count() {
             if !self.lanes.active[lane] {
@@ -295,15 +310,15 @@ impl<'a, N: Number> RunLoop<'a, N> {
 
     /// Ends the runs that are left.
     fn end_all(&mut self, runs: &mut Runs, done: usize) {
-        let width = self.width;
-        let mut ratios = std::mem::take(&mut self.lanes.loss_ratio);
-        self.losses.ratios(0..width, done, done, &mut ratios);
-        self.lanes.loss_ratio = ratios;
-        if done > 0 {
-            self.measure_steepest();
-            let may_oscillate = &mut self.lanes.may_oscillate;
-            self.losses.may_oscillate(done, may_oscillate);
-        }
+        vectorized(self.task.settings.machine.instruction_set, || {
+            let lanes = &mut self.lanes;
+            self.losses
+                .ratios(0..self.width, done, done, &mut lanes.loss_ratio);
+            if done > 0 {
+                lanes.measure_steepest(self.kernel.gradients(), self.width);
+                self.losses.may_oscillate(done, &mut lanes.may_oscillate);
+            }
+        });
         self.judge(runs, done);
         let histories_end = done < self.task.settings.epochs || self.recorded.has_last();
         for lane in (0..runs.count()).filter(|_| histories_end) {
@@ -350,16 +365,6 @@ impl<'a, N: Number> RunLoop<'a, N> {
             place: self.place,
         };
         histories(runs, self.recorded).end(lane, self.width, done, &last);
-    }
-
-    fn measure_steepest(&mut self) {
-        self.lanes.steepest.fill(0.0);
-        for plane in self.kernel.gradients().chunks_exact(self.width) {
-            for (steepest, gradient) in self.lanes.steepest.iter_mut().zip(plane) {
-                let size = (*gradient).into().abs();
-                *steepest = if size > *steepest { size } else { *steepest };
-            }
-        }
     }
 
     fn is_at_rest(&self, lane: usize, done: usize) -> bool {

@@ -4,7 +4,7 @@ use std::iter::repeat_n;
 
 use aligned_vec::{AVec, ConstAlign};
 use pulp::bytemuck::{self, Pod};
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
 use crate::Network;
 
@@ -21,8 +21,13 @@ pub(crate) trait Number: Pod + PartialOrd + Into<f64> + Send + Sync {
     fn rounded(value: f64) -> Self;
     fn is_finite(self) -> bool;
 
-    /// Activate hidden neurons, which is defined in double precision.
-    fn activate(network: &Network, neurons: &mut [Self], derivatives: &mut [Self]);
+    /// Activates hidden neurons, which is defined in double precision.
+    fn activate<S: Simd>(
+        simd: S,
+        network: &Network,
+        neurons: &mut [Self],
+        derivatives: &mut [Self],
+    );
 }
 
 impl Number for f64 {
@@ -42,8 +47,17 @@ impl Number for f64 {
     }
 
     #[inline(always)]
-    fn activate(network: &Network, neurons: &mut [Self], derivatives: &mut [Self]) {
-        network.activate(neurons, derivatives);
+    fn activate<S: Simd>(
+        simd: S,
+        network: &Network,
+        neurons: &mut [Self],
+        derivatives: &mut [Self],
+    ) {
+        simd.vectorize(Activate {
+            network,
+            neurons,
+            derivatives,
+        });
     }
 }
 
@@ -65,14 +79,23 @@ impl Number for f32 {
     }
 
     #[inline(always)]
-    fn activate(network: &Network, neurons: &mut [Self], derivatives: &mut [Self]) {
+    fn activate<S: Simd>(
+        simd: S,
+        network: &Network,
+        neurons: &mut [Self],
+        derivatives: &mut [Self],
+    ) {
         const SOME: usize = 64;
         for (values, derivatives) in neurons.chunks_mut(SOME).zip(derivatives.chunks_mut(SOME)) {
             let (mut wide, mut own) = ([0.0; SOME], [0.0; SOME]);
             for (wide, value) in wide.iter_mut().zip(&*values) {
                 *wide = f64::from(*value);
             }
-            network.activate(&mut wide[..values.len()], &mut own[..values.len()]);
+            simd.vectorize(Activate {
+                network,
+                neurons: &mut wide[..values.len()],
+                derivatives: &mut own[..values.len()],
+            });
             for (value, wide) in values.iter_mut().zip(wide) {
                 *value = Self::rounded(wide);
             }
@@ -80,6 +103,22 @@ impl Number for f32 {
                 *slope = Self::rounded(own);
             }
         }
+    }
+}
+
+/// Activation in double precision, compiled once for an instruction set.
+struct Activate<'a> {
+    network: &'a Network,
+    neurons: &'a mut [f64],
+    derivatives: &'a mut [f64],
+}
+
+impl WithSimd for Activate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.network.activate(self.neurons, self.derivatives);
     }
 }
 

@@ -12,7 +12,7 @@ use super::arithmetic::{aligned, Aligned, Arithmetic, Number};
 use super::matmul::{ColumnMajor, Matmul, Onto, RowMajor, Shared};
 use super::{Predictor, TILE};
 use crate::loss::Space;
-use crate::{Data, Network, Progress};
+use crate::{Data, Loss, Network, Progress};
 /// Rows between two looks at whether to go on.
 const PATIENCE: usize = 64;
 
@@ -112,6 +112,7 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
             if layer.hidden {
                 let derivatives = &mut self.deltas[layer.outputs.start * rows..][..outputs.len()];
                 A::Number::activate(
+                    simd,
                     self.network,
                     bytemuck::cast_slice_mut(outputs),
                     bytemuck::cast_slice_mut(derivatives),
@@ -155,7 +156,12 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
         }
         let loss = self.network.loss();
         let (outputs, mut space) = self.criterion(rows.len());
-        loss.evaluate(outputs, &targets[..count * samples], &mut space);
+        simd.vectorize(Evaluate {
+            loss,
+            outputs,
+            targets: &targets[..count * samples],
+            space: &mut space,
+        });
         self.targets = targets;
         let start = (self.network.neurons() - count) * rows.len();
         let deltas = &mut self.deltas[start..][..count * rows.len()];
@@ -338,6 +344,23 @@ impl<S: Simd, A: Arithmetic> WithSimd for Forward<'_, '_, S, A> {
     #[inline(always)]
     fn with_simd<T: Simd>(self, _: T) {
         self.workspace.forward(self.rows);
+    }
+}
+
+/// A loss, which is defined in double precision, compiled once for an instruction set.
+struct Evaluate<'e, 's> {
+    loss: Loss,
+    outputs: &'e mut [f64],
+    targets: &'e [f64],
+    space: &'e mut Space<'s>,
+}
+
+impl WithSimd for Evaluate<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.loss.evaluate(self.outputs, self.targets, self.space);
     }
 }
 

@@ -397,16 +397,17 @@ impl<S: Simd, A: Arithmetic, const LAYERS: usize> WithSimd for Advance<'_, '_, S
             bound,
             trace,
         } = self;
-        let one_row = chain.data.rows() == 1;
-        match (chain.phi, one_row) {
-            (IDENTITY, true) => chain.span::<IDENTITY, true>(epochs, bound, trace),
-            (IDENTITY, false) => chain.span::<IDENTITY, false>(epochs, bound, trace),
-            (RELU_OF_POSITIVE, true) => chain.span::<RELU_OF_POSITIVE, true>(epochs, bound, trace),
-            (RELU_OF_POSITIVE, false) => {
-                chain.span::<RELU_OF_POSITIVE, false>(epochs, bound, trace)
+        // Each arm is compiled: only for one row is it worth telling where no x is negative.
+        match (chain.phi, chain.data.rows() == 1) {
+            (RELU_OF_POSITIVE, true) if LAYERS == 2 => {
+                chain.span::<RELU_OF_POSITIVE, true>(epochs, bound, trace)
             }
-            (_, true) => chain.span::<RELU, true>(epochs, bound, trace),
-            (_, false) => chain.span::<RELU, false>(epochs, bound, trace),
+            (RELU, true) if LAYERS == 2 => chain.span::<RELU, true>(epochs, bound, trace),
+            (RELU | RELU_OF_POSITIVE, false) if LAYERS == 2 => {
+                chain.span::<RELU, false>(epochs, bound, trace)
+            }
+            (_, true) => chain.span::<IDENTITY, true>(epochs, bound, trace),
+            (_, false) => chain.span::<IDENTITY, false>(epochs, bound, trace),
         }
     }
 }

@@ -50,6 +50,11 @@ macro_rules! dispatch {
     }};
 }
 
+/// Runs `work`, compiled for an instruction set. What it calls has to be inlined into it.
+pub(crate) fn vectorized<R>(set: InstructionSet, work: impl FnOnce() -> R) -> R {
+    dispatch!(set, |simd| simd.vectorize(work), work())
+}
+
 /// The kernel that trains so many runs.
 pub(crate) fn kernel<N: Number>(task: Task<'_>, runs: usize) -> Box<dyn Kernel<N> + '_> {
     dispatch!(

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 pub(crate) use arithmetic::{aligned, Aligned, Number};
-pub(crate) use instances::{is_available, kernel, predictor};
+pub(crate) use instances::{is_available, kernel, predictor, vectorized};
 
 use crate::history::Trace;
 
