@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,13 @@ FORBIDDEN = {
     # The sweeper knows the application by a name in the configuration alone.
     "../hydra_plugins": ("backprop_svc", "mlflow", "sqlalchemy", "rich"),
 }
+CORE = (
+    *("error", "memory", "machine", "activation", "loss", "network", "data", "optimizer"),
+    *("outcome", "progress", "record", "schedule", "settings", "shuffle", "task"),
+    *("kernel", "history", "recent_losses", "parallel", "results", "run_loop", "train"),
+    "evaluate",
+)
+"""Modules of the Rust core, each of which uses only those before it."""
 DOORS = ("__init__.py", "__main__.py")
 """Files of the package itself that are there to import from all of its layers."""
 
@@ -47,6 +55,36 @@ def test_the_core_knows_nothing_of_python() -> None:
     core = PACKAGE.parents[1] / "rust" / "core"
     for file in (core / "Cargo.toml", *core.rglob("*.rs")):
         assert "pyo3" not in file.read_text(), file
+
+
+def test_modules_of_the_core_use_only_those_before_them() -> None:
+    core = PACKAGE.parents[1] / "rust" / "core" / "src"
+    declared = re.findall(r"^mod (\w+);", (core / "lib.rs").read_text(), re.MULTILINE)
+    assert sorted(declared) == sorted(CORE)
+    # What the crate shows as its own stands for the module that it comes from.
+    shown = {
+        name.strip(): module
+        for module, names in re.findall(
+            r"^pub use (\w+)::(?:\{([^}]*)\}|\w+);", (core / "lib.rs").read_text(), re.MULTILINE
+        )
+        for name in names.split(",")
+    }
+    shown |= {
+        name: module
+        for module, name in re.findall(
+            r"^pub use (\w+)::(\w+);", (core / "lib.rs").read_text(), re.MULTILINE
+        )
+    }
+    for number, module in enumerate(CORE):
+        files = [core / f"{module}.rs"] if module != "kernel" else (core / module).glob("*.rs")
+        for file in files:
+            code = file.read_text().partition("#[cfg(test)]")[0]
+            code = "\n".join(line for line in code.splitlines() if "//" not in line)
+            grouped = re.findall(r"use crate::\{([^}]*)\}", code)
+            used = re.findall(r"crate::(\w+)", code)
+            used += [name.strip() for group in grouped for name in group.split(",")]
+            modules = {shown.get(name, name) for name in used if name} & set(CORE) - {module}
+            assert modules <= set(CORE[:number]), f"{file.name} uses {modules}"
 
 
 @pytest.mark.parametrize("layer", FORBIDDEN)

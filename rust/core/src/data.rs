@@ -22,7 +22,7 @@ impl<'a> Data<'a> {
         let rows = rows_of(network, x)?;
         if y.len() != rows * outputs {
             return Err(Error::Shape {
-                name: "y",
+                name: "y".into(),
                 found: format!("{} values", y.len()),
                 allowed: format!("{rows} rows × {outputs} outputs, as many rows as x"),
                 fix: "give one target per row of x and output of the network",
@@ -96,7 +96,7 @@ pub(crate) fn rows_of(network: &Network, x: &[f64]) -> Result<usize> {
     let inputs = network.inputs();
     if x.is_empty() || !x.len().is_multiple_of(inputs) {
         return Err(Error::Shape {
-            name: "x",
+            name: "x".into(),
             found: format!("{} values", x.len()),
             allowed: format!("one or more rows × {inputs} inputs"),
             fix: "give at least one row, with one value per input of the network",

@@ -22,7 +22,7 @@ pub enum Error {
     #[error("{name} has {found}; allowed: {allowed}; {fix}")]
     Shape {
         /// Which argument.
-        name: &'static str,
+        name: Cow<'static, str>,
         /// The size that was found.
         found: String,
         /// The size that fits.
@@ -63,7 +63,7 @@ pub(crate) fn all_finite(name: &str, values: &[f64], columns: usize) -> Result<(
     })
 }
 
-/// Refuse a setting outside of what is allowed.
+/// Refuses a setting outside of what is allowed.
 pub(crate) fn within(
     name: &str,
     value: f64,
@@ -82,7 +82,7 @@ pub(crate) fn within(
     })
 }
 
-/// Refuse a count of none.
+/// Refuses a count of none.
 pub(crate) fn at_least_one(name: &str, value: usize, fix: &'static str) -> Result<()> {
     let counts = |value: f64| value >= 1.0;
     within(name, value as f64, counts, "whole numbers from 1", fix)

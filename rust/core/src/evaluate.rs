@@ -2,7 +2,8 @@
 
 use crate::data::rows_of;
 use crate::kernel::{load, predictor, Number, TILE};
-use crate::parallel::{for_each, room, share, zeros};
+use crate::memory::{room, zeros};
+use crate::parallel::{for_each, share};
 use crate::train::runs_of;
 use crate::{
     train, Data, Dtype, Machine, Network, Progress, Quantity, Record, Result, Settings, Start,

@@ -1,7 +1,8 @@
 //! What training gives for each run: as vectors of its own, or in arrays of the caller's.
 
-use crate::history::PerQuantity;
-use crate::parallel::{room, zeros};
+use crate::memory::{room, zeros};
+use crate::record::PerQuantity;
+use crate::task::Start;
 use crate::{Error, Network, Outcome, Quantity, Result, Settings};
 
 /// Declares the results that are one number for each run, each of them once.
@@ -38,6 +39,10 @@ macro_rules! results {
             /// [`Error::OutOfMemory`].
             pub(crate) fn new(network: &Network, settings: &Settings, runs: usize) -> Result<Self> {
                 let columns = settings.columns(network);
+                for quantity in Quantity::ALL {
+                    // A shape may be beyond memory although there are no runs.
+                    room(runs.max(1), columns[quantity])?;
+                }
                 Ok(Self {
                     weights: zeros(runs, network.parameters())?,
                     $($name: vec![<$type>::default(); room(runs, 1)?],)*
@@ -79,12 +84,12 @@ macro_rules! results {
                 runs: usize,
             ) -> Result<()> {
                 let columns = settings.columns(network);
-                let fits = |name, found: usize, columns: usize| {
+                let fits = |name: &str, found: usize, columns: usize| {
                     if columns.checked_mul(runs) == Some(found) {
                         return Ok(());
                     }
                     Err(Error::Shape {
-                        name,
+                        name: name.to_owned().into(),
                         found: format!("{found} values"),
                         allowed: format!("{runs} runs × {columns}"),
                         fix: "give an array of that size",
@@ -94,12 +99,7 @@ macro_rules! results {
                 $(fits(stringify!($name), self.$name.len(), 1)?;)*
                 for quantity in Quantity::ALL {
                     fits(
-                        match quantity {
-                            Quantity::Loss => "loss history",
-                            Quantity::Prediction => "prediction history",
-                            Quantity::Gradients => "gradient history",
-                            Quantity::Weights => "weight history",
-                        },
+                        &format!("{} history", quantity.name()),
                         self.histories[quantity].len(),
                         columns[quantity],
                     )?;
@@ -125,11 +125,49 @@ results! {
     period: u8,
 }
 
+/// Some neighbouring runs: where they start, and where their results go.
+pub(crate) struct Runs<'a> {
+    pub start: Start<'a>,
+    pub arrays: Arrays<'a>,
+}
+
+impl Runs<'_> {
+    pub fn count(&self) -> usize {
+        self.arrays.outcome.len()
+    }
+
+    /// Splits off the first `count` runs.
+    pub fn take(&mut self, count: usize) -> Self {
+        let total = self.count();
+        let count = count.min(total);
+        Self {
+            start: Start {
+                weights: split_shared(&mut self.start.weights, total, count),
+                learning_rate: split_shared(&mut self.start.learning_rate, total, count),
+            },
+            arrays: self.arrays.take(count),
+        }
+    }
+
+    /// The final weights of a run.
+    pub fn weights_of(&mut self, run: usize) -> &mut [f64] {
+        let parameters = self.arrays.weights.len() / self.count();
+        &mut self.arrays.weights[run * parameters..][..parameters]
+    }
+}
+
 /// Splits off what belongs to the first `count` of `total` runs.
 #[allow(clippy::mut_mut)]
 fn split_front<'a, T>(values: &mut &'a mut [T], total: usize, count: usize) -> &'a mut [T] {
     let whole = std::mem::take(values);
     let (front, rest) = whole.split_at_mut(whole.len() / total.max(1) * count);
+    *values = rest;
+    front
+}
+
+/// As [`split_front`], of values that are only read.
+fn split_shared<'a>(values: &mut &'a [f64], total: usize, count: usize) -> &'a [f64] {
+    let (front, rest) = values.split_at(values.len() / total.max(1) * count);
     *values = rest;
     front
 }

@@ -19,16 +19,18 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use crate::history::{Histories, Last, Recorded, Trace};
-use crate::kernel::{kernel, load, unload, vectorized, Kernel, Number};
+use crate::history::{Histories, Last};
+use crate::kernel::{kernel, load, unload, vectorized, Kernel, Number, Trace};
 use crate::outcome::Dead;
 use crate::recent_losses::{RecentLosses, WINDOW};
-use crate::task::{Runs, Task};
+use crate::record::Recorded;
+use crate::results::Runs;
+use crate::task::Task;
 use crate::{Activation, Outcome, PerQuantity, Quantity};
 
-/// Products between two looks at [`crate::Progress`].
+/// A span has no more products than this, since [`crate::Progress`] is looked at between spans.
 const PATIENCE: usize = 1 << 22;
-/// Values of a trace: it stays in the cache of a core.
+/// A trace has no more values than stay in the cache of a core.
 const MOST_TRACED: usize = 1 << 12;
 /// Epochs of the longest span.
 const LONGEST: usize = 32 * WINDOW;
@@ -49,7 +51,7 @@ pub(crate) struct RunLoop<'a, N: Number> {
     trace: Trace<N>,
     /// The place in the trace of the last epoch that was done.
     place: usize,
-    /// Shape (groups, width).
+    /// Shape (rates of a run, width).
     learning_rate: Vec<N>,
     /// Weights and the optimizer's memory before the span.
     saved: [Vec<N>; 2],
@@ -118,7 +120,7 @@ impl<'a, N: Number> RunLoop<'a, N> {
             room,
             trace: Trace::new(room, planes),
             place: 0,
-            learning_rate: vec![N::rounded(0.0); task.groups * width],
+            learning_rate: vec![N::rounded(0.0); task.rates_per_run * width],
             saved: kernel.state().map(|values| values.to_vec()),
             losses: RecentLosses::new(width),
             dead: Dead::new(network, task.data),
@@ -167,6 +169,8 @@ impl<'a, N: Number> RunLoop<'a, N> {
             }
             if !healthy && span.len() > 1 {
                 self.restore();
+                // What was traced, and the last gradients, are of epochs that are undone.
+                kept = 0;
                 length = span.len().div_ceil(4);
                 continue;
             }

@@ -1,6 +1,6 @@
 use crate::error::{at_least_one, within};
-use crate::history::{PerQuantity, Record, Recorded};
-use crate::parallel::bad_threads;
+use crate::machine::bad_threads;
+use crate::record::{PerQuantity, Record, Recorded};
 use crate::{Decay, Machine, Network, Optimizer, Quantity, Result, Schedule};
 
 /// How products are added up.

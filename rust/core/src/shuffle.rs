@@ -11,9 +11,9 @@ use crate::Batches;
 /// first epoch of a span, or to epoch 0 with other runs. What is needed for that is kept.
 pub(crate) struct Shuffle {
     seed: u32,
-    /// Before the first epoch of the span, and that epoch.
+    /// The generator as it was before the first epoch of the span, and that epoch.
     span: (Mt, usize),
-    /// Before the next epoch, and that epoch.
+    /// The generator as it is before the next epoch, and that epoch.
     next: (Mt, usize),
     order: Vec<usize>,
 }

@@ -1,39 +1,13 @@
 //! Training many runs: checks, then shares of runs for each thread.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
 use crate::error::{all_finite, within};
 use crate::kernel::Number;
-use crate::parallel::{all, for_each, share, Machine};
-use crate::results::{Arrays, Training};
+use crate::machine::Machine;
+use crate::parallel::{all, for_each, share};
+use crate::results::{Arrays, Runs, Training};
 use crate::run_loop::RunLoop;
-use crate::task::{Runs, Start, Task};
-use crate::{Data, Dtype, Error, Network, Result, Settings};
-
-/// Shared with other threads while [`train`] works.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Epochs done so far, summed over the runs.
-    pub epochs: AtomicU64,
-    /// Set it to end the call with [`Error::Cancelled`].
-    pub cancel: AtomicBool,
-    /// Set it to end every run where it is, or at most 32 epochs further.
-    pub stop: AtomicBool,
-}
-
-impl Progress {
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancel.load(Ordering::Relaxed)
-    }
-
-    /// Refuses what was cancelled, whose results are of no use.
-    pub(crate) fn finished(&self) -> Result<()> {
-        if self.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
-        Ok(())
-    }
-}
+use crate::task::{Start, Task};
+use crate::{Data, Dtype, Error, Network, Progress, Result, Settings};
 
 /// Gradient descent, w ← w − lr·∂L/∂w, or another optimizer, for every run.
 ///
@@ -71,7 +45,7 @@ pub fn train_into(
 ) -> Result<()> {
     let machine = settings.machine;
     let runs = runs_of(network, start.weights, machine)?;
-    let groups = groups(network, start, runs)?;
+    let rates_per_run = rates_per_run(network, start, runs)?;
     check_rates(start.learning_rate, machine)?;
     settings.check()?;
     arrays.check(network, settings, runs)?;
@@ -80,7 +54,7 @@ pub fn train_into(
         data,
         settings,
         progress,
-        groups,
+        rates_per_run,
     };
     let mut rest = Runs {
         start: *start,
@@ -109,7 +83,7 @@ pub(crate) fn runs_of(network: &Network, weights: &[f64], machine: Machine) -> R
     let parameters = network.parameters();
     if !weights.len().is_multiple_of(parameters) {
         return Err(Error::Shape {
-            name: "weights",
+            name: "weights".into(),
             found: format!("{} values", weights.len()),
             allowed: format!("{parameters} parameters for each run"),
             fix: "give one value per parameter of the network",
@@ -122,8 +96,8 @@ pub(crate) fn runs_of(network: &Network, weights: &[f64], machine: Machine) -> R
     Ok(weights.len() / parameters)
 }
 
-/// Learning rates of each run, by their number.
-fn groups(network: &Network, start: &Start, runs: usize) -> Result<usize> {
+/// How many learning rates each run has: one, or one for each layer.
+fn rates_per_run(network: &Network, start: &Start, runs: usize) -> Result<usize> {
     let (rates, layers) = (start.learning_rate.len(), network.layers().len());
     if rates == runs {
         return Ok(1);
@@ -132,7 +106,7 @@ fn groups(network: &Network, start: &Start, runs: usize) -> Result<usize> {
         return Ok(layers);
     }
     Err(Error::Shape {
-        name: "learning_rate",
+        name: "learning_rate".into(),
         found: format!("{rates} values"),
         allowed: format!("{runs}, one for each run, or {layers} times as many, one a layer"),
         fix: "give as many learning rates as rows of weights",

@@ -316,3 +316,77 @@ fn results_are_written_where_the_caller_wants_them() {
         "loss history has 19 values; allowed: 1 runs × 20; give an array of that size"
     );
 }
+
+#[test]
+fn a_run_that_is_stopped_after_a_rollback_says_what_is_true_of_it() {
+    // Half of the runs diverge now and then; the stop comes at any moment.
+    let runs = 64;
+    let weights: Vec<f64> = (0..2 * runs).map(|i| 0.5 + 0.01 * f64::from(i)).collect();
+    let rates: Vec<f64> = (0..runs).map(|i| 1e-7 * 1.4_f64.powi(i)).collect();
+    let settings = Settings {
+        epochs: 1 << 40,
+        record: Record::of(&[Quantity::Loss, Quantity::Gradients]),
+        record_every: 0,
+        tolerance: 1.0,
+        ..Settings::default()
+    };
+    let network = guide();
+    let data = Data::new(&network, &[2.0], &[3.0]).unwrap();
+    let start = Start {
+        weights: &weights,
+        learning_rate: &rates,
+    };
+    for micros in (0..2000).step_by(20) {
+        let progress = Progress::default();
+        let training = std::thread::scope(|scope| {
+            let training =
+                scope.spawn(|| train(&network, &data, &start, &settings, &progress).unwrap());
+            std::thread::sleep(std::time::Duration::from_micros(micros));
+            progress.stop.store(true, Ordering::Relaxed);
+            training.join().unwrap()
+        });
+        let (loss, gradients) = (
+            &training.histories[Quantity::Loss],
+            &training.histories[Quantity::Gradients],
+        );
+        for (run, gradients) in gradients.chunks_exact(2).enumerate() {
+            let last = training.last_loss[run];
+            assert!(training.epochs[run] == 0 || loss[run].to_bits() == last.to_bits());
+            let steepest = gradients[0].abs().max(gradients[1].abs());
+            if training.outcome[run] == Outcome::Converged {
+                assert!(last <= 1.0 || steepest <= 1.0, "{last}, {steepest}");
+            }
+        }
+    }
+}
+
+#[test]
+fn histories_of_more_epochs_than_anybody_has() {
+    for record_every in [0, 1 << 61, 1 << 62, usize::MAX] {
+        for sizes in [&[1, 1, 1][..], &[1, 2, 1]] {
+            let network = Network::new(sizes, Activation::Relu).unwrap();
+            let data = Data::new(&network, &[2.0], &[3.0]).unwrap();
+            let start = Start {
+                weights: &vec![0.5; network.parameters()],
+                learning_rate: &[0.1],
+            };
+            let settings = Settings {
+                epochs: 1 << 62,
+                record_every,
+                ..Settings::default()
+            };
+            let progress = Progress::default();
+            let training = std::thread::scope(|scope| {
+                let training =
+                    scope.spawn(|| train(&network, &data, &start, &settings, &progress).unwrap());
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                progress.stop.store(true, Ordering::Relaxed);
+                training.join().unwrap()
+            });
+            let loss = &training.histories[Quantity::Loss];
+            assert_eq!(loss.len(), settings.records());
+            let (last, found) = (training.last_loss[0], loss[loss.len() - 1]);
+            assert!(training.epochs[0] == 0 || last.to_bits() == found.to_bits());
+        }
+    }
+}

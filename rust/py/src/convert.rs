@@ -24,7 +24,7 @@ impl From<PyCoreError> for PyErr {
                 found,
                 allowed,
                 fix,
-            } => setting_error([name, &found, &allowed, fix, "has"]),
+            } => setting_error([&name, &found, &allowed, fix, "has"]),
             Error::OutOfMemory { .. } => PyMemoryError::new_err(error.to_string()),
             Error::Cancelled => PyKeyboardInterrupt::new_err(error.to_string()),
         }
@@ -86,12 +86,14 @@ pub fn empty<T: Element>(
     runs: usize,
     columns: usize,
 ) -> PyResult<Bound<'_, PyArray1<T>>> {
-    let count = backprop_core::room(runs, columns).map_err(PyCoreError)?;
+    // A shape may be beyond memory although there are no runs.
+    backprop_core::room(runs.max(1), columns).map_err(PyCoreError)?;
+    let count = runs * columns;
     let empty = py.import("numpy")?.getattr("empty")?;
     Ok(empty.call1((count, T::get_dtype(py)))?.cast_into()?)
 }
 
-/// Hand the memory over to NumPy.
+/// Hands the memory over to NumPy.
 pub fn array<'py, T: Element>(
     py: Python<'py>,
     values: Vec<T>,

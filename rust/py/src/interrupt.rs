@@ -29,7 +29,7 @@ impl Callback {
     }
 }
 
-/// Do `work` without the GIL; larger work in a thread beside the caller's, so that this
+/// Does `work` without the GIL; larger work in a thread beside the caller's, so that this
 /// one can look after Python, and tell it when its time is up.
 pub fn interruptible<T: Send>(
     py: Python<'_>,

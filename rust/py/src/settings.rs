@@ -17,8 +17,8 @@ const INSTRUCTION_SET: &str = "BACKPROP_INSTRUCTION_SET";
 
 /// Threads and instruction set of a call.
 pub fn machine(threads: Option<usize>) -> Result<Machine, PyCoreError> {
-    let instruction_set = match env::var(INSTRUCTION_SET) {
-        Ok(name) if !name.is_empty() => match InstructionSet::named(&name) {
+    let instruction_set = match env::var_os(INSTRUCTION_SET) {
+        Some(name) if !name.is_empty() => match InstructionSet::named(&name.to_string_lossy()) {
             Err(Error::Value {
                 value,
                 allowed,
@@ -51,7 +51,7 @@ pub fn time_limit(settings: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
         PyCoreError(Error::Value {
             name: "time_limit".into(),
             value: seconds.to_string(),
-            allowed: "seconds above 0".into(),
+            allowed: "seconds from 1e-9 to 2^64".into(),
             fix: "leave it out for no limit",
         })
     });

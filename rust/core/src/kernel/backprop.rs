@@ -66,7 +66,7 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
         }
     }
 
-    /// Put a row of inputs beside the others.
+    /// Puts a row of inputs beside the others.
     #[inline(always)]
     fn enter(&mut self, row: usize, x: &[f64]) {
         let inputs = &mut self.inputs[row * x.len()..];
@@ -143,7 +143,7 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
         (outputs, space)
     }
 
-    /// Add up losses and predictions of some rows, and set ∂L/∂z of the outputs.
+    /// Adds up losses and predictions of some rows, and sets ∂L/∂z of the outputs.
     #[inline(always)]
     fn evaluate(&mut self, data: &Data, rows: &[usize], fresh: bool) {
         let (simd, lanes, count) = (self.simd, A::lanes::<S>(), self.network.outputs());

@@ -26,17 +26,18 @@ use std::ops::Range;
 use pulp::{bytemuck, Simd, WithSimd};
 
 use super::arithmetic::{aligned, Aligned, Arithmetic, Number};
-use super::{all_at_most, all_finite, Kernel};
-use crate::history::{Quantity, Trace};
+use super::{all_at_most, all_finite, Kernel, Trace};
 use crate::task::Task;
-use crate::{Activation, Data, Loss};
+use crate::{Activation, Data, Loss, Quantity};
 
 /// Vector registers of runs that are trained side by side.
 const REGISTERS: usize = 8;
 
-/// What the hidden neuron computes. Where no x is negative, 0·x is 0 without a sign.
+/// The hidden neuron computes the identity.
 const IDENTITY: u8 = 0;
+/// The hidden neuron computes ReLU.
 const RELU: u8 = 1;
+/// The hidden neuron computes ReLU, and no x is negative: 0·x is then 0 without a sign.
 const RELU_OF_POSITIVE: u8 = 2;
 
 /// Networks of `LAYERS` layers with one weight each.
@@ -94,7 +95,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         let ours = network.loss() == Loss::HalfSquaredError
             && (LAYERS == 1 || plain && network.gain().to_bits() == 1.0_f64.to_bits());
         let single = network.parameters() == LAYERS && network.layers().len() == LAYERS;
-        ours && single && task.groups == 1 && task.settings.is_plain()
+        ours && single && task.rates_per_run == 1 && task.settings.is_plain()
     }
 
     /// For so many runs: a single register of them needs no others beside it.

@@ -7,10 +7,10 @@ use pulp::{bytemuck, Simd, WithSimd};
 use super::arithmetic::{aligned, Aligned, Arithmetic};
 use super::backprop::{divide, Workspace};
 use super::update::Update;
-use super::{all_at_most, all_finite, Kernel};
-use crate::history::{Quantity, Trace};
+use super::{all_at_most, all_finite, Kernel, Trace};
 use crate::shuffle::Shuffle;
 use crate::task::Task;
+use crate::Quantity;
 
 /// Networks of fully connected layers; a register holds a number of each run.
 pub(crate) struct Dense<'a, S: Simd, A: Arithmetic> {
@@ -41,7 +41,7 @@ impl<'a, S: Simd, A: Arithmetic> Dense<'a, S, A> {
             workspace: Workspace::new(simd, task.network, task.progress),
             memory: aligned(zero, task.settings.optimizer.memory() * parameters),
             sums: aligned(zero, if several { parameters } else { 0 }),
-            rates: vec![zero; task.groups],
+            rates: vec![zero; task.rates_per_run],
             shuffle: batches.map(|batches| Shuffle::new(batches, rows)),
             rows: (0..rows).collect(),
         }
@@ -81,7 +81,7 @@ impl<'a, S: Simd, A: Arithmetic> Dense<'a, S, A> {
             };
             for (layer, shape) in task.network.layers().iter().enumerate() {
                 let range = shape.weights.start..shape.biases.end;
-                let rate = self.rates[layer.min(task.groups - 1)];
+                let rate = self.rates[layer.min(task.rates_per_run - 1)];
                 let update = Update {
                     learning_rate: A::mul(simd, rate, update.learning_rate),
                     ..update

@@ -17,20 +17,6 @@ use super::{Kernel, Predictor};
 use crate::task::Task;
 use crate::{InstructionSet, Machine, Network, Precision, Progress};
 
-/// Whether this machine has an instruction set.
-pub(crate) fn is_available(set: InstructionSet) -> bool {
-    match set {
-        InstructionSet::Scalar => true,
-        #[cfg(target_arch = "aarch64")]
-        InstructionSet::Neon => Neon::try_new().is_some(),
-        #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx2 => V3::try_new().is_some(),
-        #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 => V4::try_new().is_some(),
-        _ => false,
-    }
-}
-
 /// Runs `$call` with the token of an instruction set, or `$scalar` where there is none.
 macro_rules! dispatch {
     ($set:expr, |$simd:ident| $call:expr, $scalar:expr) => {{

@@ -7,10 +7,9 @@
 
 use std::ops::Range;
 
-pub(crate) use arithmetic::{aligned, Aligned, Number};
-pub(crate) use instances::{is_available, kernel, predictor, vectorized};
-
-use crate::history::Trace;
+pub(crate) use arithmetic::Number;
+pub(crate) use instances::{kernel, predictor, vectorized};
+pub(crate) use trace::Trace;
 
 mod arithmetic;
 mod backprop;
@@ -18,6 +17,7 @@ mod chain;
 mod dense;
 mod instances;
 mod matmul;
+mod trace;
 mod update;
 
 /// Some runs side by side, trained on the same data.
@@ -67,8 +67,8 @@ pub(crate) trait Predictor<N: Number> {
 /// Rows that go through a network together.
 pub(crate) const TILE: usize = 8;
 
-/// Puts runs into lanes, from weights of shape (runs, values). Spare lanes repeat the last
-/// run, so that padding never diverges alone.
+/// Puts runs into lanes, from weights of shape (runs, values). The lanes that are left over
+/// repeat the last run: they then never end before all runs do.
 pub(crate) fn load<N: Number>(planes: &mut [N], width: usize, values: &[f64], runs: usize) {
     let count = values.len() / runs;
     for (index, plane) in planes.chunks_exact_mut(width).enumerate() {

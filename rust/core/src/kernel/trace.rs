@@ -1,0 +1,52 @@
+//! What a kernel keeps of some epochs.
+
+use super::arithmetic::{aligned, Aligned, Number};
+use crate::record::{PerQuantity, Quantity};
+
+/// The epochs of a span that a kernel has kept, planes of shape (epochs, values, width); a
+/// plane that is not wanted is empty.
+pub(crate) struct Trace<N> {
+    /// The first epoch of the span that is kept; all that follow are.
+    pub first: usize,
+    pub planes: PerQuantity<Aligned<N>>,
+}
+
+impl<N: Number> Trace<N> {
+    /// With room for so many epochs; `values` tells how many numbers an epoch has in a plane,
+    /// over all runs of the block.
+    pub fn new(epochs: usize, values: PerQuantity<usize>) -> Self {
+        let zero = N::rounded(0.0);
+        Self {
+            first: 0,
+            planes: values.map(|values| aligned(zero, epochs * values)),
+        }
+    }
+
+    /// Keeps the numbers of an epoch, which is counted from the start of the span.
+    #[inline(always)]
+    pub fn keep(&mut self, quantity: Quantity, epoch: usize, values: &[N]) {
+        let plane = &mut self.planes[quantity];
+        if !plane.is_empty() && epoch >= self.first {
+            let start = (epoch - self.first) * values.len();
+            plane[start..][..values.len()].copy_from_slice(values);
+        }
+    }
+
+    /// Whether losses are all that is kept.
+    pub fn is_loss_only(&self) -> bool {
+        let others = [Quantity::Prediction, Quantity::Gradients, Quantity::Weights];
+        others
+            .iter()
+            .all(|quantity| self.planes[*quantity].is_empty())
+    }
+
+    /// The place for the losses of an epoch, from `first` on, shape (width,).
+    pub fn loss_of(&mut self, epoch: usize, width: usize) -> &mut [N] {
+        &mut self.planes[Quantity::Loss][(epoch - self.first) * width..][..width]
+    }
+
+    /// Losses of the epochs from `first` on, shape (epochs, width).
+    pub fn loss(&self) -> &[N] {
+        &self.planes[Quantity::Loss]
+    }
+}
