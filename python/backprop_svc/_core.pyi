@@ -6,8 +6,18 @@ from typing import Any, TypedDict, final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["OUTCOMES", "VERSION", "Network", "build_info", "gradients", "predict", "train"]
+__all__ = [
+    "ACTIVATIONS",
+    "OUTCOMES",
+    "VERSION",
+    "Network",
+    "build_info",
+    "gradients",
+    "predict",
+    "train",
+]
 
+ACTIVATIONS: list[str]
 OUTCOMES: list[str]
 VERSION: str
 

@@ -19,6 +19,8 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
+use pulp::NullaryFnOnce;
+
 use crate::history::{Histories, Last};
 use crate::kernel::{kernel, load, unload, vectorized, Kernel, Number, Trace};
 use crate::outcome::Dead;
@@ -82,6 +84,30 @@ impl Lanes {
                 let size = (*gradient).into().abs();
                 *steepest = if size > *steepest { size } else { *steepest };
             }
+        }
+    }
+}
+
+/// What is asked of all runs of a block that end together, after so many epochs.
+struct Ending<'e, N> {
+    losses: &'e mut RecentLosses<N>,
+    gradients: &'e [N],
+    lanes: &'e mut Lanes,
+    done: usize,
+}
+
+impl<N: Number> NullaryFnOnce for Ending<'_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let (lanes, done) = (self.lanes, self.done);
+        let width = lanes.active.len();
+        self.losses
+            .ratios(0..width, done, done, &mut lanes.loss_ratio);
+        if done > 0 {
+            lanes.measure_steepest(self.gradients, width);
+            self.losses.may_oscillate(done, &mut lanes.may_oscillate);
         }
     }
 }
@@ -314,15 +340,13 @@ impl<'a, N: Number> RunLoop<'a, N> {
 
     /// Ends the runs that are left.
     fn end_all(&mut self, runs: &mut Runs, done: usize) {
-        vectorized(self.task.settings.machine.instruction_set, || {
-            let lanes = &mut self.lanes;
-            self.losses
-                .ratios(0..self.width, done, done, &mut lanes.loss_ratio);
-            if done > 0 {
-                lanes.measure_steepest(self.kernel.gradients(), self.width);
-                self.losses.may_oscillate(done, &mut lanes.may_oscillate);
-            }
-        });
+        let ending = Ending {
+            losses: &mut self.losses,
+            gradients: self.kernel.gradients(),
+            lanes: &mut self.lanes,
+            done,
+        };
+        vectorized(self.task.settings.machine.instruction_set, ending);
         self.judge(runs, done);
         let histories_end = done < self.task.settings.epochs || self.recorded.has_last();
         for lane in (0..runs.count()).filter(|_| histories_end) {

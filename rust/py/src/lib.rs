@@ -9,7 +9,7 @@ mod interrupt;
 mod network;
 mod settings;
 
-use backprop_core::{Arrays, Data, Outcome, PerQuantity, Quantity, Start};
+use backprop_core::{Activation, Arrays, Data, Outcome, PerQuantity, Quantity, Start};
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -167,6 +167,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(gradients, module)?)?;
     module.add_function(wrap_pyfunction!(predict, module)?)?;
     module.add_function(wrap_pyfunction!(build_info, module)?)?;
+    module.add(
+        "ACTIVATIONS",
+        Activation::ALL.map(Activation::name).to_vec(),
+    )?;
     module.add("OUTCOMES", Outcome::ALL.map(Outcome::name).to_vec())?;
     module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     Ok(())

@@ -7,7 +7,7 @@
 use pulp::aarch64::Neon;
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::{V3, V4};
-use pulp::{Scalar, Simd};
+use pulp::{NullaryFnOnce, Scalar, Simd};
 
 use super::arithmetic::{Arithmetic, Number};
 use super::backprop::Workspace;
@@ -36,9 +36,10 @@ macro_rules! dispatch {
     }};
 }
 
-/// Runs `work`, compiled for an instruction set. What it calls has to be inlined into it.
-pub(crate) fn vectorized<R>(set: InstructionSet, work: impl FnOnce() -> R) -> R {
-    dispatch!(set, |simd| simd.vectorize(work), work())
+/// Runs `work`, compiled for an instruction set: loops that the compiler turns into vector
+/// instructions. All that it calls has to be inlined into it.
+pub(crate) fn vectorized<W: NullaryFnOnce>(set: InstructionSet, work: W) -> W::Output {
+    dispatch!(set, |simd| simd.vectorize(work), work.call())
 }
 
 /// The kernel that trains so many runs.
