@@ -213,4 +213,5 @@ def _recorded(epochs: int, every: int) -> Integers:
     regular = np.arange(0, epochs if every == 1 else max(0, epochs - 1), every or epochs or 1)
     if every == 1 or not epochs:
         return regular.astype(np.int64)
-    return np.append(regular if every else [], epochs - 1).astype(np.int64)
+    # An empty list would be of floats, which round the last of 2^62 epochs.
+    return np.append(regular if every else regular[:0], epochs - 1).astype(np.int64)

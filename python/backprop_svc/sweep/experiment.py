@@ -196,4 +196,4 @@ class Experiment:
 def check_learning_rate(name: str, value: float) -> None:
     """Refuse what is not finite and above 0, with the name of the setting."""
     if not 0 < value < float("inf"):
-        raise SettingError(name, str(value), "finite numbers above 0", f"try {name}=0.1")
+        raise SettingError(name, str(value), "finite numbers above 0", "try {name}=0.1")

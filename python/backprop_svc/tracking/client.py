@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from backprop_svc.errors import SettingError
+from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import RunBatch, RunRecord, Summary, Sweep, without_password
 
@@ -135,18 +135,18 @@ class ClientWriter:
                 raise SettingError(
                     f"the sweep {sweep.id}",
                     "begun with other axes or settings",
-                    "the same command",
-                    "begin a new sweep without sweep.resume",
+                    "the same axes and settings",
+                    "begin a new sweep, or resume this one as it was begun",
                     verb="was",
                 )
             writer = found[0].data.tags.get(WRITER)
             if writer != type(self).__name__:
                 raise SettingError(
                     f"the sweep {sweep.id}",
-                    f"written by a {writer}, and tracking.uri={without_password(self.uri)} has "
+                    f"written by a {writer}, and {without_password(self.uri)} has "
                     f"a {type(self).__name__}, whose run ids differ",
                     "the same way to the store",
-                    "give the first tracking.uri",
+                    "give the tracking URI with which it was begun",
                     verb="was",
                 )
             self._client.update_run(run_id, "RUNNING")
@@ -293,7 +293,7 @@ class ClientWriter:
                     raise
         if found.lifecycle_stage != "active":
             raise SettingError(
-                "tracking.experiment",
+                "experiment",
                 f"{name!r}, which was deleted",
                 "an active or a new experiment",
                 "choose another name, or restore it with "
@@ -310,24 +310,24 @@ class ClientWriter:
         return f"run {run_id} in {store}"
 
     def store_errors(self) -> contextlib.AbstractContextManager[None]:
-        """Turn what this store raises into a :class:`ConnectionError`."""
+        """Turn what this store raises into a :class:`StoreError`."""
         return store_errors(self.uri, self.failures)
 
 
 @contextlib.contextmanager
 def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[None]:
-    """Turn what a store raises into one :class:`ConnectionError` that says what to do."""
+    """Turn what a store raises into one :class:`StoreError` that says what to do."""
     try:
         yield
     except failures as error:
         reason = without_password(" ".join(str(error).split()))
         if len(reason) > 300:
             reason = reason[:300] + "…"
-        raise ConnectionError(
-            f"tracking.uri is {without_password(uri)!r}, which failed: {reason}; "
-            "allowed: "
-            "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow; "
-            "correct it, install its driver, start the server, make room, or use tracking=none"
+        raise StoreError(
+            "tracking",
+            f"{without_password(uri)!r}, which failed: {reason}",
+            "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow",
+            "correct it, install its driver, start the server, make room, or do not track",
         ) from error
 
 

@@ -21,7 +21,7 @@ from backprop_svc.cli.config.overrides import split, written
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.cli.config.unused import refuse, unused
 from backprop_svc.cli.terminal import show
-from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
+from backprop_svc.cli.terminal.errors import FORESEEN, describe, foreseen, require_values
 from backprop_svc.errors import SettingError
 from backprop_svc.sweep.curves import sample_curves
 from backprop_svc.sweep.outcomes import Outcomes
@@ -90,7 +90,10 @@ class SweepCommand:
             if sweep.results is not None:
                 check_file(sweep.results)
             self._id = identity(
-                tracking(self._settings), resume=sweep.resume, told=sweep.id, section="sweep."
+                tracking(self._settings),
+                resume=sweep.resume,
+                told=sweep.id,
+                names=("sweep.resume", "sweep.id"),
             )
             if not sweep.dry_run:
                 self._open()
@@ -137,7 +140,7 @@ class SweepCommand:
         try:
             self._parent.fail(error)
         except ConnectionError as also:
-            print(f"backprop-svc: {also}", file=sys.stderr)
+            print(f"backprop-svc: {describe(also)}", file=sys.stderr)
         words = [word for word in sys.argv[1:] if not word.startswith(SWEEP_WORDS)]
         words = [word for word in words if word not in {"-m", "--multirun"}]
         words = [word for word in words if not word.startswith("hydra.sweep.dir=")]
