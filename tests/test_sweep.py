@@ -135,7 +135,10 @@ def test_the_largest_numbers_are_bounds() -> None:
         (lambda: Grid({"a": "0.01"}), "'a' is '0.01'"),
         (lambda: Grid({"a": [True, False]}), "'a' is \\[True, False\\]"),
         (lambda: Grid({"a": [[1, 2], [3]]}), "'a' is ragged"),
-        (lambda: Grid({"a": np.ma.masked_array([1.0, 2.0], [0, 1])}), "'a' has masked values"),
+        (
+            lambda: Grid({"a": np.ma.masked_array([1.0], [True])}),
+            "'a' has masked values",
+        ),
         (lambda: Grid({"a": Unreadable()}), "'a' is .*; allowed: an array of numbers"),
         (lambda: Grid({"a": np.array([np.longdouble("1e4000")])}), "'a' has the value inf"),
         (lambda: Grid(*({f"a{i}": range(2**9)} for i in range(7))), r"have 9.22e\+18 points"),

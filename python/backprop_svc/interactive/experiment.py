@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from backprop_svc._core import Network
-from backprop_svc.arrays import Floats, floats
+from backprop_svc.arrays import Floats, checked_network, floats
 from backprop_svc.datasets import Dataset
 from backprop_svc.errors import SettingError, SettingTypeError, shown
 from backprop_svc.settings import check
@@ -42,10 +42,7 @@ def build(
     SettingError
         Settings that no sweep has; axes that would change nothing.
     """
-    if not isinstance(network, Network):
-        raise SettingTypeError(
-            "network", shown(network), "a Network", "try bp.Network(1, 1, 1)"
-        )
+    checked_network(network)
     for name in settings:
         if name not in SHARED:
             raise SettingTypeError(
@@ -121,11 +118,16 @@ def histories(record: object) -> tuple[Record, ...]:
 
 
 def _pair(validation: object) -> Dataset:
-    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-        raise SettingTypeError(
-            "validation", shown(validation), "inputs and targets", "write (x, y)"
-        )
-    return _rows(*validation)
+    try:
+        if isinstance(validation, (tuple, list)):
+            x, y = validation
+            return _rows(x, y)
+    except Exception:
+        # Objects may raise anything when they are looked at.
+        pass
+    raise SettingTypeError(
+        "validation", shown(validation), "inputs and targets", "write (x, y)"
+    )
 
 
 def _rows(x: ArrayLike, y: ArrayLike) -> Dataset:

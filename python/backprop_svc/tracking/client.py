@@ -6,7 +6,6 @@ import contextlib
 import io
 import logging
 import os
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,7 +15,14 @@ from typing import Any
 
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.tracking.patience import patiently
-from backprop_svc.tracking.record import RunBatch, RunRecord, Summary, Sweep, without_password
+from backprop_svc.tracking.record import (
+    RunBatch,
+    RunRecord,
+    Summary,
+    Sweep,
+    now,
+    without_password,
+)
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -161,7 +167,7 @@ class ClientWriter:
             }
             name = f"sweep {sweep.id}"
             run_id = str(
-                self._client.create_run(self.experiment, _now(), tags, name).info.run_id
+                self._client.create_run(self.experiment, now(), tags, name).info.run_id
             )
         with self._ended(run_id):
             if sweep.config:
@@ -374,7 +380,3 @@ def _page(experiment: str, run_id: str, tab: str) -> str:
 
 def _tag(name: str) -> str:
     return f"tags.`{name}`"
-
-
-def _now() -> int:
-    return int(time.time() * 1000)

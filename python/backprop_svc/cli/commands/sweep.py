@@ -6,7 +6,7 @@ import hashlib
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from hydra.core.override_parser.types import Override, Quote, QuotedString
@@ -110,17 +110,14 @@ class SweepCommand:
     def finish(self, returns: Sequence[JobReturn]) -> None:
         """Show and keep the summary."""
         words = [swept(job.overrides or []) for job in returns]
-        parts = [cast(Outcomes, job.return_value) for job in returns]
-        outcomes = Outcomes.join(
-            [
-                part.with_settings(settings)
-                for part, settings in zip(parts, typed_settings(words), strict=True)
-            ]
-        )
+        shards = [cast(Outcomes, job.return_value) for job in returns]
+        # The terminal shows what was written; a table has columns of one type.
+        shown = _joined(shards, [dict(map(split, own)) for own in words])
+        outcomes = _joined(shards, typed_settings(words))
         seconds = time.monotonic() - self._began
         common = set.intersection(*map(set, words))
         differing = {split(word)[0] for own in words for word in own if word not in common}
-        show.print_sweep(outcomes, differing, seconds)
+        show.print_sweep(shown, differing, seconds)
         results = self._settings.sweep.results
         if results is not None:
             with foreseen(*FORESEEN):
@@ -191,6 +188,12 @@ class SweepCommand:
                 trained = first.config.train.epochs > 0
                 curves = sample_curves(first.experiment, outcomes) if trained else None
             return parent.finish(summary(outcomes, seconds, curves))
+
+
+def _joined(shards: list[Outcomes], settings: Sequence[Mapping[str, object]]) -> Outcomes:
+    """Return the outcomes of all jobs, with what distinguishes each."""
+    pairs = zip(shards, settings, strict=True)
+    return Outcomes.join([shard.with_settings(own) for shard, own in pairs])
 
 
 def _common(config: DictConfig) -> dict[str, object]:
