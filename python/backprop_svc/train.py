@@ -149,12 +149,14 @@ def train(
 
 
 _HINTS = get_type_hints(train, include_extras=True)
-SETTINGS: dict[str, Any] = {
-    name: _HINTS[name]
+DEFAULTS: dict[str, Any] = {
+    name: parameter.default
     for name, parameter in signature(train).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY and name not in {"learning_rate", "progress"}
 }
-"""The settings of :func:`train` with their types: its signature alone spells them out."""
+"""The settings of :func:`train`: its signature alone spells them out."""
+SETTINGS: dict[str, Any] = {name: _HINTS[name] for name in DEFAULTS}
+"""Their types."""
 
 
 def _settings(arguments: dict[str, Any]) -> SimpleNamespace:
