@@ -298,9 +298,10 @@ def test_the_fractal_set_up_is_the_paper_s(tmp_path: Path) -> None:
 
 
 def test_the_best_runs_show_settings_as_they_were_written(tmp_path: Path) -> None:
-    words = ["network.gain=1,1.5", "train.tolerance=1e-3,1e-4", "train.epochs=2"]
+    words = ["network.gain=1,1.5", "train.momentum=0,0.5"]
+    words += ["train.optimizer=momentum", "train.epochs=2"]
     done = call(tmp_path, "sweep", "tracking=none", *words)
     assert done.returncode == 0, done.stderr
     table = done.stdout.partition("best runs")[2]
     rows = [line.split()[:2] for line in table.splitlines()[2:6]]
-    assert sorted(rows) == [["1", "1e-3"], ["1", "1e-4"], ["1.5", "1e-3"], ["1.5", "1e-4"]]
+    assert sorted(rows) == [["1", "0"], ["1", "0.5"], ["1.5", "0"], ["1.5", "0.5"]]
