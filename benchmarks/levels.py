@@ -23,7 +23,7 @@ PEERS: dict[str, dict[str, str]] = {
         "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
         "NPY_DISABLE_CPU_FEATURES": " ".join(
             name
-            for name in np.show_config("dicts")["SIMD Extensions"]["found"]
+            for name in np.show_config("dicts")["SIMD Extensions"].get("found", ())
             if name == "X86_V4" or name.startswith("AVX512")
         ),
         "OPENBLAS_CORETYPE": "Haswell",

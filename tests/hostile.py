@@ -28,6 +28,7 @@ from hypothesis.extra import numpy as hnp
 import backprop_svc as bp
 from backprop_svc import datasets
 from backprop_svc.errors import shown
+from backprop_svc.sweep.axes import grid
 from backprop_svc.train import RECORDS
 
 LONG = 10.0
@@ -240,7 +241,37 @@ def make_network(sizes: Any, **keywords: Any) -> object:
     return bp.Network(*(sizes if type(sizes) is list else [sizes, 1]), **keywords)
 
 
+def sweep_of(network: bp.Network, rows: int) -> Arguments:
+    given = training_of(network, rows)
+    interval = st.builds(bp.Interval, st.floats(0.1, 0.2), st.floats(0.3, 1))
+    axis = interval | st.lists(st.floats(0.1, 1), min_size=1, max_size=3)
+    shared = ("network", "x", "y", "optimizer", "momentum", "schedule", "precision", "record")
+    return {
+        **{name: given[name] for name in shared},
+        "axes": st.dictionaries(st.just("lr"), axis | axis.map(bp.Zipped)),
+        "init": st.sampled_from(["he", "normal"]) | st.builds(bp.Draw),
+        "learning_rate": st.floats(1e-3, 1.0),
+        "validation": st.none(),
+        "sampler": st.sampled_from(["grid", "random", "latin", "sobol"]),
+        "points": st.integers(1, 4),
+        "samples": st.integers(1, 4),
+        "sampler_seed": st.integers(0, 9),
+        "history": st.sampled_from(["all", "every:3", "last", "none"]),
+        "data": st.just("arrays"),
+        "sweep_id": st.none() | st.just("0123456789abcdef"),
+        "resume": st.none(),
+        "progress": st.just(False) | st.none(),
+        "epochs": st.integers(0, 9),
+        "threads": st.just(1),
+    }
+
+
+def draw_figure(outcomes: Any) -> object:
+    return bp.figure(outcomes)
+
+
 RESULT = bp.train(NETWORKS[0], np.ones((4, 2)), 2.0, 3.0, epochs=3)
+OUTCOMES = bp.sweep(NETWORKS[0], 2.0, 3.0, {"lr": [0.1, 0.2]}, epochs=3, progress=False)
 
 
 @dataclass(frozen=True)
@@ -316,6 +347,35 @@ FUNCTIONS: dict[str, Function] = {
     "scaled": Function(
         lambda **given: datasets.scaled(TABLE, **given),
         lambda n, r: {"x_scale": st.just("max"), "y_scale": st.just("standard")},
+    ),
+    "to_pandas": Function(
+        lambda runs: RESULT[runs].to_pandas(),
+        lambda n, r: {"runs": st.integers(-4, 3)},
+        (IndexError,),
+    ),
+    "sweep": Function(bp.sweep, sweep_of),
+    "figure": Function(draw_figure, lambda n, r: {"outcomes": st.just(OUTCOMES)}),
+    "best": Function(OUTCOMES.best, lambda n, r: {"count": st.integers(0, 9)}),
+    "column": Function(
+        lambda name: OUTCOMES[name],
+        lambda n, r: {"name": st.sampled_from(["lr", "loss", "outcome", "epochs"])},
+    ),
+    "axis": Function(
+        lambda values: grid({"lr": bp.Zipped(values), "w1": values}),
+        lambda n, r: {"values": st.lists(FINITE, min_size=1, max_size=3)},
+    ),
+    "Draw": Function(
+        bp.Draw,
+        lambda n, r: {
+            "method": st.just("he"),
+            "seed": st.integers(0, 9),
+            "scale": FINITE,
+            "offset": FINITE,
+        },
+    ),
+    "spaced": Function(
+        lambda count: [bp.Interval(0, 1).spaced(count), bp.LogInterval(1, 2).spaced(count)],
+        lambda n, r: {"count": st.integers(1, 9)},
     ),
     "Interval": Function(bp.Interval, lambda n, r: {"low": st.just(0), "high": FINITE}),
     "LogInterval": Function(bp.LogInterval, lambda n, r: {"low": FINITE, "high": FINITE}),

@@ -22,7 +22,7 @@ PACKAGE = Path(bp.__file__).parent
 
 
 def test_an_error_is_its_fields() -> None:
-    error = bp.SettingError("epochs", "-1", "whole numbers from 0", "try epochs=1")
+    error = bp.SettingError("epochs", "-1", "whole numbers from 0", "try {name}=1")
     assert str(error) == "epochs is -1; allowed: whole numbers from 0; try epochs=1"
     inside = error.within("train")
     assert str(inside) == (
@@ -39,10 +39,13 @@ def test_an_error_is_its_fields() -> None:
             assert (str(again), again.name, again.value) == (str(each), each.name, each.value)
 
 
-def test_only_the_name_itself_is_put_into_its_section() -> None:
-    fix = "try lr=1, my_lr=2, train.lr=3 or lr1=4"
-    within = bp.SettingError("lr", "0", "any", fix).within("train").fix
-    assert within == "try train.lr=1, my_lr=2, train.lr=3 or lr1=4"
+def test_only_the_placeholder_of_a_fix_is_the_name() -> None:
+    fix = "try {name}=1, lr=2, {lr}, {} or {name!r}"
+    error = bp.SettingError("lr", "0", "any", fix)
+    assert error.fix == "try lr=1, lr=2, {lr}, {} or {name!r}"
+    within = error.within("train")
+    assert within.fix == "try train.lr=1, lr=2, {lr}, {} or {name!r}"
+    assert within.renamed("rate").fix == error.fix.replace("lr=1", "rate=1")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -51,3 +52,10 @@ def test_an_interval_of_recording_beyond_all_epochs() -> None:
     assert result.loss is not None
     assert every.loss is not None
     assert result.loss.tolist() == every.loss[:, [0, 19]].tolist()
+
+
+def test_the_last_of_very_many_epochs_is_not_rounded() -> None:
+    result = bp.train(
+        bp.Network(1, 1), np.empty((0, 1)), 1, 1, epochs=2**62 - 1, record_every=0, threads=1
+    )
+    assert result.recorded.tolist() == [2**62 - 2]

@@ -217,7 +217,17 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no name": ({"axes": {"lr": [1]}, "data": 3}, "data is 3; allowed: a text"),
     "no sampler": ({"axes": {"lr": [1]}, "sampler": np.ones(2)}, "sampler is array"),
     "untracked": ({"axes": {"lr": [1]}, "resume": "last"}, "resume is 'last', but nothing"),
-    "no identity": ({"axes": {"lr": [1]}, "sweep_id": "x"}, "id is 'x'; allowed: the 16 hex"),
+    "no identity": (
+        {"axes": {"lr": [1]}, "sweep_id": "x"},
+        "^sweep_id is 'x'; allowed: the",
+    ),
+    "two identities": (
+        {"axes": {"lr": [1]}, "sweep_id": SWEEP, "resume": "last"},
+        "sweep_id is '0123456789abcdef', beside resume",
+    ),
+    "no progress": ({"axes": {"lr": [1]}, "progress": "no"}, "progress is 'no'; allowed: True"),
+    "nowhere": ({"axes": {"lr": [1]}, "history": "bogus"}, "history is 'bogus'; allowed: all"),
+    "a bad sampler seed": ({"axes": {"lr": [1]}, "sampler_seed": -1}, "^sampler_seed is -1"),
 }
 
 
@@ -226,6 +236,41 @@ def test_bad_input_is_named(case: str) -> None:
     arguments, message = BAD[case]
     with pytest.raises(bp.SettingError, match=message):
         bp.sweep(GUIDE, 2.0, 3.0, **arguments)
+
+
+def test_a_store_that_fails_is_named_as_python_names_it(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError, match=r"^tracking is 'foo://x', which failed"):
+        bp.sweep(GUIDE, 2.0, 3.0, {"lr": [1]}, tracking="foo://x")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri)
+    client.delete_experiment(client.create_experiment("old"))
+    with pytest.raises(bp.SettingError, match=r"^experiment is 'old', which was deleted"):
+        bp.sweep(GUIDE, 2.0, 3.0, {"lr": [1]}, tracking=uri, experiment="old")
+
+
+def test_outcomes_refuse_what_they_cannot_take() -> None:
+    outcomes = bp.sweep(GUIDE, 2.0, 3.0, {"lr": [0.1]})
+    assert "1 run;" in repr(outcomes)
+    assert outcomes.best(0) == []
+    anything: Any = outcomes
+    for refused, message in (
+        (lambda: anything[[1]], r"a column is \[1\]; allowed: a text"),
+        (lambda: anything.best("x"), "count is 'x'"),
+        (lambda: anything.best(-1), "count is -1"),
+        (lambda: bp.figure(3), "outcomes is 3; allowed: Outcomes"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(bp.SettingError, match=message):
+            refused()
+    with pytest.raises(TypeError, match="not iterable"):
+        iter(anything)
+    frame = outcomes.to_pandas()
+    columns = ["loss", "outcome", "epochs", "diverged_at", "period", "loss_ratio"]
+    assert frame.columns.tolist() == ["run_id", "train.lr", *columns, "weights"]
+
+
+def test_outcomes_keep_no_starts() -> None:
+    (chunk,) = bp.sweep(GUIDE, 2.0, 3.0, {"lr": [0.1, 0.2]}).chunks
+    assert chunk.result.learning_rate.size == chunk.result.initial_weights.size == 0
 
 
 PROGRAM = """

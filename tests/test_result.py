@@ -131,6 +131,12 @@ def test_a_table_has_a_row_for_each_run() -> None:
     assert table.loc[1, "diverged_at"] == RESULT.diverged_at[1] >= 0
 
 
+def test_a_table_of_no_runs_has_the_same_columns() -> None:
+    table = RESULT[:0].to_pandas()
+    assert table.columns.tolist() == RESULT.to_pandas().columns.tolist()
+    assert not len(table)
+
+
 def test_a_table_of_a_large_network_has_no_weights() -> None:
     network = bp.Network(4, 8, 1)
     result = bp.train(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import backprop_svc as bp
 from backprop_svc.sweep.axes import Axis, axis_name, grid
@@ -101,6 +102,20 @@ def test_samples_are_seeded_and_stay_inside(method: str, count: int) -> None:
         assert (found[name] != other[name]).any()
 
 
+class Unreadable:
+    def __array__(self, *_: object, **__: object) -> NDArray[np.float64]:
+        raise RuntimeError("not now")
+
+
+def test_the_largest_numbers_are_bounds() -> None:
+    largest = np.finfo(float).max
+    for interval in (bp.LogInterval(5e-324, largest), bp.Interval(-largest / 2, largest / 2)):
+        for values in (interval.spaced(7), interval.at(np.linspace(0, 1, 7))):
+            assert (np.diff(values) > 0).all()
+            assert values[0] == pytest.approx(interval.low, rel=1e-9)
+            assert values[-1] == pytest.approx(interval.high, rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -119,7 +134,18 @@ def test_samples_are_seeded_and_stay_inside(method: str, count: int) -> None:
         (lambda: Grid({"a": (0.01, 1)}), r"'a' is \(0.01, 1\)"),
         (lambda: Grid({"a": "0.01"}), "'a' is '0.01'"),
         (lambda: Grid({"a": [True, False]}), "'a' is \\[True, False\\]"),
-        (lambda: Grid({"a": [[1, 2], [3]]}), "'a' has shape"),
+        (lambda: Grid({"a": [[1, 2], [3]]}), "'a' is ragged"),
+        (
+            lambda: Grid({"a": np.ma.masked_array([1.0], [True])}),
+            "'a' has masked values",
+        ),
+        (lambda: Grid({"a": Unreadable()}), "'a' is .*; allowed: an array of numbers"),
+        (lambda: Grid({"a": np.array([np.longdouble("1e4000")])}), "'a' has the value inf"),
+        (lambda: Grid(*({f"a{i}": range(2**9)} for i in range(7))), r"have 9.22e\+18 points"),
+        (lambda: bp.Interval(-1e308, 1e308), "a finite difference"),
+        (lambda: bp.Interval(0, 1).spaced(0), "count is 0"),
+        (lambda: grid({"a": bp.Interval(0, 1)}, points=2**62), "points is 4611686018427387904"),
+        (lambda: grid({"a": bp.Interval(0, 1)}, sampler="sobol", samples=2**31), "to 2.30"),
         (lambda: grid({"a": bp.Zipped([1]), "b": bp.Zipped([1, 2])}), "differ in length"),
         (lambda: axis_name("epochs"), "an axis has the name 'epochs'"),
     ],

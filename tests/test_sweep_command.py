@@ -295,3 +295,13 @@ def test_the_fractal_set_up_is_the_paper_s(tmp_path: Path) -> None:
             # Where it does not diverge, trajectories stay together to many digits.
             assert np.isclose(ratio, expected, rtol=1e-3), (lr1, lr2)
         assert (ratio < 1) == (expected < 1)
+
+
+def test_the_best_runs_show_settings_as_they_were_written(tmp_path: Path) -> None:
+    words = ["network.gain=1,1.5", "train.momentum=0,0.5"]
+    words += ["train.optimizer=momentum", "train.epochs=2"]
+    done = call(tmp_path, "sweep", "tracking=none", *words)
+    assert done.returncode == 0, done.stderr
+    table = done.stdout.partition("best runs")[2]
+    rows = [line.split()[:2] for line in table.splitlines()[2:6]]
+    assert sorted(rows) == [["1", "0"], ["1", "0.5"], ["1.5", "0"], ["1.5", "0.5"]]

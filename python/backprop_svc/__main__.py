@@ -2,4 +2,5 @@
 
 from backprop_svc.cli.main import main
 
-main()
+if __name__ == "__main__":
+    main()

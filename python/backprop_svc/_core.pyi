@@ -61,7 +61,8 @@ class Network:
     Raises
     ------
     SettingError
-        Impossible sizes; an unknown activation, loss or type; a gain or slope out of range.
+        Impossible sizes; an unknown activation, loss or type;
+        a gain or negative_slope out of range.
     SettingTypeError
         A value of another type than its setting has.
     """

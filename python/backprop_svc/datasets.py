@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from backprop_svc.arrays import Floats, floats
 from backprop_svc.errors import SettingError, shown
 from backprop_svc.settings import Seed, check
 from backprop_svc.tables import columns, names_of, read
-
-if TYPE_CHECKING:
-    pass
 
 Scale = float | Sequence[float] | str
 """Divide by a number (or one for each column), by the largest |value| ("max"), or

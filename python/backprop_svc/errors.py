@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from reprlib import Repr
 from typing import TypeVar
 
@@ -29,7 +28,7 @@ class SettingError(ValueError):
     allowed
         What would have been accepted.
     fix
-        What to do about it.
+        What to do about it. The argument may repeat the name as ``{name}``.
     verb
         ``is``, or another word between name and value, as in "weights has shape (3,)".
     """
@@ -37,20 +36,28 @@ class SettingError(ValueError):
     def __init__(self, name: str, value: str, allowed: str, fix: str, verb: str = "is") -> None:
         # All of them are arguments of the exception too, so that it can be pickled.
         super().__init__(name, value, allowed, fix, verb)
-        self.name, self.value, self.allowed, self.fix, self.verb = self.args
+        self.name, self.value, self.allowed, self.verb = name, value, allowed, verb
+        # Nothing else of it is a placeholder: it may hold a user's text with braces.
+        self.fix = fix.replace("{name}", name)
 
     def __str__(self) -> str:
         return f"{self.name} {self.verb} {self.value}; allowed: {self.allowed}; {self.fix}"
 
     def within(self: Self, section: str) -> Self:
         """Return the same error about ``section.name``, in the fix too."""
-        repeated = rf"(?<![\w.]){re.escape(self.name)}="
-        fix = re.sub(repeated, lambda _: f"{section}.{self.name}=", self.fix)
-        return type(self)(f"{section}.{self.name}", self.value, self.allowed, fix, self.verb)
+        return self.renamed(f"{section}.{self.name}")
+
+    def renamed(self: Self, name: str) -> Self:
+        """Return the same error about a setting that is called so, in the fix too."""
+        return type(self)(name, *self.args[1:])
 
 
 class SettingTypeError(SettingError, TypeError):
     """A setting or an argument has a value of a type that is not allowed."""
+
+
+class StoreError(SettingError, ConnectionError):
+    """The tracking store cannot be opened, is full, or away for longer than a minute."""
 
 
 def shown(value: object) -> str:

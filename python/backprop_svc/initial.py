@@ -12,7 +12,7 @@ from backprop_svc.arrays import Floats, checked_network, column
 from backprop_svc.errors import SettingError, shown
 from backprop_svc.settings import check
 
-Draw = Callable[[np.random.RandomState, int, int], Floats]
+Method = Callable[[np.random.RandomState, int, int], Floats]
 """From a generator, fan-in and fan-out, the matrix of a layer, shape (fan_out, fan_in)."""
 
 
@@ -25,7 +25,7 @@ def _xavier(generator: np.random.RandomState, fan_in: int, fan_out: int) -> Floa
     return generator.uniform(-bound, bound, (fan_out, fan_in))
 
 
-METHODS: dict[str, Draw] = {
+METHODS: dict[str, Method] = {
     "normal": lambda generator, fan_in, fan_out: generator.standard_normal((fan_out, fan_in)),
     "uniform": lambda generator, fan_in, fan_out: generator.uniform(-1, 1, (fan_out, fan_in)),
     "he": _he,
@@ -117,11 +117,11 @@ def check_seeds(name: str, seeds: Floats) -> None:
     bad = seeds[(seeds < 0) | (seeds >= 2**32) | (seeds != np.floor(seeds))]
     if bad.size:
         raise SettingError(
-            name, f"{bad[0]:.17g}", "whole numbers from 0 to 2^32 − 1", f"try {name}=0"
+            name, f"{bad[0]:.17g}", "whole numbers from 0 to 2^32 − 1", "try {name}=0"
         )
 
 
-def _draw(network: Network, seed: int, draw: Draw) -> Floats:
+def _draw(network: Network, seed: int, draw: Method) -> Floats:
     generator = np.random.RandomState(seed)
     parts = []
     for fan_in, fan_out in zip(network.sizes[:-1], network.sizes[1:], strict=True):

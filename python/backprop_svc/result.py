@@ -21,8 +21,17 @@ if TYPE_CHECKING:
 
 OUTCOMES: NDArray[np.str_] = np.array(_core.OUTCOMES)
 DIVERGED = _core.OUTCOMES.index("diverged")
-MOST_COLUMNS = 16
-"""Parameters of a network up to which a table has columns of its weights."""
+MOST_NAMED_WEIGHTS = 16
+"""Parameters of a network up to which tables and tracked runs name each of its weights."""
+HISTORIES = {
+    "loss": "loss",
+    "prediction": "prediction",
+    "gradients": "gradients",
+    "weights": "weight_history",
+}
+"""Of each history that can be recorded, the field of :class:`Result` in which it is."""
+PER_PARAMETER = {"gradients", "weights"}
+"""Histories with one value for each parameter; the others have one for each run."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -108,14 +117,14 @@ class Result:
         """
         import pandas as pd
 
-        layers = self.learning_rate.reshape(len(self), -1).T
+        layers = np.atleast_2d(self.learning_rate.T)
         one = self.learning_rate.ndim == 1
         columns: dict[str, Any] = {
             "learning_rate" if one else f"learning_rate_{layer}": rates
             for layer, rates in enumerate(layers, start=1)
         }
         names = self.network.parameter_names
-        if len(names) <= MOST_COLUMNS:
+        if len(names) <= MOST_NAMED_WEIGHTS:
             for prefix, weights in (("initial_", self.initial_weights), ("", self.weights)):
                 columns |= {f"{prefix}{n}": w for n, w in zip(names, weights.T, strict=True)}
         for name in ("outcome", "epochs", "last_loss", "loss_ratio", "period", "diverged_at"):
@@ -194,8 +203,7 @@ class Result:
         if finite.size:
             best = finite[self.last_loss[finite].argmin()]
             lines.append(f"lowest last loss: {self.last_loss[best]:.5g} in run {best}")
-        histories = ("loss", "prediction", "gradients", "weight_history")
-        kept = [name for name in histories if getattr(self, name) is not None]
+        kept = [name for name in HISTORIES.values() if getattr(self, name) is not None]
         if kept:
             epochs = f"{len(self.recorded):,} epoch{'' if len(self.recorded) == 1 else 's'}"
             lines.append(f"recorded: {', '.join(kept)} of {epochs}")

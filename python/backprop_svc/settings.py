@@ -60,7 +60,7 @@ def check(name: str, value: object, kind: Any) -> Any:
     range_ = next((each for each in get_args(kind) if isinstance(each, Whole)), None)
     names = get_args(kind) if get_origin(kind) is Literal else ()
     if range_ is not None:
-        allowed, fix = str(range_), f"try {name}=1"
+        allowed, fix = str(range_), "try {name}=1"
     elif names:
         allowed, fix = ", ".join(names), "choose one of them"
     else:

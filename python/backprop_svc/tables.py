@@ -92,7 +92,7 @@ def names_of(name: str, columns: object) -> list[str]:
     # Not a class of somebody else's, which may be anything but a list.
     if isinstance(columns, (list, tuple)) and type(columns) in (list, tuple) and columns:
         return [check(name, column, str) for column in columns]
-    fix = f"such as {name}=[living_area_sqft]"
+    fix = "such as {name}=[living_area_sqft]"
     raise SettingTypeError(name, shown(columns), "a list of one or more columns", fix)
 
 

@@ -149,12 +149,14 @@ def train(
 
 
 _HINTS = get_type_hints(train, include_extras=True)
-SETTINGS: dict[str, Any] = {
-    name: _HINTS[name]
+DEFAULTS: dict[str, Any] = {
+    name: parameter.default
     for name, parameter in signature(train).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY and name not in {"learning_rate", "progress"}
 }
-"""The settings of :func:`train` with their types: its signature alone spells them out."""
+"""The settings of :func:`train`: its signature alone spells them out."""
+SETTINGS: dict[str, Any] = {name: _HINTS[name] for name in DEFAULTS}
+"""Their types."""
 
 
 def _settings(arguments: dict[str, Any]) -> SimpleNamespace:
@@ -213,4 +215,5 @@ def _recorded(epochs: int, every: int) -> Integers:
     regular = np.arange(0, epochs if every == 1 else max(0, epochs - 1), every or epochs or 1)
     if every == 1 or not epochs:
         return regular.astype(np.int64)
-    return np.append(regular if every else [], epochs - 1).astype(np.int64)
+    # An empty list would be of floats, which round the last of 2^62 epochs.
+    return np.append(regular if every else regular[:0], epochs - 1).astype(np.int64)

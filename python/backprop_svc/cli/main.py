@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pkgutil import resolve_name
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, NoReturn
 
@@ -19,7 +20,9 @@ class Command(NamedTuple):
     does: str
     run: Callable[[list[str]], None]
     config: str | None = None
-    """The configuration from which Hydra completes its words in a shell, if it does."""
+    """The configuration from which Hydra composes its words, if it does."""
+    task: str = ""
+    """What Hydra then runs, as an import path: it is imported when it is needed."""
 
 
 def main() -> None:
@@ -69,7 +72,7 @@ def _complete(arguments: list[str]) -> None:
         print("\n".join(name for name in COMMANDS if name.startswith("".join(typed))))
         return
     _hide(typed[0])
-    _hydra(command.config, ["-sc", *arguments])
+    _hydra(command, ["-sc", *arguments])
 
 
 def _hide(command: str) -> None:
@@ -101,7 +104,7 @@ def _train(arguments: list[str]) -> None:
     with TemporaryDirectory(prefix="backprop-svc-") as folder:
         if multirun and not any(a.startswith("hydra.sweep.dir=") for a in arguments):
             arguments = [*arguments, f"hydra.sweep.dir={folder}"]
-        _hydra("config", arguments)
+        _hydra(COMMANDS["train"], arguments)
 
 
 def _sweep(arguments: list[str]) -> None:
@@ -109,7 +112,7 @@ def _sweep(arguments: list[str]) -> None:
 
 
 def _explain(arguments: list[str]) -> None:
-    _hydra("explain", arguments)
+    _hydra(COMMANDS["explain"], arguments)
 
 
 def _ui(arguments: list[str]) -> None:
@@ -118,7 +121,7 @@ def _ui(arguments: list[str]) -> None:
     raise SystemExit(ui(arguments))
 
 
-def _hydra(config: str, arguments: list[str]) -> None:
+def _hydra(command: Command, arguments: list[str]) -> None:
     import hydra
 
     from backprop_svc.cli.config.schema import register
@@ -130,14 +133,13 @@ def _hydra(config: str, arguments: list[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [sys.argv[0], *arguments]
     register()
-    if config == "config":
-        from backprop_svc.cli.commands.train import train as task
-    else:
-        from backprop_svc.cli.commands.explain import explain as task
+    task = resolve_name(command.task)
     try:
         with foreseen(*CONFIGURATION):
             hydra.main(
-                version_base="1.3", config_path="pkg://backprop_svc.conf", config_name=config
+                version_base="1.3",
+                config_path="pkg://backprop_svc.conf",
+                config_name=command.config,
             )(task)()
     except ValueError as error:
         if not is_of_hydra(error):
@@ -146,18 +148,25 @@ def _hydra(config: str, arguments: list[str]) -> None:
             raise
 
 
+TRAIN = "backprop_svc.cli.commands.train:train"
+
 COMMANDS = {
     "train": Command(
-        "[overrides]", "train one network and track the run", _train, config="config"
+        "[overrides]", "train one network and track the run", _train, "config", TRAIN
     ),
     "sweep": Command(
         "[overrides]",
         "train one for each combination of values (as train -m)",
         _sweep,
-        config="config",
+        "config",
+        TRAIN,
     ),
     "explain": Command(
-        "[overrides]", "show each step of the chain rule", _explain, config="explain"
+        "[overrides]",
+        "show each step of the chain rule",
+        _explain,
+        "explain",
+        "backprop_svc.cli.commands.explain:explain",
     ),
     "ui": Command("[tracking.uri=… port=…]", "open MLflow's UI on the tracked runs", _ui),
 }

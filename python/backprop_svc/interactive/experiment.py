@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -11,14 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from backprop_svc._core import Network
-from backprop_svc.arrays import Floats, floats
+from backprop_svc.arrays import Floats, checked_network, floats
 from backprop_svc.datasets import Dataset
 from backprop_svc.errors import SettingError, SettingTypeError, shown
 from backprop_svc.settings import check
 from backprop_svc.sweep.axes import DRAWN, RATES, WEIGHTS
-from backprop_svc.sweep.experiment import KINDS, SHARED, Draw, Experiment
+from backprop_svc.sweep.experiment import SHARED, Draw, Experiment
 from backprop_svc.sweep.space import Grid
-from backprop_svc.train import RECORDS, Record
+from backprop_svc.train import RECORDS, SETTINGS, Record
 
 GUIDE = (0.5, 1.0)
 """Initial weights of the guide's network."""
@@ -42,10 +43,7 @@ def build(
     SettingError
         Settings that no sweep has; axes that would change nothing.
     """
-    if not isinstance(network, Network):
-        raise SettingTypeError(
-            "network", shown(network), "a Network", "try bp.Network(1, 1, 1)"
-        )
+    checked_network(network)
     for name in settings:
         if name not in SHARED:
             raise SettingTypeError(
@@ -70,7 +68,7 @@ def build(
         init=start,
         rates=rates,
         settings={
-            name: check(name, settings.get(name, usual), KINDS[name])
+            name: check(name, settings.get(name, usual), SETTINGS[name])
             for name, usual in SHARED.items()
         },
         data_name=check("data", data, str),
@@ -89,7 +87,7 @@ def digest(experiment: Experiment, grid: Grid) -> str:
 
 
 def describe(experiment: Experiment, grid: Grid) -> str:
-    """Write down what a sweep trains, as JSON, which is YAML too."""
+    """Write down what a sweep trains, as YAML."""
     init = experiment.init
     told = {
         "network": str(experiment.network),
@@ -102,7 +100,9 @@ def describe(experiment: Experiment, grid: Grid) -> str:
             for table in grid.tables
         ],
     }
-    return json.dumps(told, indent=2, default=str)
+    # JSON is YAML, but for its word for what is infinite.
+    text = json.dumps(told, indent=2, default=str)
+    return re.sub(r"(?<=: )(-?)Infinity(?=,?$)", r"\1.inf", text, flags=re.MULTILINE)
 
 
 def histories(record: object) -> tuple[Record, ...]:
@@ -121,11 +121,16 @@ def histories(record: object) -> tuple[Record, ...]:
 
 
 def _pair(validation: object) -> Dataset:
-    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-        raise SettingTypeError(
-            "validation", shown(validation), "inputs and targets", "write (x, y)"
-        )
-    return _rows(*validation)
+    try:
+        if isinstance(validation, (tuple, list)):
+            x, y = validation
+            return _rows(x, y)
+    except Exception:
+        # Objects may raise anything when they are looked at.
+        pass
+    raise SettingTypeError(
+        "validation", shown(validation), "inputs and targets", "write (x, y)"
+    )
 
 
 def _rows(x: ArrayLike, y: ArrayLike) -> Dataset:

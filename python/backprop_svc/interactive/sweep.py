@@ -22,6 +22,7 @@ from backprop_svc.sweep.outcomes import Chunk, Outcomes
 from backprop_svc.sweep.parent import Parent, Tracking, identity
 from backprop_svc.sweep.sampler import GRID, GridSampler
 from backprop_svc.tracking import Sweep
+from backprop_svc.tracking.record import history_interval
 from backprop_svc.train import Record
 
 if TYPE_CHECKING:
@@ -90,12 +91,13 @@ def sweep(
     data
         The name of the data, which the tracked runs show.
     sweep_id
-        The identity of the sweep, 16 hex digits; a new one by default.
+        The identity of a new sweep, 16 hex digits, drawn by default. A sweep that is
+        resumed has one already: ``sweep_id`` beside ``resume`` is refused.
     resume
         ``"last"``, or the identity of a sweep that was stopped: the same call goes on.
     record
         Histories that the outcomes keep in memory: ``loss``, ``prediction``, ``gradients``,
-        ``weights``.
+        ``weights``. They hold every epoch: there is no ``record_every`` here.
     progress
         Whether a bar is shown, by default in a terminal and a notebook; or what is called
         with each chunk of runs that was trained.
@@ -112,6 +114,8 @@ def sweep(
         Axes or settings that no run could have; a ``ValueError``.
     ConnectionError
         The tracking store cannot be opened, is full, or away for longer than a minute.
+    MemoryError
+        The points, or the histories that are recorded, do not fit in memory.
     KeyboardInterrupt
         Ctrl-C. A tracked sweep is then KILLED in MLflow, what was written stays, and the
         message names the ``resume`` with which the same call goes on.
@@ -123,25 +127,36 @@ def sweep(
     (array([0.01, 0.01, 0.1 , 0.1 , 1.  , 1.  ]), array(['dead', 'unresolved'], dtype='<U11'))
     """
     began = time.monotonic()
-    if not isinstance(axes, Mapping):
+    if not (callable(progress) or progress is None or isinstance(progress, bool)):
         raise SettingTypeError(
-            "axes", shown(axes), "axes by their names", 'write {"lr": [0.1, 0.2]}, say'
-        )
+            "progress", shown(progress), "True, False, None or a function of a chunk",
+            "leave it out",
+        )  # fmt: skip
+    if resume is not None and sweep_id is not None:
+        raise SettingError(
+            "sweep_id", f"{shown(sweep_id)}, beside resume", "one of them",
+            "leave one of them out",
+        )  # fmt: skip
+    history = check("history", history, str)
+    history_interval(history)
     kept = histories(record)
-    named = {axis_name(name): axis for name, axis in axes.items()}
-    if len(named) < len(axes):
+    pairs = _pairs(axes)
+    named = {axis_name(name): axis for name, axis in pairs}
+    if len(named) < len(pairs):
         raise SettingError(
             "axes", "one of them twice", "each once", "remove one of them", verb="has"
         )
     try:
         where = grid(named, sampler=sampler, points=points, samples=samples, seed=sampler_seed)
     except SettingError as error:
-        raise error if error.name != "seed" else error.within("sampler") from None
+        if error.name != "seed":
+            raise
+        raise error.renamed("sampler_seed") from None
     work = build(network, x, y, where, init, learning_rate, validation, data, settings)
     work.check(where)
     uri = check("tracking", tracking, str | None)
-    where_kept = (check("experiment", experiment, str), check("history", history, str))
-    store = None if uri is None else Tracking(uri, *where_kept)
+    experiment = check("experiment", experiment, str)
+    store = None if uri is None else Tracking(uri, experiment, history)
     sweep_id = identity(store, resume=resume, told=sweep_id)
     parent = None
     if store is not None:
@@ -178,10 +193,33 @@ def sweep(
 
 
 def figure(outcomes: Outcomes) -> Figure:
-    """Draw the last loss of a sweep over its one or two axes with most values."""
+    """Draw the last loss of a sweep over its one or two axes with most values.
+
+    Raises
+    ------
+    SettingTypeError
+        These are no outcomes of a sweep.
+    """
+    if not isinstance(outcomes, Outcomes):
+        raise SettingTypeError(
+            "outcomes", shown(outcomes), "Outcomes", "give it what bp.sweep returned"
+        )
     from backprop_svc.plots import map_figure
 
     return map_figure(outcomes.points, outcomes.loss, outcomes.outcome)
+
+
+def _pairs(axes: object) -> list[tuple[str, Axis]]:
+    """Return the axes with their names."""
+    try:
+        if isinstance(axes, Mapping):
+            return list(axes.items())
+    except Exception:
+        # Objects may raise anything when they are looked at.
+        pass
+    raise SettingTypeError(
+        "axes", shown(axes), "axes by their names", 'write {"lr": [0.1, 0.2]}, say'
+    )
 
 
 def _bar(

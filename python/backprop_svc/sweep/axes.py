@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from backprop_svc.errors import SettingError, shown
+from backprop_svc.settings import check
 from backprop_svc.sweep.sampler import GRID, check_sampler, sampled
-from backprop_svc.sweep.space import Grid, Interval
+from backprop_svc.sweep.space import Count, Grid, Interval
 
 RATES = ("train.lr", "train.lr1", "train.lr2")
 """Learning rates: of all layers, of the first, of the second."""
@@ -66,7 +66,7 @@ def grid(
         Axes that are no numbers; an unknown sampler; counts out of range; zipped axes of
         different length.
     """
-    check_sampler(sampler, samples, seed)
+    sampler, samples, seed = check_sampler(sampler, samples, seed)
     bare = {name: _unzipped(axis) for name, axis in axes.items()}
     counts = _counts(points, sum(isinstance(axis, Interval) for axis in bare.values()))
     tables: dict[str, dict[str, ArrayLike]] = {}
@@ -105,6 +105,7 @@ def axis_name(name: str) -> str:
     SettingError
         No axis has this name.
     """
+    name = check("an axis", name, str)
     names = {axis.partition(".")[2]: axis for axis in AXES} | {"learning_rate": "train.lr"}
     if name in AXES or name in names:
         return names.get(name, name)
@@ -121,14 +122,19 @@ def _unzipped(axis: Axis) -> ArrayLike | Interval:
 def _counts(points: Any, intervals: int) -> list[int]:
     """Return one number for each interval, in their order."""
     several = isinstance(points, Sequence) and not isinstance(points, str)
-    counts = list(points) if several else [points] * intervals
-    whole = all(
-        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in counts
-    )
-    if not whole or len(counts) != intervals:
+    try:
+        counts = [check("points", n, Count) for n in (points if several else [points])]
+    except MemoryError:
+        raise
+    except Exception:
+        # Objects may raise anything when they are looked at.
+        counts = None
+    if counts is not None and not several:
+        counts *= intervals
+    if counts is None or len(counts) != intervals:
         raise SettingError(
             "points", shown(points),
             f"a whole number from 1, or a list with one for each of the {intervals} intervals",
-            "such as points=[100,50]",
+            "such as {name}=[100,50]",
         )  # fmt: skip
-    return [int(count) for count in counts]
+    return counts

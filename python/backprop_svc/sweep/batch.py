@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from backprop_svc.arrays import Floats
-from backprop_svc.result import Result
+from backprop_svc.result import MOST_NAMED_WEIGHTS, Result
 from backprop_svc.sweep.experiment import Experiment
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking import RunBatch
-from backprop_svc.tracking.record import MOST_NAMED_WEIGHTS, build_tags, series_of
+from backprop_svc.tracking.record import build_tags, series_of
 
 MOST_SHOWN_WEIGHTS = 4
 """Initial weights that the name of a run shows."""

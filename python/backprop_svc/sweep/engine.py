@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from backprop_svc.errors import SettingError
+from backprop_svc.result import MOST_NAMED_WEIGHTS, PER_PARAMETER
 from backprop_svc.sweep.batch import batch
 from backprop_svc.sweep.experiment import Experiment
 from backprop_svc.sweep.outcomes import Chunk, Outcomes, with_histories
 from backprop_svc.sweep.parent import Parent
 from backprop_svc.sweep.sampler import Sampler
-from backprop_svc.tracking.record import MOST_NAMED_WEIGHTS, history_interval
+from backprop_svc.tracking.record import history_interval, now
 from backprop_svc.train import RECORDS, Record
 
 MOST_ROWS = 200_000
@@ -80,9 +80,9 @@ def run(
     with ThreadPoolExecutor(1) as pool:
         while (points := sampler.ask(size)) is not None:
             rates, weights = experiment.starts(points)
-            began = _now()
+            began = now()
             result = experiment.train(rates, weights, wanted, record_every=every)
-            ended = _now()
+            ended = now()
             achieved = experiment.evaluate(result) if evaluate else {}
             cut = experiment.count_out_of_time(result)
             chunk = Chunk.of(position, points, result, achieved, cut, record)
@@ -135,13 +135,8 @@ def _chunk_size(
     parameters = experiment.network.parameters
     epochs = int(experiment.settings["epochs"])
     kept = max(1, epochs) if every == 1 else 1 + (epochs // every if every else 0)
-    each = {"loss": 1, "prediction": 1, "gradients": parameters, "weights": parameters}
-    wide = sum(each[name] for name in record)
+    wide = sum(parameters if name in PER_PARAMETER else 1 for name in record)
     size = MOST_BYTES // (8 * (kept * wide + 2 * parameters))
     if tracked:
         size = min(size, MOST_ROWS // (kept * min(wide, 1 + MOST_NAMED_WEIGHTS) + 30))
     return max(1, min(size, MOST_RUNS))
-
-
-def _now() -> int:
-    return int(time.time() * 1000)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 
@@ -19,17 +18,10 @@ from backprop_svc.result import Result
 from backprop_svc.settings import Seed, check
 from backprop_svc.sweep.axes import DRAWN, RATES, WEIGHTS
 from backprop_svc.sweep.space import Grid, Points
-from backprop_svc.train import Record, train
+from backprop_svc.train import DEFAULTS, Record, train
 
-SHARED = {
-    name: parameter.default
-    for name, parameter in inspect.signature(train).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY
-    and name not in {"learning_rate", "record", "record_every", "progress"}
-}
+SHARED = {n: value for n, value in DEFAULTS.items() if n not in {"record", "record_every"}}
 """The settings of :func:`backprop_svc.train` that all runs share, with their defaults."""
-KINDS = {name: get_type_hints(train, include_extras=True)[name] for name in SHARED}
-"""Their types."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +73,8 @@ class Experiment:
         for table in grid.tables:
             for name, values in table.items():
                 self._check_axis(name, values)
-        # Zero epochs check the weights, zero runs check the settings; nothing is trained.
+        # A training of zero epochs checks the weights, and one of zero runs checks the
+        # settings: both refuse what is wrong, and neither trains anything.
         rates, weights = self.starts(grid.points(0, 1))
         self.evaluate(self.train(rates, weights, (), epochs=0))
         self.train(rates[:0], weights[:0], ())
@@ -196,4 +189,4 @@ class Experiment:
 def check_learning_rate(name: str, value: float) -> None:
     """Refuse what is not finite and above 0, with the name of the setting."""
     if not 0 < value < float("inf"):
-        raise SettingError(name, str(value), "finite numbers above 0", f"try {name}=0.1")
+        raise SettingError(name, str(value), "finite numbers above 0", "try {name}=0.1")

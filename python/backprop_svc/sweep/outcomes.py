@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backprop_svc.arrays import Floats
 from backprop_svc.errors import SettingError, shown
-from backprop_svc.result import OUTCOMES, Result
+from backprop_svc.result import HISTORIES, MOST_NAMED_WEIGHTS, OUTCOMES, Result
+from backprop_svc.settings import Natural, check
 from backprop_svc.sweep.space import Points
-from backprop_svc.tracking.record import MOST_NAMED_WEIGHTS
 from backprop_svc.train import Record
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HISTORIES: dict[Record, str] = {
-    "loss": "loss",
-    "prediction": "prediction",
-    "gradients": "gradients",
-    "weights": "weight_history",
-}
-"""The field of :class:`Result` in which a history is."""
-TOLD_OTHERWISE = {"learning_rate", "outcome_code", "last_loss", "recorded"}
-"""Arrays of a result that are no columns: a point or another column says the same."""
+COLUMNS = ("outcome", "epochs", "diverged_at", "period", "loss_ratio")
+"""What a result says of each run, in the order of a table; its loss stands before them."""
 
 
 def with_histories(result: Result, record: Sequence[Record]) -> Result:
@@ -46,7 +39,8 @@ class Chunk:
     """Position in the sweep of the first run."""
     points: Points
     result: Result
-    """Without the histories that nobody asked for; of large networks without weights."""
+    """Without the starts, without histories that nobody asked for; of large networks
+    without weights."""
     achieved: Mapping[str, Floats]
     """Accuracy and val_…, where they apply and are asked for; each of shape (runs,)."""
     out_of_time: int
@@ -65,10 +59,13 @@ class Chunk:
         record: Sequence[Record],
     ) -> Chunk:
         """Keep what stays in memory to the end of a sweep."""
-        kept = with_histories(result, record)
+        nothing = np.empty((len(result), 0))
+        # The point and the experiment say where a run started.
+        kept = replace(
+            with_histories(result, record), learning_rate=nothing, initial_weights=nothing
+        )
         if result.network.parameters > MOST_NAMED_WEIGHTS:
-            nothing = np.empty((len(result), 0))
-            kept = replace(kept, initial_weights=nothing, weights=nothing)
+            kept = replace(kept, weights=nothing)
         return cls(first, points, kept, achieved, out_of_time)
 
     @property
@@ -90,16 +87,8 @@ class Chunk:
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return what came of each run, by name; each of shape (runs,)."""
-        columns: dict[str, NDArray[Any]] = {
-            "loss": self.loss,
-            "outcome": self.result.outcome,
-            "diverged_at": self.result.diverged_at,
-        }
-        for one in fields(self.result):
-            values = getattr(self.result, one.name)
-            if one.name not in TOLD_OTHERWISE and isinstance(values, np.ndarray):
-                columns |= {one.name: values} if values.ndim == 1 else {}
-        return columns | dict(self.achieved)
+        columns = {name: getattr(self.result, name) for name in COLUMNS}
+        return {"loss": self.loss, **columns, **self.achieved}
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,10 +118,10 @@ class Outcomes:
     place: str | None = None
 
     @classmethod
-    def join(cls, parts: Sequence[Outcomes]) -> Outcomes:
+    def join(cls, shards: Sequence[Outcomes]) -> Outcomes:
         """Put the outcomes of shards and configurations of one sweep together."""
-        chunks = [chunk for part in parts for chunk in part.chunks]
-        return cls(parts[0].sweep, chunks, sum(part.written for part in parts))
+        chunks = [chunk for shard in shards for chunk in shard.chunks]
+        return cls(shards[0].sweep, chunks, sum(shard.written for shard in shards))
 
     def with_settings(self, settings: Mapping[str, Any]) -> Outcomes:
         """Say what distinguishes these runs from those of other configurations."""
@@ -141,14 +130,19 @@ class Outcomes:
     def __len__(self) -> int:
         return sum(len(chunk.result) for chunk in self.chunks)
 
+    # Its length counts runs and its keys are columns: there is no one way to go through it.
+    __iter__: ClassVar[None] = None
+
     def __getitem__(self, name: str) -> NDArray[Any]:
+        name = check("a column", name, str)
         return np.concatenate([chunk[name] for chunk in self.chunks])
 
     def __repr__(self) -> str:
+        plural = "" if len(self) == 1 else "s"
         shares = self.shares().items()
         told = ", ".join(f"{share:.1%} {name}" for name, share in shares if share)
         return (
-            f"<Outcomes of sweep {self.sweep}: {len(self):,} runs; {told}; "
+            f"<Outcomes of sweep {self.sweep}: {len(self):,} run{plural}; {told}; "
             f"best loss {self.best_loss():.6g}>"
         )
 
@@ -176,9 +170,9 @@ class Outcomes:
         """Return the histories that were kept; each of shape (runs, records, …)."""
         found = {}
         for name, where in HISTORIES.items():
-            parts = [getattr(chunk.result, where) for chunk in self.chunks]
-            if parts and all(part is not None for part in parts):
-                found[str(name)] = np.concatenate(parts)
+            kept = [getattr(chunk.result, where) for chunk in self.chunks]
+            if kept and all(history is not None for history in kept):
+                found[name] = np.concatenate(kept)
         return found
 
     def shares(self) -> dict[str, float]:
@@ -192,9 +186,15 @@ class Outcomes:
         finite = self.loss[np.isfinite(self.loss)]
         return float(finite.min()) if finite.size else float("nan")
 
-    def best(self, count: int = 10) -> list[dict[str, Any]]:
-        """Return the runs with the smallest losses: the columns of each by their names."""
-        rows = np.argsort(self.loss, kind="stable")[:count]
+    def best(self, count: Natural = 10) -> list[dict[str, Any]]:
+        """Return the runs with the smallest losses: the columns of each by their names.
+
+        Raises
+        ------
+        SettingError
+            The count is no whole number from 0.
+        """
+        rows = np.argsort(self.loss, kind="stable")[: check("count", count, Natural)]
         starts = np.cumsum([0, *(len(chunk.result) for chunk in self.chunks)])
         owners = np.searchsorted(starts, rows, side="right") - 1
         found = []

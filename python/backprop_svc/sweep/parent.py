@@ -79,7 +79,11 @@ class Parent:
 
 
 def identity(
-    tracking: Tracking | None, *, resume: object = None, told: object = None, section: str = ""
+    tracking: Tracking | None,
+    *,
+    resume: object = None,
+    told: object = None,
+    names: tuple[str, str] = ("resume", "sweep_id"),
 ) -> str:
     """Return which sweep it is: a new one, a told one, or one that is to go on.
 
@@ -91,23 +95,23 @@ def identity(
         ``last``, or the identity of a sweep that was begun.
     told
         The identity of a new sweep.
-    section
-        What stands before the names of both settings, such as ``sweep.``.
+    names
+        What errors call ``resume`` and ``told``.
 
     Raises
     ------
     SettingError
         What is no identity; ``last`` where there is none; ``resume`` of an untracked sweep.
     """
-    setting = f"{section}resume"
+    setting, setting_of_told = names
     if resume is None:
-        return new_sweep_id() if told is None else check_sweep_id(f"{section}id", told)
+        return new_sweep_id() if told is None else check_sweep_id(setting_of_told, told)
     if tracking is None:
         raise SettingError(
             setting, f"{shown(resume)}, but nothing is tracked", "a tracked sweep",
-            f"leave out {setting}, or track the sweep",
+            "leave out {name}, or track the sweep",
         )  # fmt: skip
-    if resume != LAST:
+    if not isinstance(resume, str) or resume != LAST:
         return check_sweep_id(setting, resume)
     found = open_writer(tracking.uri, tracking.experiment).last_sweep()
     if found is None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 
 from backprop_svc.arrays import Floats
 from backprop_svc.errors import SettingError, shown
-from backprop_svc.sweep.space import Grid, Interval, Points
+from backprop_svc.settings import Natural, Whole, check
+from backprop_svc.sweep.space import Count, Grid, Interval, Points
 
 GRID = "grid"
 """Evenly spaced values of each interval."""
 METHODS = ("random", "latin", "sobol")
 """Ways to draw samples of all intervals at once."""
 SAMPLERS = (GRID, *METHODS)
+MOST_SOBOL = 30
+"""Bits of the number of samples that SciPy's Sobol sequence has."""
 
 
 class Sampler(Protocol):
@@ -84,7 +87,7 @@ def sampled(
     """
     from scipy.stats import qmc
 
-    check_sampler(method, count, seed)
+    method, count, seed = check_sampler(method, count, seed)
     generator = np.random.default_rng(seed)
     size = len(intervals)
     if method == "random":
@@ -100,13 +103,10 @@ def sampled(
     }
 
 
-def check_sampler(sampler: object, samples: object, seed: object) -> None:
-    """Refuse an unknown sampler, and counts and seeds out of range."""
-    if not isinstance(sampler, str) or sampler not in SAMPLERS:
-        raise SettingError("sampler", shown(sampler), ", ".join(SAMPLERS), "choose one of them")
-    for name, value, least in (("seed", seed, 0), ("samples", samples, 1)):
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if not whole or not least <= value < 2**63:  # type: ignore[operator]
-            raise SettingError(
-                name, shown(value), f"whole numbers from {least} to 2^63 − 1", "correct it"
-            )
+def check_sampler(sampler: object, samples: object, seed: object) -> tuple[str, int, int]:
+    """Return all three as plain values; refuse unknown samplers and what is out of range."""
+    name = check("sampler", sampler, str)
+    if name not in SAMPLERS:
+        raise SettingError("sampler", shown(name), ", ".join(SAMPLERS), "choose one of them")
+    most = Annotated[int, Whole(1, bits=MOST_SOBOL)] if name == "sobol" else Count
+    return name, check("samples", samples, most), check("seed", seed, Natural)

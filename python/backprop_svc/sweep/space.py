@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from backprop_svc.arrays import Floats
+from backprop_svc.arrays import Floats, array
 from backprop_svc.errors import SettingError, SettingTypeError, shown
-from backprop_svc.settings import check
+from backprop_svc.settings import Whole, check
+
+Count = Annotated[int, Whole(1, bits=53)]
+"""Numbers of values: memory is too small for the largest, but NumPy can count them."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Interval:
     Raises
     ------
     SettingError
-        Bounds that are not finite, or of which the first is the larger.
+        Bounds that are not finite or too far apart, or of which the first is the larger.
     """
 
     low: float
@@ -35,18 +38,22 @@ class Interval:
         for name in ("low", "high"):
             bound = check(f"{type(self).__name__}.{name}", getattr(self, name), float)
             object.__setattr__(self, name, bound)
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+        # The difference of finite bounds can be too large for float64.
+        if not (math.isfinite(self.high - self.low) and self.low <= self.high):
             raise SettingError(
-                str(self), "empty or not finite", "finite bounds, the smaller first",
+                str(self), "empty or not finite",
+                "finite bounds with a finite difference, the smaller first",
                 "correct the bounds",
             )  # fmt: skip
 
     def __str__(self) -> str:
         return f"{type(self).__name__}({self.low:g}, {self.high:g})"
 
-    def spaced(self, count: int) -> Floats:
+    def spaced(self, count: Count) -> Floats:
         """Return evenly spaced values, both bounds among them, shape (count,)."""
-        return np.linspace(self.low, self.high, count)
+        # The largest bounds may be passed by a rounding before the last value is set to high.
+        with np.errstate(over="ignore"):
+            return np.linspace(self.low, self.high, check("count", count, Count))
 
     def at(self, unit: Floats) -> Floats:
         """Return the values that lie at these shares of the way from low to high."""
@@ -79,13 +86,17 @@ class LogInterval(Interval):
                 verb="has",
             )  # fmt: skip
 
-    def spaced(self, count: int) -> Floats:
+    def spaced(self, count: Count) -> Floats:
         """Return values with evenly spaced logarithms, both bounds among them, (count,)."""
-        return np.geomspace(self.low, self.high, count)
+        # A power of ten is rounded: it may pass the bound that it should meet.
+        with np.errstate(over="ignore"):
+            values = np.geomspace(self.low, self.high, check("count", count, Count))
+        return np.clip(values, self.low, self.high)
 
     def _between(self, unit: Floats) -> Floats:
         low, high = math.log(self.low), math.log(self.high)
-        values: Floats = np.exp(low + unit * (high - low))
+        with np.errstate(over="ignore"):
+            values: Floats = np.exp(low + unit * (high - low))
         return values
 
 
@@ -115,7 +126,7 @@ class Grid:
     ------
     SettingError
         No values; columns of one table that differ in length; a name that comes twice;
-        values that are not finite numbers.
+        values that are not finite numbers; 2^63 points or more.
     """
 
     def __init__(self, *tables: Mapping[str, ArrayLike]) -> None:
@@ -136,6 +147,12 @@ class Grid:
                     verb="comes",
                 )  # fmt: skip
             self.tables.append(columns)
+        count = math.prod(self.shape)
+        if count >= 2**63:
+            raise SettingError(
+                "the axes", f"{count:.3g} points", "fewer than 2^63",
+                "give fewer values", verb="have",
+            )  # fmt: skip
 
     @property
     def names(self) -> list[str]:
@@ -179,18 +196,17 @@ def _column(name: str, values: object) -> Floats:
             "a list or an array of numbers, an Interval, a LogInterval, or one of them Zipped",
             "write [0.01, 1] for two values, Interval(0.01, 1) for all between them",
         )
-    try:
-        array: NDArray[Any] = np.atleast_1d(np.asarray(values))
-    except ValueError:
-        array = np.empty((0, 0))
-    if array.dtype.kind not in "iuf" and array.size:
+    found = np.atleast_1d(array(axis, values))
+    if found.dtype.kind not in "iuf" and found.size:
         raise SettingTypeError(axis, shown(values), "numbers", "convert its values")
-    if array.ndim != 1 or not array.size:
+    if found.ndim != 1 or not found.size:
         raise SettingError(
-            axis, str(array.shape), "a list of one or more numbers", "give it values",
+            axis, str(found.shape), "a list of one or more numbers", "give it values",
             verb="has shape",
         )  # fmt: skip
-    column = array.astype(np.float64)
+    # What only a long double holds becomes infinite, which is refused.
+    with np.errstate(over="ignore"):
+        column = found.astype(np.float64)
     if not np.isfinite(column).all():
         bad = column[~np.isfinite(column)][0]
         raise SettingError(axis, str(bad), "finite numbers", "remove it", verb="has the value")

@@ -29,9 +29,9 @@ def open_writer(uri: str, experiment: str) -> Writer:
 
     Raises
     ------
-    ConnectionError
+    StoreError
         The store cannot be opened.
-    ValueError
+    SettingError
         The experiment was deleted.
     """
     from backprop_svc.tracking.client import ClientWriter

@@ -6,7 +6,6 @@ import contextlib
 import io
 import logging
 import os
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,9 +13,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from backprop_svc.errors import SettingError
+from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.tracking.patience import patiently
-from backprop_svc.tracking.record import RunBatch, RunRecord, Summary, Sweep, without_password
+from backprop_svc.tracking.record import (
+    RunBatch,
+    RunRecord,
+    Summary,
+    Sweep,
+    now,
+    without_password,
+)
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -135,18 +141,18 @@ class ClientWriter:
                 raise SettingError(
                     f"the sweep {sweep.id}",
                     "begun with other axes or settings",
-                    "the same command",
-                    "begin a new sweep without sweep.resume",
+                    "the same axes and settings",
+                    "begin a new sweep, or resume this one as it was begun",
                     verb="was",
                 )
             writer = found[0].data.tags.get(WRITER)
             if writer != type(self).__name__:
                 raise SettingError(
                     f"the sweep {sweep.id}",
-                    f"written by a {writer}, and tracking.uri={without_password(self.uri)} has "
+                    f"written by a {writer}, and {without_password(self.uri)} has "
                     f"a {type(self).__name__}, whose run ids differ",
                     "the same way to the store",
-                    "give the first tracking.uri",
+                    "give the tracking URI with which it was begun",
                     verb="was",
                 )
             self._client.update_run(run_id, "RUNNING")
@@ -161,7 +167,7 @@ class ClientWriter:
             }
             name = f"sweep {sweep.id}"
             run_id = str(
-                self._client.create_run(self.experiment, _now(), tags, name).info.run_id
+                self._client.create_run(self.experiment, now(), tags, name).info.run_id
             )
         with self._ended(run_id):
             if sweep.config:
@@ -293,7 +299,7 @@ class ClientWriter:
                     raise
         if found.lifecycle_stage != "active":
             raise SettingError(
-                "tracking.experiment",
+                "experiment",
                 f"{name!r}, which was deleted",
                 "an active or a new experiment",
                 "choose another name, or restore it with "
@@ -310,24 +316,24 @@ class ClientWriter:
         return f"run {run_id} in {store}"
 
     def store_errors(self) -> contextlib.AbstractContextManager[None]:
-        """Turn what this store raises into a :class:`ConnectionError`."""
+        """Turn what this store raises into a :class:`StoreError`."""
         return store_errors(self.uri, self.failures)
 
 
 @contextlib.contextmanager
 def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[None]:
-    """Turn what a store raises into one :class:`ConnectionError` that says what to do."""
+    """Turn what a store raises into one :class:`StoreError` that says what to do."""
     try:
         yield
     except failures as error:
         reason = without_password(" ".join(str(error).split()))
         if len(reason) > 300:
             reason = reason[:300] + "…"
-        raise ConnectionError(
-            f"tracking.uri is {without_password(uri)!r}, which failed: {reason}; "
-            "allowed: "
-            "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow; "
-            "correct it, install its driver, start the server, make room, or use tracking=none"
+        raise StoreError(
+            "tracking",
+            f"{without_password(uri)!r}, which failed: {reason}",
+            "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow",
+            "correct it, install its driver, start the server, make room, or do not track",
         ) from error
 
 
@@ -374,7 +380,3 @@ def _page(experiment: str, run_id: str, tab: str) -> str:
 
 def _tag(name: str) -> str:
     return f"tags.`{name}`"
-
-
-def _now() -> int:
-    return int(time.time() * 1000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,12 +13,9 @@ import numpy as np
 
 from backprop_svc._core import build_info
 from backprop_svc.errors import SettingError, shown
-from backprop_svc.result import Result
+from backprop_svc.result import MOST_NAMED_WEIGHTS, Result
 
-MOST_NAMED_WEIGHTS = 16
-"""Networks with more parameters log the norm of their gradient instead of each part."""
-
-Points = list[tuple[str, float, int]]
+Metrics = list[tuple[str, float, int]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Sweep:
 class Summary:
     """What the parent of a sweep keeps."""
 
-    metrics: Points
+    metrics: Metrics
     texts: Mapping[str, str] = field(default_factory=dict)
     """Artifacts: file name and content."""
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -52,7 +50,7 @@ class RunRecord:
 
     name: str
     params: Mapping[str, str]
-    metrics: Points
+    metrics: Metrics
     """(name, value, epoch)."""
     tags: Mapping[str, str]
     start_time: int
@@ -122,7 +120,7 @@ class RunBatch:
     def records(self) -> Iterator[RunRecord]:
         """Each run by itself: the naive twin of a bulk write."""
         for row, name in enumerate(self.names):
-            metrics: Points = []
+            metrics: Metrics = []
             for key, series in self.series.items():
                 steps = series.steps if series.steps.ndim == 1 else series.steps[row]
                 metrics += [
@@ -198,6 +196,7 @@ def series_of(
     """
     every = history_interval(history)
     runs, names = len(result), result.network.parameter_names
+    # Larger networks have the norm of their gradient instead of each part.
     named = len(names) <= MOST_NAMED_WEIGHTS
     histories: dict[str, np.ndarray] = {}
     if result.loss is not None:
@@ -251,6 +250,11 @@ def _kept(result: Result, every: int | None) -> tuple[np.ndarray, np.ndarray]:
     steps = np.tile(recorded, (len(result), 1))
     steps[:, -1:] = last
     return steps, np.hstack([wanted[:-1] & (steps[:, :-1] < last), last >= 0])
+
+
+def now() -> int:
+    """Return the time as runs keep it, in milliseconds since 1970."""
+    return int(time.time() * 1000)
 
 
 def without_password(text: str) -> str:

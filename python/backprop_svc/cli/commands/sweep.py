@@ -6,7 +6,7 @@ import hashlib
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from hydra.core.override_parser.types import Override, Quote, QuotedString
@@ -21,7 +21,7 @@ from backprop_svc.cli.config.overrides import split, written
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.cli.config.unused import refuse, unused
 from backprop_svc.cli.terminal import show
-from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
+from backprop_svc.cli.terminal.errors import FORESEEN, describe, foreseen, require_values
 from backprop_svc.errors import SettingError
 from backprop_svc.sweep.curves import sample_curves
 from backprop_svc.sweep.outcomes import Outcomes
@@ -90,7 +90,10 @@ class SweepCommand:
             if sweep.results is not None:
                 check_file(sweep.results)
             self._id = identity(
-                tracking(self._settings), resume=sweep.resume, told=sweep.id, section="sweep."
+                tracking(self._settings),
+                resume=sweep.resume,
+                told=sweep.id,
+                names=("sweep.resume", "sweep.id"),
             )
             if not sweep.dry_run:
                 self._open()
@@ -107,17 +110,14 @@ class SweepCommand:
     def finish(self, returns: Sequence[JobReturn]) -> None:
         """Show and keep the summary."""
         words = [swept(job.overrides or []) for job in returns]
-        parts = [cast(Outcomes, job.return_value) for job in returns]
-        outcomes = Outcomes.join(
-            [
-                part.with_settings(settings)
-                for part, settings in zip(parts, typed_settings(words), strict=True)
-            ]
-        )
+        shards = [cast(Outcomes, job.return_value) for job in returns]
+        # The terminal shows what was written; a table has columns of one type.
+        shown = _joined(shards, [dict(map(split, own)) for own in words])
+        outcomes = _joined(shards, typed_settings(words))
         seconds = time.monotonic() - self._began
         common = set.intersection(*map(set, words))
         differing = {split(word)[0] for own in words for word in own if word not in common}
-        show.print_sweep(outcomes, differing, seconds)
+        show.print_sweep(shown, differing, seconds)
         results = self._settings.sweep.results
         if results is not None:
             with foreseen(*FORESEEN):
@@ -137,7 +137,7 @@ class SweepCommand:
         try:
             self._parent.fail(error)
         except ConnectionError as also:
-            print(f"backprop-svc: {also}", file=sys.stderr)
+            print(f"backprop-svc: {describe(also)}", file=sys.stderr)
         words = [word for word in sys.argv[1:] if not word.startswith(SWEEP_WORDS)]
         words = [word for word in words if word not in {"-m", "--multirun"}]
         words = [word for word in words if not word.startswith("hydra.sweep.dir=")]
@@ -188,6 +188,12 @@ class SweepCommand:
                 trained = first.config.train.epochs > 0
                 curves = sample_curves(first.experiment, outcomes) if trained else None
             return parent.finish(summary(outcomes, seconds, curves))
+
+
+def _joined(shards: list[Outcomes], settings: Sequence[Mapping[str, object]]) -> Outcomes:
+    """Return the outcomes of all jobs, with what distinguishes each."""
+    pairs = zip(shards, settings, strict=True)
+    return Outcomes.join([shard.with_settings(own) for shard, own in pairs])
 
 
 def _common(config: DictConfig) -> dict[str, object]:

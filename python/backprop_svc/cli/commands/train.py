@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any, cast
 
@@ -23,7 +22,7 @@ from backprop_svc.result import Result
 from backprop_svc.sweep.batch import batch
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking import Writer, open_writer, without_password
-from backprop_svc.tracking.record import build_tags
+from backprop_svc.tracking.record import build_tags, now
 from backprop_svc.train import RECORDS
 
 
@@ -62,10 +61,10 @@ def _single(config: DictConfig) -> float:
         # Before the training, which a store that cannot be opened would lose.
         with show.waiting("opening MLflow"):
             writer = open_writer(prepared.tracking.uri, prepared.tracking.experiment)
-    started = _now()
+    started = now()
     with show.TrainingBar() as bar:
         result = experiment.train(rates, weights, RECORDS, progress=bar)
-    time_taken = started, _now()
+    time_taken = started, now()
     unit, factor = shown_unit(settings.data)
     show.print_training(result, 0, len(experiment.data.x), unit, factor)
     if experiment.count_out_of_time(result):
@@ -107,7 +106,3 @@ def _images(prepared: Prepared, result: Result) -> dict[str, bytes]:
     unit, factor = shown_unit(prepared.config.data)
     target = float(prepared.experiment.data.y.mean())
     return {"training.png": training_png(result, 0, target, unit=unit, factor=factor)}
-
-
-def _now() -> int:
-    return int(time.time() * 1000)

@@ -18,7 +18,8 @@ from typing import (
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from backprop_svc.sweep.experiment import KINDS, SHARED
+from backprop_svc.sweep.experiment import SHARED
+from backprop_svc.train import SETTINGS
 
 # OmegaConf reads these annotations at run time, on Python 3.10 too.
 # ruff: noqa: UP045
@@ -85,7 +86,7 @@ else:
             # Of the first and the second layer, where they differ.
             ("lr1", "Optional[float]", None),
             ("lr2", "Optional[float]", None),
-            *((name, _annotation(KINDS[name]), usual) for name, usual in SHARED.items()),
+            *((name, _annotation(SETTINGS[name]), usual) for name, usual in SHARED.items()),
         ],
         namespace={"__doc__": "The settings of :func:`backprop_svc.train`."},
     )

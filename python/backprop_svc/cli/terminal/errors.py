@@ -13,7 +13,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from backprop_svc.errors import SettingError
+from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.tracking import without_password
 
 
@@ -63,7 +63,8 @@ def require_values(config: DictConfig) -> None:
 def describe(error: BaseException) -> str:
     """Put an error into one line."""
     if isinstance(error, SettingError):
-        return _line(error)
+        line = _line(error.renamed(_OF_STORES.get(error.name, error.name)))
+        return f"{line}: tracking=none" if isinstance(error, StoreError) else line
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         options = ", ".join(error.options)
@@ -103,6 +104,8 @@ _HINTS = {
     "=~/": "allowed: a value that does not begin with ~; write $HOME instead",
 }
 """What is meant by words that cannot be read, by a sign of it."""
+_OF_STORES = {"tracking": "tracking.uri", "experiment": "tracking.experiment"}
+"""What the command calls the arguments that a store complains of."""
 _OF_HYDRA = [
     (
         re.compile(

@@ -14,7 +14,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from backprop_svc import Check, Explanation, Result
-from backprop_svc.cli.config.overrides import written
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.tracking import DEFAULT_URI, without_password
 
@@ -73,7 +72,8 @@ class TrainingBar:
 def print_sweep(outcomes: Outcomes, differing: Collection[str], seconds: float) -> None:
     """Print the best runs, the share of each outcome, and the speed.
 
-    ``differing`` names the settings that are not the same in all configurations.
+    The outcomes have their settings as they were written. ``differing`` names those that
+    are not the same in all configurations.
     """
     console = _console()
     axes = outcomes.points
@@ -84,7 +84,7 @@ def print_sweep(outcomes: Outcomes, differing: Collection[str], seconds: float) 
         table.add_column(name, justify="right")
     for run in best:
         cells = (
-            f"{run[name]:.6g}" if name in axes or name == "loss" else written(run[name])
+            f"{run[name]:.6g}" if name in axes or name == "loss" else run[name]
             for name in chosen
         )
         table.add_row(*cells)
