@@ -377,3 +377,24 @@ def test_a_notebook_or_a_terminal_sees_a_bar(tmp_path: Path) -> None:
         assert ("2 of 2 runs" in text) == shown, text
         os.close(reader)
         os.close(writer)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"axes": {"lr": [0.1, 0.2]}, "learning_rate": 0.3},
+            "learning_rate is 0.3, and train.lr",
+        ),
+        ({"axes": {"lr": [0.1, 0.2]}, "points": 5}, "points is 5 and would change nothing"),
+        ({"axes": {"w1": bp.Interval(0, 1)}, "samples": 5}, "samples is 5 and would change"),
+        (
+            {"axes": {"w1": [0.1]}, "history": "last"},
+            "history is 'last', and nothing is tracked",
+        ),
+        ({"axes": {"w1": [0.1]}, "experiment": "x"}, "experiment is 'x', and nothing is"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(bp.SettingError, match=message):
+        bp.sweep(bp.Network(1, 1, 1), 2.0, 3.0, **arguments)

@@ -31,7 +31,7 @@ def build(
     y: ArrayLike,
     grid: Grid,
     init: ArrayLike | str | Draw | None,
-    learning_rate: ArrayLike,
+    learning_rate: ArrayLike | None,
     validation: tuple[ArrayLike, ArrayLike] | None,
     data: str,
     settings: Mapping[str, Any],
@@ -50,8 +50,15 @@ def build(
                 name, "no setting of a sweep", ", ".join(SHARED), "correct the name"
             )
     start = _start(network, init)
-    rates = _rates(network, learning_rate)
+    rates = _rates(network, 0.1 if learning_rate is None else learning_rate)
     swept = [name for name in grid.names if name in RATES]
+    if learning_rate is not None and set(swept) >= set(rates):
+        raise SettingError(
+            "learning_rate",
+            f"{shown(learning_rate)}, and {' and '.join(swept)} an axis",
+            "one of them",
+            "leave it out",
+        )
     rates |= {name: float(grid.points(0, 1).values[name][0]) for name in swept}
     for name in grid.names:
         if _changes_nothing(name, network, start, rates):

@@ -14,13 +14,14 @@ from backprop_svc._core import Network
 from backprop_svc.errors import SettingError, SettingTypeError, shown
 from backprop_svc.interactive.experiment import build, describe, digest, histories
 from backprop_svc.settings import check
-from backprop_svc.sweep.axes import Axis, axis_name, grid
+from backprop_svc.sweep.axes import Axis, Zipped, axis_name, grid
 from backprop_svc.sweep.curves import sample_curves
 from backprop_svc.sweep.engine import run
 from backprop_svc.sweep.experiment import Draw
 from backprop_svc.sweep.outcomes import Chunk, Outcomes
 from backprop_svc.sweep.parent import Parent, Tracking, identity
 from backprop_svc.sweep.sampler import GRID, GridSampler
+from backprop_svc.sweep.space import Interval
 from backprop_svc.tracking import Sweep
 from backprop_svc.tracking.record import history_interval
 from backprop_svc.train import Record
@@ -38,11 +39,11 @@ def sweep(
     axes: Mapping[str, Axis],
     *,
     init: ArrayLike | str | Draw | None = None,
-    learning_rate: ArrayLike = 0.1,
+    learning_rate: ArrayLike | None = None,
     validation: tuple[ArrayLike, ArrayLike] | None = None,
     sampler: str = GRID,
-    points: int | Sequence[int] = 10,
-    samples: int = 64,
+    points: int | Sequence[int] | None = None,
+    samples: int | None = None,
     sampler_seed: int = 0,
     tracking: str | None = None,
     experiment: str = "backprop-svc",
@@ -76,13 +77,13 @@ def sweep(
         which they are drawn, such as ``"he"``, or a :class:`Draw`. By default those of the
         guide, 0.5 and 1, for networks of at most two weights.
     learning_rate
-        A number, or shape (layers,).
+        A number, or shape (layers,); 0.1 by default. An axis of learning rates replaces it.
     validation
         Inputs and targets that are not trained on.
     sampler, points, samples, sampler_seed
-        ``"grid"`` takes ``points`` evenly spaced values of each interval (a number, or a
-        list with one for each); ``"random"``, ``"latin"`` and ``"sobol"`` take ``samples``
-        samples of all intervals at once, by a seed.
+        ``"grid"`` takes ``points`` evenly spaced values of each interval (a number, 10 by
+        default, or a list with one for each); ``"random"``, ``"latin"`` and ``"sobol"`` take
+        ``samples`` samples, 64 by default, of all intervals at once, by a seed.
     tracking, experiment
         MLflow's tracking URI, such as ``"sqlite:///mlflow.db"``, and the experiment in it;
         nothing is tracked by default.
@@ -139,6 +140,12 @@ def sweep(
         )  # fmt: skip
     history = check("history", history, str)
     history_interval(history)
+    if tracking is None and (experiment, history) != ("backprop-svc", "all"):
+        name, value = ("history", history) if history != "all" else ("experiment", experiment)
+        raise SettingError(
+            name, f"{shown(value)}, and nothing is tracked", "with tracking",
+            "give tracking a URI, or leave it out",
+        )  # fmt: skip
     kept = histories(record)
     pairs = _pairs(axes)
     named = {axis_name(name): axis for name, axis in pairs}
@@ -146,8 +153,15 @@ def sweep(
         raise SettingError(
             "axes", "one of them twice", "each once", "remove one of them", verb="has"
         )
+    _refuse_unused(named, sampler, points, samples)
     try:
-        where = grid(named, sampler=sampler, points=points, samples=samples, seed=sampler_seed)
+        where = grid(
+            named,
+            sampler=sampler,
+            points=10 if points is None else points,
+            samples=64 if samples is None else samples,
+            seed=sampler_seed,
+        )
     except SettingError as error:
         if error.name != "seed":
             raise
@@ -190,6 +204,23 @@ def sweep(
             _end(parent, error, sweep_id)
         raise
     return replace(outcomes, place=place)
+
+
+def _refuse_unused(
+    axes: Mapping[str, Axis], sampler: str, points: object, samples: object
+) -> None:
+    """Refuse counts that change nothing: without an interval, or of another sampler."""
+    bare = [axis.values if isinstance(axis, Zipped) else axis for axis in axes.values()]
+    has_interval = any(isinstance(axis, Interval) for axis in bare)
+    is_grid = isinstance(sampler, str) and sampler == GRID
+    for name, value, used, when in (
+        ("points", points, is_grid, 'with an interval and sampler="grid"'),
+        ("samples", samples, not is_grid, "with an interval and another sampler than grid"),
+    ):
+        if value is not None and not (used and has_interval):
+            raise SettingError(
+                name, f"{shown(value)} and would change nothing", when, "leave it out"
+            )
 
 
 def figure(outcomes: Outcomes) -> Figure:

@@ -36,7 +36,8 @@ use crate::convert::{checked, shown, PyCoreError};
 /// Raises
 /// ------
 /// SettingError
-///     Impossible sizes; an unknown activation, loss or type; a gain or negative_slope out of range.
+///     Impossible sizes; an unknown activation, loss or type;
+///     a gain or negative_slope out of range.
 /// SettingTypeError
 ///     A value of another type than its setting has.
 #[pyclass(name = "Network", module = "backprop_svc", frozen, eq, hash)]
