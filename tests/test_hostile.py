@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,6 +12,15 @@ from hypothesis import HealthCheck, given, settings
 
 import backprop_svc as bp
 from hostile import FUNCTIONS, Call, calls
+
+
+@pytest.fixture(autouse=True)
+def _little_memory() -> Iterator[None]:
+    """Refuse what would not fit, as a smaller machine does, instead of ending the process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
