@@ -274,7 +274,7 @@ def test_the_loss_ratio_is_the_paper_s() -> None:
         ({"weight_decay": -0.1}, "weight_decay is -0.1; allowed"),
         ({"precision": "half"}, "precision is 'half'; allowed: exact, fast"),
         ({"record_every": -1}, "record_every is -1; allowed"),
-        ({"time_limit": 0.0}, "time_limit is 0; allowed: seconds above 0"),
+        ({"time_limit": 0.0}, "time_limit is 0; allowed: seconds from 1e-9"),
         ({"learning_rate": [[0.1, 0.1, 0.1]]}, r"learning_rate has shape \(1, 3\); allowed"),
     ],
 )

@@ -63,7 +63,8 @@ def ui(arguments: list[str]) -> int:
         **os.environ,
     }
     # A session of its own: Ctrl-C ends it from here, without its tracebacks.
-    process = subprocess.Popen(command, env=quiet, start_new_session=True)
+    # Standard output has our line alone: what MLflow says may come before it.
+    process = subprocess.Popen(command, env=quiet, start_new_session=True, stdout=sys.stderr)
     try:
         address = f"http://{HOST}:{port}"
         page = address + (_latest(uri) or "")
