@@ -169,6 +169,12 @@ def test_optimizers_and_batches(optimizer: str, batch_size: int | None) -> None:
         Case(network, rows=9, train=told).check()
 
 
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 1, 1)])
+@pytest.mark.parametrize("rows", [1, 4])
+def test_single_neurons_in_single_precision(sizes: tuple[int, ...], rows: int) -> None:
+    Case(bp.Network(*sizes, dtype="float32"), 40, rows, 0, train={"epochs": 9}).check()
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     sizes=st.lists(st.integers(1, 21), min_size=2, max_size=5),
