@@ -25,7 +25,8 @@ pub fn train(
     settings: &Settings,
     progress: &Progress,
 ) -> Result<Training> {
-    let runs = runs_of(network, start.weights, settings.machine)?;
+    // The weights are checked by the call below.
+    let runs = start.weights.len() / network.parameters();
     let mut training = Training::new(network, settings, runs)?;
     train_into(network, data, start, settings, progress, training.arrays())?;
     Ok(training)
