@@ -273,12 +273,18 @@ proptest! {
             // Where a kink lies within the step, the difference is neither slope.
             let smooth = !matches!(network.activation(), Activation::Relu | Activation::LeakyRelu);
             prop_assert!(!smooth || close(&found.gradients[run * p..][..p], &differences, 1e-6));
+            // How far a training carries a rounding apart is measured by a second twin, whose
+            // start differs by a few thousand roundings.
+            let mut nudged: Vec<f64> = w.iter().map(|w| w * (1.0 + 1e-12)).collect();
             for _ in 0..epochs {
-                let pass = naive::pass(&network, &w, &x, &y);
-                naive::update(&mut w, &pass.gradients, learning_rate[run]);
+                for w in [&mut w, &mut nudged] {
+                    let pass = naive::pass(&network, w, &x, &y);
+                    naive::update(w, &pass.gradients, learning_rate[run]);
+                }
             }
-            if training.outcome[run] != Outcome::Diverged {
-                prop_assert!(close(&training.weights[run * p..][..p], &w, 1e-9));
+            let apart = w.iter().zip(&nudged).fold(0.0_f64, |all, (w, n)| all.max((w - n).abs()));
+            if training.outcome[run] != Outcome::Diverged && apart < 1e-3 {
+                prop_assert!(close(&training.weights[run * p..][..p], &w, 1e-9 + 10.0 * apart));
             }
         }
     }
