@@ -18,10 +18,10 @@ from rich.table import Table
 import backprop_svc as bp
 from backprop_svc.interactive.experiment import build
 from backprop_svc.sweep.axes import grid
-from backprop_svc.sweep.batch import batch
 from backprop_svc.sweep.engine import run
 from backprop_svc.sweep.experiment import Experiment
 from backprop_svc.sweep.parent import Parent, Tracking
+from backprop_svc.sweep.runs import to_runs
 from backprop_svc.sweep.sampler import GridSampler
 from backprop_svc.sweep.space import Grid
 from backprop_svc.tracking import Sweep, open_writer
@@ -54,7 +54,7 @@ def records(experiment: Experiment, grid: Grid) -> list[RunRecord]:
     few = grid.points(0, FEW)
     now = int(time.time() * 1000)
     result = experiment.train(*experiment.starts(few), ("loss", "gradients"))
-    runs = batch(
+    runs = to_runs(
         experiment, few, result, {},
         sweep=SWEEP, first=0, settings={}, history="all", time=(now, now),
     )  # fmt: skip

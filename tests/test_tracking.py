@@ -15,12 +15,12 @@ import backprop_svc as bp
 import stores
 from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.database import DatabaseWriter
-from backprop_svc.tracking.record import RunBatch, Summary, Sweep, history_interval, series_of
+from backprop_svc.tracking.record import Runs, Summary, Sweep, history_interval, series_of
 
 SWEEP = "0123456789abcdef"
 
 
-def batch(first: int = 0, history: str = "all") -> RunBatch:
+def chunk(first: int = 0, history: str = "all") -> Runs:
     """Converged, dead, oscillating and diverged runs; NaN and infinities among the values."""
     network = bp.Network(1, 1, 1, activation="identity")
     rates = np.array([0.1, 0.1, 0.2, 0.9, 5.0, 0.01])
@@ -32,7 +32,7 @@ def batch(first: int = 0, history: str = "all") -> RunBatch:
     odd = np.array([np.nan, np.inf, -np.inf, 1e308, 5e-324, -0.0])[:, np.newaxis]
     series["odd"] = type(series["w1"])(odd, np.array([3]), np.ones((6, 1), dtype=bool))
     count = len(result)
-    return RunBatch(
+    return Runs(
         sweep=SWEEP,
         index=np.arange(first, first + count),
         names=[f"run {first + i}" for i in range(count)],
@@ -71,8 +71,8 @@ def both(uri: str) -> tuple[MlflowClient, dict[str, str]]:
     ):
         parent = writer.open_sweep(Sweep(SWEEP, "what for", digest="d"))
         for history, first in (("all", 0), ("every:7", 6), ("last", 12), ("none", 18)):
-            assert writer.write_batch(batch(first, history), parent) == 6
-            assert writer.write_batch(batch(first, history), parent) == 0
+            assert writer.write_runs(chunk(first, history), parent) == 6
+            assert writer.write_runs(chunk(first, history), parent) == 0
         writer.close_sweep(parent, "FINISHED", Summary([("runs", 24.0, 0)]))
         experiments[name] = writer.experiment
     return MlflowClient(uri), experiments
@@ -154,9 +154,9 @@ def test_searches_agree(
 def test_the_client_can_change_what_was_written(uri: str) -> None:
     writer = DatabaseWriter(uri, "changed")
     parent = writer.open_sweep(Sweep("feedfeedfeedfeed"))
-    runs = batch()
-    runs = RunBatch(**{**vars(runs), "sweep": "feedfeedfeedfeed"})
-    writer.write_batch(runs, parent)
+    runs = chunk()
+    runs = Runs(**{**vars(runs), "sweep": "feedfeedfeedfeed"})
+    writer.write_runs(runs, parent)
     client, run_id = MlflowClient(uri), runs.run_ids[0]
     client.log_metric(run_id, "loss", 0.25, step=99)
     client.set_tag(run_id, "outcome", "seen")
@@ -170,7 +170,7 @@ def test_the_client_can_change_what_was_written(uri: str) -> None:
     left = client.search_runs([experiment], "", ViewType.ACTIVE_ONLY)
     assert run_id not in {run.info.run_id for run in left}
     # A deleted run is there: it is not written again.
-    assert writer.write_batch(runs, parent) == 0
+    assert writer.write_runs(runs, parent) == 0
     client.restore_run(run_id)
     assert client.get_run(run_id).info.lifecycle_stage == "active"
 
@@ -184,10 +184,10 @@ def test_through_a_stock_server(uri: str, tmp_path: Path, both: object) -> None:
         # The client writer resumes by tags, without bulk rows.
         writer = ClientWriter(address, "over http")
         parent = writer.open_sweep(Sweep(SWEEP, digest="d"))
-        some = batch().select(np.array([0, 3]))
-        assert writer.write_batch(some, parent) == 2
-        assert writer.write_batch(batch(), parent) == 4
-        assert writer.write_batch(batch(), parent) == 0
+        some = chunk().select(np.array([0, 3]))
+        assert writer.write_runs(some, parent) == 2
+        assert writer.write_runs(chunk(), parent) == 4
+        assert writer.write_runs(chunk(), parent) == 0
         assert writer.last_sweep() == SWEEP
         place = writer.close_sweep(parent, "FINISHED")
         assert place.startswith(address)

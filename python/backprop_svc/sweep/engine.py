@@ -7,10 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from backprop_svc.errors import SettingError
 from backprop_svc.result import MOST_NAMED_WEIGHTS, PER_PARAMETER
-from backprop_svc.sweep.batch import batch
 from backprop_svc.sweep.experiment import Experiment
 from backprop_svc.sweep.outcomes import Chunk, Outcomes, with_histories
 from backprop_svc.sweep.parent import Parent
+from backprop_svc.sweep.runs import to_runs
 from backprop_svc.sweep.sampler import Sampler
 from backprop_svc.tracking.record import history_interval, now
 from backprop_svc.train import RECORDS, Record
@@ -87,7 +87,7 @@ def run(
             cut = experiment.count_out_of_time(result)
             chunk = Chunk.of(position, points, result, achieved, cut, record)
             if parent is not None:
-                runs = batch(
+                runs = to_runs(
                     experiment,
                     points,
                     with_histories(result, tracked),

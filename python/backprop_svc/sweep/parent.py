@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from backprop_svc.errors import SettingError, shown
 from backprop_svc.sweep.identity import check_sweep_id, new_sweep_id
 from backprop_svc.tracking import (
-    RunBatch,
+    Runs,
     Summary,
     Sweep,
     Writer,
@@ -64,9 +64,9 @@ class Parent:
         )
         return cls(tracking, found, found.open_sweep(sweep))
 
-    def write(self, batch: RunBatch) -> int:
+    def write(self, runs: Runs) -> int:
         """Keep the runs that are not there yet; return how many."""
-        return self.writer.write_batch(batch, self.run_id)
+        return self.writer.write_runs(runs, self.run_id)
 
     def finish(self, summary: Summary | None = None) -> str:
         """End it as FINISHED; return where to look at it."""

@@ -1,8 +1,8 @@
 """Where runs are kept."""
 
 from backprop_svc.tracking.record import (
-    RunBatch,
     RunRecord,
+    Runs,
     Summary,
     Sweep,
     Writer,
@@ -11,8 +11,8 @@ from backprop_svc.tracking.record import (
 
 __all__ = [
     "DEFAULT_URI",
-    "RunBatch",
     "RunRecord",
+    "Runs",
     "Summary",
     "Sweep",
     "Writer",

@@ -16,8 +16,8 @@ from typing import Any
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import (
-    RunBatch,
     RunRecord,
+    Runs,
     Summary,
     Sweep,
     now,
@@ -26,7 +26,7 @@ from backprop_svc.tracking.record import (
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# A request whose answer was lost must not be sent again blindly: see `_write_batch`.
+# A request whose answer was lost must not be sent again blindly: see `_write_runs`.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
@@ -96,10 +96,10 @@ class ClientWriter:
         with self.store_errors():
             return patiently(lambda: self._open_sweep(sweep), self.passes)
 
-    def write_batch(self, batch: RunBatch, parent: str) -> int:
+    def write_runs(self, runs: Runs, parent: str) -> int:
         """Keep the runs that are not there yet, under their parent; return how many."""
         with self.store_errors():
-            return patiently(lambda: self._write_batch(batch, parent), self.passes)
+            return patiently(lambda: self._write_runs(runs, parent), self.passes)
 
     def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
         """End the parent as FINISHED, FAILED or KILLED; return where to look at it."""
@@ -126,11 +126,11 @@ class ClientWriter:
             and not is_lasting(error)
         )
 
-    def child_tags(self, batch: RunBatch, parent: str) -> dict[str, str]:
+    def child_tags(self, runs: Runs, parent: str) -> dict[str, str]:
         """Tags which the runs of a sweep share; the rest of the versions is the parent's."""
         kept = (MLFLOW_USER, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_GIT_COMMIT)
         tags = {name: self.source_tags[name] for name in kept if name in self.source_tags}
-        return {**tags, MLFLOW_PARENT_RUN_ID: parent, SWEEP_ID: batch.sweep}
+        return {**tags, MLFLOW_PARENT_RUN_ID: parent, SWEEP_ID: runs.sweep}
 
     def _open_sweep(self, sweep: Sweep) -> str:
         found = self._search(f"{_tag(SWEEP_ID)} = '{sweep.id}' and {_tag(KIND)} = 'sweep'")
@@ -174,14 +174,14 @@ class ClientWriter:
                 self._client.log_text(run_id, sweep.config, "config.yaml")
         return run_id
 
-    def _write_batch(self, batch: RunBatch, parent: str) -> int:
-        if batch.sweep not in self._there:
-            self._there[batch.sweep] = self._find(batch.sweep)
-        there, shared = self._there[batch.sweep], self.child_tags(batch, parent)
-        positions = batch.index.tolist()
+    def _write_runs(self, runs: Runs, parent: str) -> int:
+        if runs.sweep not in self._there:
+            self._there[runs.sweep] = self._find(runs.sweep)
+        there, shared = self._there[runs.sweep], self.child_tags(runs, parent)
+        positions = runs.index.tolist()
         missing = [
             (record, {**shared, **record.tags, INDEX: str(position)})
-            for record, position in zip(batch.records(), positions, strict=True)
+            for record, position in zip(runs.records(), positions, strict=True)
             if position not in there.finished
         ]
         try:
@@ -192,7 +192,7 @@ class ClientWriter:
                 list(pool.map(lambda task: self._write(*task), missing))
         except BaseException:
             # What of it has arrived is asked for before it is tried again.
-            del self._there[batch.sweep]
+            del self._there[runs.sweep]
             raise
         there.finished.update(positions)
         return len(missing)

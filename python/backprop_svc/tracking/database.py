@@ -1,6 +1,6 @@
-"""The bulk writer: a batch is one transaction into MLflow's own tables.
+"""The bulk writer: a chunk is one transaction into MLflow's own tables.
 
-What it writes is what :class:`mlflow.MlflowClient` would write of ``RunBatch.records()``.
+What it writes is what :class:`mlflow.MlflowClient` would write of ``Runs.records()``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
 from backprop_svc.tracking.client import INDEX, ClientWriter, is_lasting, store_errors
 from backprop_svc.tracking.patience import patiently
-from backprop_svc.tracking.record import RunBatch, Series, Summary, without_password
+from backprop_svc.tracking.record import Runs, Series, Summary, without_password
 
 REVISIONS = frozenset({"dc11669786a5"})
 """Revisions of MLflow's schema whose tables are known to be those written here."""
@@ -114,34 +114,34 @@ class DatabaseWriter(ClientWriter):
     def _tidy(self, parent: str) -> None:
         """Do nothing: a transaction leaves no halves."""
 
-    def rows(self, batch: RunBatch, parent: str) -> Rows:
-        """Every row of a batch, as MLflow's own client would write it."""
-        ids = batch.run_ids
-        shared = self.child_tags(batch, parent)
+    def rows(self, runs: Runs, parent: str) -> Rows:
+        """Every row of a chunk of runs, as MLflow's own client would write it."""
+        ids = runs.run_ids
+        shared = self.child_tags(runs, parent)
         user = shared.get(MLFLOW_USER, "unknown")
         folder = SqlAlchemyStore.ARTIFACTS_FOLDER_NAME
         tags = {
             **{name: repeat(value) for name, value in shared.items()},
-            **batch.tags,
-            MLFLOW_RUN_NAME: batch.names,
-            INDEX: map(str, batch.index.tolist()),
+            **runs.tags,
+            MLFLOW_RUN_NAME: runs.names,
+            INDEX: map(str, runs.index.tolist()),
         }
         # MLflow's client cuts them too.
         params = {
             name: [value[:MAX_PARAM_VAL_LENGTH] for value in column]
-            for name, column in batch.params.items()
+            for name, column in runs.params.items()
         }
         return {
             "runs": zip(
                 ids,
-                batch.names,
+                runs.names,
                 repeat(SourceType.to_string(SourceType.UNKNOWN)),
                 repeat(""),
                 repeat(""),
                 repeat(user),
                 repeat(RunStatus.to_string(RunStatus.FINISHED)),
-                repeat(batch.start_time),
-                repeat(batch.end_time),
+                repeat(runs.start_time),
+                repeat(runs.end_time),
                 repeat(None),
                 repeat(""),
                 repeat(LifecycleStage.ACTIVE),
@@ -150,11 +150,11 @@ class DatabaseWriter(ClientWriter):
             ),
             "tags": _cells(tags, ids),
             "params": _cells(params, ids),
-            "metrics": _metrics(batch, _everything),
-            "latest_metrics": _metrics(batch, _latest),
+            "metrics": _metrics(runs, _everything),
+            "latest_metrics": _metrics(runs, _latest),
         }
 
-    def _write_batch(self, batch: RunBatch, parent: str) -> int:
+    def _write_runs(self, runs: Runs, parent: str) -> int:
         connection = self._engine.raw_connection()
         try:
             cursor = connection.cursor()
@@ -164,21 +164,21 @@ class DatabaseWriter(ClientWriter):
                 cursor.execute("PRAGMA synchronous = NORMAL")
                 cursor.execute("PRAGMA cache_size = -262144")
                 cursor.execute("BEGIN IMMEDIATE")
-            batch = self._missing(cursor, batch)
-            if len(batch):
+            runs = self._missing(cursor, runs)
+            if len(runs):
                 insert = self._insert if self._sqlite else _copy
-                for table, rows in self.rows(batch, parent).items():
+                for table, rows in self.rows(runs, parent).items():
                     insert(cursor, table, rows)
             connection.commit()
-            return len(batch)
+            return len(runs)
         except BaseException:
             connection.rollback()
             raise
         finally:
             connection.close()
 
-    def _missing(self, cursor: Any, batch: RunBatch) -> RunBatch:
-        ids = batch.run_ids
+    def _missing(self, cursor: Any, runs: Runs) -> Runs:
+        ids = runs.run_ids
         mark = "?" if self._sqlite else "%s"
         cursor.execute(
             f"SELECT run_uuid FROM runs WHERE run_uuid BETWEEN {mark} AND {mark}",
@@ -186,8 +186,8 @@ class DatabaseWriter(ClientWriter):
         )
         there = {run_id for (run_id,) in cursor.fetchall()}
         if not there:
-            return batch
-        return batch.select(np.flatnonzero([run_id not in there for run_id in ids]))
+            return runs
+        return runs.select(np.flatnonzero([run_id not in there for run_id in ids]))
 
     @staticmethod
     def _insert(cursor: Any, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -273,12 +273,10 @@ def _latest(series: Series) -> np.ndarray:
     return latest
 
 
-def _metrics(
-    batch: RunBatch, choose: Callable[[Series], np.ndarray]
-) -> Iterator[tuple[Any, ...]]:
-    ids = np.array(batch.run_ids, dtype=object)
+def _metrics(runs: Runs, choose: Callable[[Series], np.ndarray]) -> Iterator[tuple[Any, ...]]:
+    ids = np.array(runs.run_ids, dtype=object)
     largest = np.finfo(np.float64).max
-    for key, series in batch.series.items():
+    for key, series in runs.series.items():
         run, column = np.nonzero(choose(series))
         values = series.values[run, column]
         nan = np.isnan(values)
@@ -288,7 +286,7 @@ def _metrics(
         yield from zip(
             repeat(key),
             values.tolist(),
-            repeat(batch.end_time),
+            repeat(runs.end_time),
             steps.tolist(),
             nan.tolist(),
             ids[run].tolist(),

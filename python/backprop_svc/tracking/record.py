@@ -80,7 +80,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class RunBatch:
+class Runs:
     """Some finished runs of one sweep, column by column. :meth:`records` is its meaning."""
 
     sweep: str
@@ -103,10 +103,10 @@ class RunBatch:
         """Count the runs."""
         return len(self.names)
 
-    def select(self, runs: np.ndarray) -> RunBatch:
-        """Only these runs, by their rows in this batch."""
+    def select(self, runs: np.ndarray) -> Runs:
+        """Only these runs, by their rows among these."""
         rows = runs.tolist()
-        return RunBatch(
+        return Runs(
             self.sweep,
             self.index[runs],
             [self.names[row] for row in rows],
@@ -151,7 +151,7 @@ class Writer(Protocol):
         """Return the run id of the sweep's parent; it is made, or taken up again."""
         ...
 
-    def write_batch(self, batch: RunBatch, parent: str) -> int:
+    def write_runs(self, runs: Runs, parent: str) -> int:
         """Keep the runs that are not there yet, under their parent; return how many."""
         ...
 

@@ -19,7 +19,7 @@ from backprop_svc.cli.terminal import show
 from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
 from backprop_svc.errors import SettingError
 from backprop_svc.result import Result
-from backprop_svc.sweep.batch import batch
+from backprop_svc.sweep.runs import to_runs
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking import Writer, open_writer, without_password
 from backprop_svc.tracking.record import build_tags, now
@@ -73,7 +73,7 @@ def _single(config: DictConfig) -> float:
     show.print_achieved({name: float(values[0]) for name, values in achieved.items()})
     if writer is not None:
         with show.waiting("writing to MLflow"):
-            runs = batch(
+            runs = to_runs(
                 experiment,
                 Points(1, {}),
                 result,

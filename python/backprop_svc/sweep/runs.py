@@ -11,14 +11,14 @@ from backprop_svc.arrays import Floats
 from backprop_svc.result import MOST_NAMED_WEIGHTS, Result
 from backprop_svc.sweep.experiment import Experiment
 from backprop_svc.sweep.space import Points
-from backprop_svc.tracking import RunBatch
+from backprop_svc.tracking import Runs
 from backprop_svc.tracking.record import build_tags, series_of
 
 MOST_SHOWN_WEIGHTS = 4
 """Initial weights that the name of a run shows."""
 
 
-def batch(
+def to_runs(
     experiment: Experiment,
     points: Points,
     result: Result,
@@ -29,7 +29,7 @@ def batch(
     settings: Mapping[str, str],
     history: str,
     time: tuple[int, int],
-) -> RunBatch:
+) -> Runs:
     """Return runs as a writer keeps them.
 
     Parameters
@@ -65,7 +65,7 @@ def batch(
         params.setdefault(_param_name(name), [value] * count)
     version = build_tags()["backprop.version"]
     start_time, end_time = time
-    return RunBatch(
+    return Runs(
         sweep=sweep,
         index=np.arange(first, first + count),
         names=_names(rates, weights),
