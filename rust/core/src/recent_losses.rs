@@ -104,8 +104,13 @@ impl<N: Number> RecentLosses<N> {
             let returned = (*last).into().to_bits() == first.to_bits();
             // The sum of very large losses could overflow, and parts of very small ones vanish.
             if returned | (*first > 1e290) | (*first < 1e-290) | first.is_nan() {
-                let ratios = these.clone().map(|epoch| self.ratio(epoch, lane));
-                *out = (ratios.sum::<f64>() + missing) / count as f64;
+                let unchanged = |epoch| self.at(epoch, lane).to_bits() == first.to_bits();
+                let ratios = if these.clone().all(unchanged) {
+                    these.len() as f64
+                } else {
+                    these.clone().map(|epoch| self.ratio(epoch, lane)).sum()
+                };
+                *out = (ratios + missing) / count as f64;
             }
         }
     }

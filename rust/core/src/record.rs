@@ -79,9 +79,20 @@ impl<T> PerQuantity<T> {
         PerQuantity(self.0.map(change))
     }
 
+    /// A reference to each value.
+    pub fn each_mut(&mut self) -> PerQuantity<&mut T> {
+        PerQuantity(self.0.each_mut())
+    }
+
     /// The values, in the order of [`Quantity::ALL`].
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.0.iter_mut()
+    }
+}
+
+impl<T> From<PerQuantity<T>> for [T; Quantity::ALL.len()] {
+    fn from(values: PerQuantity<T>) -> Self {
+        values.0
     }
 }
 

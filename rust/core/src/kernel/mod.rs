@@ -18,6 +18,7 @@ mod dense;
 mod instances;
 mod matmul;
 mod trace;
+mod unwatched;
 mod update;
 
 /// Some runs side by side, trained on the same data.

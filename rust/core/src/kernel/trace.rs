@@ -8,6 +8,8 @@ use crate::record::{PerQuantity, Quantity};
 pub(crate) struct Trace<N> {
     /// The first epoch of the span that is kept; all that follow are.
     pub first: usize,
+    /// Epochs that there is room for.
+    room: usize,
     pub planes: PerQuantity<Aligned<N>>,
 }
 
@@ -18,6 +20,7 @@ impl<N: Number> Trace<N> {
         let zero = N::rounded(0.0);
         Self {
             first: 0,
+            room: epochs,
             planes: values.map(|values| aligned(zero, epochs * values)),
         }
     }
@@ -40,9 +43,23 @@ impl<N: Number> Trace<N> {
             .all(|quantity| self.planes[*quantity].is_empty())
     }
 
-    /// The place for the losses of an epoch, from `first` on, shape (width,).
-    pub fn loss_of(&mut self, epoch: usize, width: usize) -> &mut [N] {
-        &mut self.planes[Quantity::Loss][(epoch - self.first) * width..][..width]
+    /// The places for an epoch, counted from the start of the span, each of shape (values,
+    /// width); empty for a quantity that is not wanted.
+    #[inline(always)]
+    pub fn places(&mut self, epoch: usize) -> PerQuantity<&mut [N]> {
+        let (place, room) = (epoch - self.first, self.room);
+        self.planes.each_mut().map(|plane| {
+            let values = plane.len() / room;
+            &mut plane[place * values..][..values]
+        })
+    }
+
+    /// The places for the losses of some first epochs of those that are kept.
+    #[inline(always)]
+    pub fn first_losses(&mut self, epochs: usize) -> &mut [N] {
+        let plane = &mut self.planes[Quantity::Loss];
+        let values = plane.len() / self.room;
+        &mut plane[..epochs * values]
     }
 
     /// Losses of the epochs from `first` on, shape (epochs, width).
