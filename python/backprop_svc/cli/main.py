@@ -121,6 +121,12 @@ def _ui(arguments: list[str]) -> None:
     raise SystemExit(ui(arguments))
 
 
+def _upgrade(arguments: list[str]) -> None:
+    from backprop_svc.cli.commands.upgrade import upgrade
+
+    upgrade(arguments)
+
+
 def _hydra(command: Command, arguments: list[str]) -> None:
     import hydra
 
@@ -169,6 +175,9 @@ COMMANDS = {
         "backprop_svc.cli.commands.explain:explain",
     ),
     "ui": Command("[tracking.uri=… port=…]", "open MLflow's UI on the tracked runs", _ui),
+    "upgrade": Command(
+        "[tracking.uri=…]", "bring a database of an older MLflow to this one", _upgrade
+    ),
 }
 """All commands: the usage text, the completion and the message for others are made of it."""
 

@@ -48,8 +48,9 @@ from mlflow.utils.mlflow_tags import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+# What goes wrong is raised as well.
 for _name in ("mlflow", "alembic"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 SWEEP_ID, KIND, INDEX = "backprop.sweep_id", "backprop.kind", "backprop.index"
 DIGEST, WRITER = "backprop.digest", "backprop.writer"
@@ -340,6 +341,11 @@ def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[No
 def is_lasting(error: Exception) -> bool:
     """Tell whether SQLite has no room or no right to write."""
     return "is full" in str(error) or "readonly" in str(error)
+
+
+def make_tables(uri: str) -> None:
+    """Let MLflow make its tables in an empty database, as it does when it opens one."""
+    MlflowClient(uri).search_experiments(max_results=1)
 
 
 def latest_page(uri: str) -> str | None:

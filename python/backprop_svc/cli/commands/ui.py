@@ -13,7 +13,8 @@ import urllib.request
 import webbrowser
 from pathlib import Path
 
-from backprop_svc.cli.terminal.errors import stop
+from backprop_svc.cli.terminal.errors import foreseen, stop
+from backprop_svc.errors import StoreError
 from backprop_svc.tracking import DEFAULT_URI
 
 HOST = "127.0.0.1"
@@ -46,6 +47,11 @@ def ui(arguments: list[str]) -> int:
             f"{file} does not exist in {Path.cwd()}; allowed: a database with runs; "
             "run backprop-svc train first, or give tracking.uri=sqlite:///<path>"
         )
+    from backprop_svc.tracking.store import prepare
+
+    with foreseen(StoreError):
+        # MLflow's server would migrate the database of an older one.
+        prepare(uri)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
