@@ -29,7 +29,8 @@ from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
 from backprop_svc.tracking.client import INDEX, ClientWriter, is_lasting, store_errors
 from backprop_svc.tracking.patience import patiently
-from backprop_svc.tracking.record import Runs, Series, Summary, without_password
+from backprop_svc.tracking.record import Runs, Series, Summary
+from backprop_svc.tracking.uri import shown_uri
 
 REVISIONS = frozenset({"dc11669786a5"})
 """Revisions of MLflow's schema whose tables are known to be those written here."""
@@ -90,7 +91,7 @@ class DatabaseWriter(ClientWriter):
             if revision in REVISIONS:
                 return cls(uri, experiment)
         print(
-            f"backprop-svc: the schema of {without_password(uri)} has the revision {revision}; "
+            f"backprop-svc: the schema of {shown_uri(uri)} has the revision {revision}; "
             f"written in bulk: {', '.join(sorted(REVISIONS))}; each run is written by itself, "
             "more slowly",
             file=sys.stderr,

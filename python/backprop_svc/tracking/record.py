@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -255,12 +254,6 @@ def _kept(result: Result, every: int | None) -> tuple[np.ndarray, np.ndarray]:
 def now() -> int:
     """Return the time as runs keep it, in milliseconds since 1970."""
     return int(time.time() * 1000)
-
-
-def without_password(text: str) -> str:
-    """Hide who and by which password of every URI in a text that is shown or kept."""
-    text = re.sub(r"(?<=://)[^\s@]*@", "***@", text)
-    return re.sub(r"(?<=[?&]password=)[^&\s'\"]+", "***", text)
 
 
 def build_tags() -> dict[str, str]:
