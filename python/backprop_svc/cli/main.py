@@ -126,10 +126,14 @@ def _train(arguments: list[str]) -> None:
     named = any(argument.startswith("sweep.id=") for argument in arguments)
     if multirun and not named:
         arguments = [*arguments, f"sweep.id={new_sweep_id()}"]
-    # Hydra's sweeper leaves a multirun.yaml behind; what it says is in MLflow.
-    with TemporaryDirectory(prefix="backprop-svc-") as folder:
-        if multirun and not any(a.startswith("hydra.sweep.dir=") for a in arguments):
-            arguments = [*arguments, f"hydra.sweep.dir={folder}"]
+    others = ("hydra/sweeper=", "hydra/launcher=")
+    if multirun and any(argument.startswith(others) for argument in arguments):
+        # They leave a multirun.yaml and more behind; what these say is in MLflow.
+        with TemporaryDirectory(prefix="backprop-svc-") as folder:
+            told = any(argument.startswith("hydra.sweep.dir=") for argument in arguments)
+            folders = [] if told else [f"hydra.sweep.dir={folder}"]
+            _hydra(COMMANDS["train"], [*arguments, *folders])
+    else:
         _hydra(COMMANDS["train"], arguments)
 
 

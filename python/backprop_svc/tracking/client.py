@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from backprop_svc.errors import SettingError, StoreError
-from backprop_svc.tracking.patience import patiently
+from backprop_svc.tracking.patience import bounded, patiently
 from backprop_svc.tracking.record import (
     RunRecord,
     Runs,
@@ -82,7 +82,7 @@ class ClientWriter:
         self.failures: tuple[type[Exception], ...] = (MlflowException, SQLAlchemyError, OSError)
         with self.store_errors():
             mlflow.set_tracking_uri(uri)
-            self._client = MlflowClient(uri)
+            self._client = bounded(MlflowClient(uri), uri)
             self.experiment = self._experiment_id(experiment)
             self.source_tags = source_tags()
         self._there: dict[str, _There] = {}

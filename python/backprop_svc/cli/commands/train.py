@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
@@ -18,13 +20,13 @@ from backprop_svc.cli.config.schema import Config
 from backprop_svc.cli.config.unused import refuse, unused
 from backprop_svc.cli.terminal import show
 from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
-from backprop_svc.errors import SettingError
+from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive.terminal import say
 from backprop_svc.result import Result
 from backprop_svc.sweep.runs import to_runs
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking import Writer, open_writer
-from backprop_svc.tracking.record import build_tags, now
+from backprop_svc.tracking.record import RunRecord, build_tags, now
 from backprop_svc.train import RECORDS
 
 
@@ -93,10 +95,28 @@ def _single(config: DictConfig) -> float:
                 texts={"config.yaml": kept(config)},
                 images=_images(prepared, result),
             )
-            place = writer.write(run)
+            place = _kept_by(writer, run, settings.tracking.experiment)
         say(f"tracked as {place}")
         say(f"look at it with: {show.look(settings.tracking.uri, place)}")
     return float(result.last_loss[0]) if result.diverged_at[0] < 0 else float("inf")
+
+
+def _kept_by(writer: Writer, run: RunRecord, experiment: str) -> str:
+    """Keep a run; where its store fails, in a database beside it, which the error names."""
+    try:
+        return writer.write(run)
+    except StoreError as error:
+        failed = error
+    for folder in (Path.cwd(), Path(gettempdir())):
+        file = folder / f"backprop-svc-{run.start_time}.db"
+        uri = f"sqlite:///{file}"
+        try:
+            open_writer(uri, experiment).write(run)
+        except StoreError:
+            continue
+        fix = f"the run is kept in {file}: backprop-svc ui tracking.uri={uri}"
+        raise StoreError(failed.name, failed.value, failed.allowed, fix) from failed
+    raise failed
 
 
 def _images(prepared: Prepared, result: Result) -> dict[str, bytes]:

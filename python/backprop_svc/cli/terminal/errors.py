@@ -14,7 +14,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from backprop_svc.errors import SettingError, StoreError, printable
+from backprop_svc.errors import SettingError, printable
 from backprop_svc.tracking import without_password
 
 
@@ -65,7 +65,7 @@ def describe(error: BaseException) -> str:
     """Put an error into one line."""
     if isinstance(error, SettingError):
         line = _line(error.renamed(_OF_STORES.get(error.name, error.name)))
-        return f"{line}: tracking=none" if isinstance(error, StoreError) else line
+        return f"{line}: tracking=none" if line.endswith("do not track") else line
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         options = ", ".join(error.options)

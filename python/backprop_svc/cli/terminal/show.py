@@ -122,8 +122,8 @@ def print_training(result: Result, run: int, rows: int, unit: str, factor: float
     loss, prediction, weights = result.loss, result.prediction, result.weight_history
     if loss is None or prediction is None or weights is None:
         raise RuntimeError("the table needs the histories of loss, prediction and weights")
-    names = result.network.parameter_names
-    shown = names if len(names) <= 6 else []
+    network = result.network
+    shown = network.parameter_names if network.parameters <= 6 else []
     diverged = int(result.diverged_at[run])
     epochs = int(result.epochs[run])
     table = Table(title=None, box=None, pad_edge=False)
