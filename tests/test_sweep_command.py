@@ -14,7 +14,6 @@ from pyarrow import parquet
 import backprop_svc as bp
 import stores
 from backprop_svc.sweep.identity import check_sweep_id, new_sweep_id
-from backprop_svc.tracking import without_password
 from command import call
 
 BAD = {
@@ -84,23 +83,6 @@ def test_an_identity_is_no_number_to_hydra() -> None:
         identity = new_sweep_id()
         assert check_sweep_id("sweep.id", identity) == identity
         assert identity[0] in "abcdef"
-
-
-@pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        ("postgresql://me:se/cret@host/db", "postgresql://***@host/db"),
-        ("http://token@host:5000", "http://***@host:5000"),
-        (
-            "postgresql://host/db?user=me&password=secret",
-            "postgresql://host/db?user=me&password=***",
-        ),
-        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
-        ("a: http://a:b@c\nb: http://d:e@f", "a: http://***@c\nb: http://***@f"),
-    ],
-)
-def test_no_password_is_shown(uri: str, shown: str) -> None:
-    assert without_password(uri) == shown
 
 
 def test_learning_rates_of_two_layers_are_axes(tmp_path: Path) -> None:

@@ -8,26 +8,29 @@ array([[1.10671214, 1.355366  ]])
 array(['converged'], dtype='<U11')
 """
 
-from backprop_svc._core import VERSION, Network, build_info
-from backprop_svc.errors import SettingError, SettingTypeError
-from backprop_svc.evaluate import (
-    Evaluation,
-    Gradients,
-    accuracy,
-    evaluate,
-    gradients,
-    predict,
-)
-from backprop_svc.explain import Check, Explanation, Step, chain_rule, explain
-from backprop_svc.fractal import boundary, box_counting_dimension
-from backprop_svc.initial import initial_weights
-from backprop_svc.interactive.sweep import figure, sweep
-from backprop_svc.result import Result
-from backprop_svc.sweep.axes import Zipped
-from backprop_svc.sweep.experiment import Draw
-from backprop_svc.sweep.outcomes import Outcomes
-from backprop_svc.sweep.space import Interval, LogInterval
-from backprop_svc.train import train
+from backprop_svc.deferred import Deferred
+
+with Deferred():
+    from backprop_svc._core import VERSION, Network, build_info
+    from backprop_svc.errors import SettingError, SettingTypeError
+    from backprop_svc.evaluate import (
+        Evaluation,
+        Gradients,
+        accuracy,
+        evaluate,
+        gradients,
+        predict,
+    )
+    from backprop_svc.explain import Check, Explanation, Step, chain_rule, explain
+    from backprop_svc.fractal import boundary, box_counting_dimension
+    from backprop_svc.initial import initial_weights
+    from backprop_svc.interactive.sweep import figure, sweep
+    from backprop_svc.result import Result
+    from backprop_svc.sweep.axes import Zipped
+    from backprop_svc.sweep.experiment import Draw
+    from backprop_svc.sweep.outcomes import Outcomes
+    from backprop_svc.sweep.space import Interval, LogInterval
+    from backprop_svc.train import train
 
 __version__ = VERSION
 

@@ -13,6 +13,8 @@ from backprop_svc.errors import SettingError, SettingTypeError, shortened, shown
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
+MOST_NAMED = 6
+"""Parameters that a message names one by one."""
 
 
 def array(name: str, values: object) -> NDArray[Any]:
@@ -52,13 +54,22 @@ def floats(name: str, values: ArrayLike) -> Floats:
     SettingError, SettingTypeError
         As for :func:`array`; values that are not real numbers.
     """
+    return _as_floats(_numbers(name, values))
+
+
+def _numbers(name: str, values: object) -> NDArray[Any]:
+    """Return values of a type of real numbers, or none, without a copy where they have it."""
     found = array(name, values)
-    if not found.size:
-        return np.zeros(found.shape)
-    if found.dtype.kind not in "iuf":
+    if found.size and found.dtype.kind not in "iuf":
         such = f", such as {shown(found.flat[0])}" if found.dtype.kind == "O" else ""
         kind = f"type {shortened(str(found.dtype))}{such}"
         raise SettingTypeError(name, kind, "real numbers", "convert it", verb="has")
+    return found
+
+
+def _as_floats(found: NDArray[Any]) -> Floats:
+    if not found.size:
+        return np.zeros(found.shape)
     # What only a long double holds becomes infinite, which is refused where it matters.
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(found, dtype=np.float64).reshape(found.shape)
@@ -100,7 +111,7 @@ def parameters(network: Network, values: ArrayLike) -> Floats:
     SettingError, SettingTypeError
         As for :func:`floats`; not one value for each parameter of the network.
     """
-    count, weights = checked_network(network).parameters, floats("weights", values)
+    count, weights = checked_network(network).parameters, _numbers("weights", values)
     given = weights.shape
     if weights.ndim == 1:
         weights = weights[np.newaxis]
@@ -109,10 +120,11 @@ def parameters(network: Network, values: ArrayLike) -> Floats:
             "weights",
             f"shape {given}",
             f"(runs, {count}) or ({count},)",
-            f"give one value for each of {_some(network.parameter_names)}",
+            f"give one value for each of {_named(network)}",
             verb="has",
         )
-    return weights
+    # Its shape is known to be right: this may take as much memory again.
+    return _as_floats(weights)
 
 
 def rows(name: str, values: ArrayLike, columns: int) -> Floats:
@@ -123,7 +135,7 @@ def rows(name: str, values: ArrayLike, columns: int) -> Floats:
     SettingError, SettingTypeError
         As for :func:`floats`; another number of columns.
     """
-    found = floats(name, values)
+    found = _numbers(name, values)
     given = found.shape
     if columns == 1 and found.ndim < 2:
         found = found.reshape(-1, 1)
@@ -138,8 +150,30 @@ def rows(name: str, values: ArrayLike, columns: int) -> Floats:
             f"give one column for each {each} of the network",
             verb="has",
         )
-    return found
+    return _as_floats(found)
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names if len(names) <= 6 else [*names[:3], "…", names[-1]])
+def pairs(network: Network, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    """Return inputs, shape (rows, inputs), and targets, shape (rows, outputs).
+
+    Raises
+    ------
+    SettingError, SettingTypeError
+        As for :func:`rows`; another number of targets than of inputs.
+    """
+    inputs, targets = rows("x", x, network.inputs), rows("y", y, network.outputs)
+    if len(inputs) != len(targets) and len(inputs):
+        raise SettingError(
+            "y",
+            f"{len(targets)} rows",
+            f"{len(inputs)}, as many rows as x",
+            "give one target per row of x and output of the network",
+            verb="has",
+        )
+    return inputs, targets
+
+
+def _named(network: Network) -> str:
+    """Name the parameters of a small network; the names of a large one take seconds."""
+    few = network.parameters <= MOST_NAMED
+    return ", ".join(network.parameter_names) if few else "its parameters"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from reprlib import Repr
 from typing import TypeVar
 
@@ -41,7 +42,8 @@ class SettingError(ValueError):
         self.fix = fix.replace("{name}", name)
 
     def __str__(self) -> str:
-        return f"{self.name} {self.verb} {self.value}; allowed: {self.allowed}; {self.fix}"
+        told = f"{self.name} {self.verb} {self.value}; allowed: {self.allowed}; {self.fix}"
+        return printable(told)
 
     def within(self: Self, section: str) -> Self:
         """Return the same error about ``section.name``, in the fix too."""
@@ -71,6 +73,21 @@ def shown(value: object) -> str:
         return shortened(" ".join(text.split()))
     except Exception:
         return f"a value of type {type(value).__name__}"
+
+
+def printable(text: str) -> str:
+    r"""Write signs that a terminal would obey, or that hide others, as escapes.
+
+    >>> printable("\x1b[2J\u202e"), printable("ŷ, 1\n2")
+    ('\\x1b[2J\\u202e', 'ŷ, 1\n2')
+    """
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""All but tabs and line breaks: control characters, directions of writing, halves of signs."""
 
 
 def shortened(text: str) -> str:

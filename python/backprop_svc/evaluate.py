@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from backprop_svc import _core
 from backprop_svc._core import Network
-from backprop_svc.arrays import Floats, floats, parameters, rows
+from backprop_svc.arrays import Floats, floats, pairs, parameters, rows
 from backprop_svc.errors import SettingError
 
 MOST_VALUES = 1 << 22
@@ -60,7 +60,7 @@ def gradients(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) 
     Gradients(loss=array([2.]), gradients=array([[-4., -2.]]))
     """
     starts = parameters(network, weights)
-    inputs, targets = rows("x", x, network.inputs), rows("y", y, network.outputs)
+    inputs, targets = pairs(network, x, y)
     return Gradients(*_core.gradients(network, starts, inputs, targets))
 
 
@@ -130,7 +130,9 @@ def evaluate(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) -
     Evaluation(loss=array([1.]), accuracy=None)
     """
     starts = parameters(network, weights)
-    inputs, targets = rows("x", x, network.inputs), rows("y", y, network.outputs)
+    inputs, targets = pairs(network, x, y)
+    # Copies of our own: nobody changes them between one piece and the next.
+    starts, inputs, targets = starts.copy(), inputs.copy(), targets.copy()
     loss = np.empty(len(starts))
     share = np.empty(len(starts)) if classifies(network) else None
     size = max(1, MOST_VALUES // max(1, targets.size, network.parameters))

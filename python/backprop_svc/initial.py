@@ -92,7 +92,12 @@ def initial_weights(
     different, inverse = np.unique(seeds.astype(np.int64), return_inverse=True)
     draws = np.array([_draw(network, int(one), METHODS[method]) for one in different])
     draws = draws.reshape(-1, network.parameters)[inverse.reshape(-1)]
-    is_weight = np.array([name.startswith("w") for name in network.parameter_names])
+    is_weight = np.concatenate(
+        [
+            np.repeat([True, False], [fan_in * fan_out, fan_out if network.bias else 0])
+            for fan_in, fan_out in zip(network.sizes[:-1], network.sizes[1:], strict=True)
+        ]
+    )
     with np.errstate(over="ignore", invalid="ignore"):
         weights = np.where(is_weight, offsets[:, None] + scales[:, None] * draws, 0.0)
     if not np.isfinite(weights).all():

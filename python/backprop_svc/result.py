@@ -123,8 +123,8 @@ class Result:
             "learning_rate" if one else f"learning_rate_{layer}": rates
             for layer, rates in enumerate(layers, start=1)
         }
-        names = self.network.parameter_names
-        if len(names) <= MOST_NAMED_WEIGHTS:
+        if self.network.parameters <= MOST_NAMED_WEIGHTS:
+            names = self.network.parameter_names
             for prefix, weights in (("initial_", self.initial_weights), ("", self.weights)):
                 columns |= {f"{prefix}{n}": w for n, w in zip(names, weights.T, strict=True)}
         for name in ("outcome", "epochs", "last_loss", "loss_ratio", "period", "diverged_at"):

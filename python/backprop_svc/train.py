@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from backprop_svc import _core
 from backprop_svc._core import Network
-from backprop_svc.arrays import Floats, Integers, floats, parameters, rows
+from backprop_svc.arrays import Floats, Integers, floats, pairs, parameters
 from backprop_svc.errors import SettingError, SettingTypeError, shown
 from backprop_svc.result import Result
 from backprop_svc.settings import Natural, Positive, Seed, check
@@ -114,7 +114,8 @@ def train(
         1 keeps every epoch. k > 1 keeps the multiples of k and, in the last place, the last
         epoch that each run went through. 0 keeps that last epoch only.
     threads
-        Number of threads; every core by default.
+        Number of threads; every core by default. At most 64 are started, or four on each core
+        where these are more.
     progress
         Called every 50 ms of a longer call, with the epochs done and their total over all
         runs. What it raises ends the training.
@@ -132,8 +133,10 @@ def train(
     """
     # Before any other name is bound: these are the arguments.
     settings = _settings(locals())
-    starts, rates = _starts(parameters(network, weights), learning_rate, network.layers)
-    inputs, targets = rows("x", x, network.inputs), rows("y", y, network.outputs)
+    given = parameters(network, weights)
+    # All shapes before the copies.
+    inputs, targets = pairs(network, x, y)
+    starts, rates = _starts(given, learning_rate, network.layers)
     if progress is not None and not callable(progress):
         raise SettingTypeError(
             "progress", shown(progress), "a function of two numbers or None", "leave it out"

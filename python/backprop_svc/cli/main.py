@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
 from pkgutil import resolve_name
 from tempfile import TemporaryDirectory
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TextIO, cast
 
+from backprop_svc.cli.terminal import interrupt
+from backprop_svc.errors import printable
+from backprop_svc.interactive.terminal import WithoutPasswords
 from backprop_svc.sweep.identity import new_sweep_id
+from backprop_svc.tracking import remember, without_password
 
 
 class Command(NamedTuple):
@@ -27,11 +35,22 @@ class Command(NamedTuple):
 
 def main() -> None:
     """Run ``backprop-svc``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a sign shows another one.
+            stream.reconfigure(errors="replace")
     try:
+        # What the shell and its surroundings say may hold a password.
+        for word in (*sys.argv[1:], os.environ.get("MLFLOW_TRACKING_URI", "")):
+            remember(word.partition("=")[2].strip("'\"") or word)
+        interrupt.listen()
         _main(*sys.argv[1:])
+        interrupt.answer()
     except KeyboardInterrupt:
-        print("backprop-svc: stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+        interrupt.end()
+    except Exception:
+        # A mistake of this program. Its traceback may show what a library was given.
+        raise SystemExit(printable(without_password(traceback.format_exc().rstrip()))) from None
 
 
 def _main(name: str = "", *arguments: str) -> None:
@@ -48,6 +67,13 @@ def _main(name: str = "", *arguments: str) -> None:
 
         print(f"backprop-svc {backprop_svc.__version__}")
         return
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise SystemExit(
+            "backprop-svc: the working directory is not there any more; allowed: one that "
+            "exists; change to another one"
+        ) from None
     if name not in COMMANDS:
         raise SystemExit(
             f"backprop-svc: {name!r} is no command; allowed: {', '.join(COMMANDS)}; "
@@ -91,19 +117,23 @@ def _terminate(*_: object) -> NoReturn:
 
 def _train(arguments: list[str]) -> None:
     given = set(arguments)
-    # Hydra shows a configuration of single runs only.
-    shown = {"--cfg", "-c", "--info", "-i"} & given
-    multirun = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & given and not shown
+    # Hydra shows a configuration of single runs only, and completes words of these.
+    shown = (*_SHOWING, "-sc", "--shell-completion", "--shell_completion")
+    multirun = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & given and not given & {*shown}
     # First, wherever it was: argparse takes the words of a command only side by side.
     words = [argument for argument in arguments if argument not in {"-m", "--multirun"}]
     arguments = ["-m", *words] if multirun else words
     named = any(argument.startswith("sweep.id=") for argument in arguments)
     if multirun and not named:
         arguments = [*arguments, f"sweep.id={new_sweep_id()}"]
-    # Hydra's sweeper leaves a multirun.yaml behind; what it says is in MLflow.
-    with TemporaryDirectory(prefix="backprop-svc-") as folder:
-        if multirun and not any(a.startswith("hydra.sweep.dir=") for a in arguments):
-            arguments = [*arguments, f"hydra.sweep.dir={folder}"]
+    others = ("hydra/sweeper=", "hydra/launcher=")
+    if multirun and any(argument.startswith(others) for argument in arguments):
+        # They leave a multirun.yaml and more behind; what these say is in MLflow.
+        with TemporaryDirectory(prefix="backprop-svc-") as folder:
+            told = any(argument.startswith("hydra.sweep.dir=") for argument in arguments)
+            folders = [] if told else [f"hydra.sweep.dir={folder}"]
+            _hydra(COMMANDS["train"], [*arguments, *folders])
+    else:
         _hydra(COMMANDS["train"], arguments)
 
 
@@ -131,29 +161,43 @@ def _hydra(command: Command, arguments: list[str]) -> None:
     import hydra
 
     from backprop_svc.cli.config.schema import register
-    from backprop_svc.cli.terminal.errors import CONFIGURATION, foreseen, is_of_hydra
+    from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, is_of_hydra
 
+    for word in arguments:
+        # Hydra takes abbreviations too.
+        if word.startswith("--e"):
+            raise SystemExit(
+                f"backprop-svc: {word} runs what a pickle file holds; allowed: the settings of "
+                "a run; see config.yaml among the artifacts of the run"
+            )
     if os.environ.get("HYDRA_FULL_ERROR"):
         os.environ["BACKPROP_FULL_ERROR"] = "1"
+        # Hydra then writes the overrides there.
+        sys.stderr = cast(TextIO, WithoutPasswords(sys.stderr))
     # Hydra raises instead of printing its own summary: `foreseen` says it in one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [sys.argv[0], *arguments]
     register()
     task = resolve_name(command.task)
+    shown = io.StringIO() if {*_SHOWING} & {*arguments} else None
     try:
-        with foreseen(*CONFIGURATION):
+        with foreseen(*FORESEEN), redirect_stdout(shown) if shown else nullcontext():
             hydra.main(
                 version_base="1.3",
                 config_path="pkg://backprop_svc.conf",
                 config_name=command.config,
             )(task)()
-    except ValueError as error:
+    except Exception as error:
         if not is_of_hydra(error):
             raise
-        with foreseen(ValueError):
+        with foreseen(Exception):
             raise
+    if shown:
+        print(without_password(shown.getvalue()), end="")
 
 
+_SHOWING = ("--cfg", "-c", "--info", "-i")
+"""Options with which Hydra shows a configuration."""
 TRAIN = "backprop_svc.cli.commands.train:train"
 
 COMMANDS = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 
 from backprop_svc.errors import SettingError
 from backprop_svc.result import MOST_NAMED_WEIGHTS, PER_PARAMETER
@@ -60,7 +62,7 @@ def run(
     evaluate
         Compute accuracy and val_… of all runs, where they apply.
     progress
-        Called with each chunk that was trained.
+        Called with each chunk that is done: trained, and written where runs are kept.
 
     Raises
     ------
@@ -75,9 +77,18 @@ def run(
     every = 1 if record else _tracked_interval(parent)
     size = _chunk_size(experiment, wanted, every, parent is not None)
     chunks: list[Chunk] = []
-    pending: list[Future[int]] = []
-    written, position = 0, first
-    with ThreadPoolExecutor(1) as pool:
+    pending: list[tuple[Chunk, Future[int] | None]] = []
+    position = first
+
+    def take() -> None:
+        """Take the oldest chunk on its way as done."""
+        chunk, writing = pending.pop(0)
+        there = 0 if writing is None else len(chunk.result) - writing.result()
+        chunks.append(replace(chunk, there=there))
+        if progress is not None:
+            progress(chunks[-1])
+
+    with _thread() as pool:
         while (points := sampler.ask(size)) is not None:
             rates, weights = experiment.starts(points)
             began = now()
@@ -86,6 +97,7 @@ def run(
             achieved = experiment.evaluate(result) if evaluate else {}
             cut = experiment.count_out_of_time(result)
             chunk = Chunk.of(position, points, result, achieved, cut, record)
+            writing = None
             if parent is not None:
                 runs = to_runs(
                     experiment,
@@ -98,21 +110,34 @@ def run(
                     history=parent.tracking.history,
                     time=(began, ended),
                 )
-                pending.append(pool.submit(parent.write, runs))
-            chunks.append(chunk)
+                writing = pool.submit(parent.write, runs)
+            pending.append((chunk, writing))
             position += points.count
             sampler.tell(points, chunk.loss)
-            if progress is not None:
-                progress(chunk)
             # One chunk is written while the next is trained; never more wait.
-            if len(pending) > 1:
-                written += pending.pop(0).result()
-        written += sum(future.result() for future in pending)
+            if writing is None or len(pending) > 1:
+                take()
+        while pending:
+            take()
     if not chunks:
         raise SettingError(
             "the sampler", "no points", "one point or more", "give it points", verb="has"
         )
+    kept = parent is not None
+    written = sum(len(chunk.result) - chunk.there for chunk in chunks) if kept else 0
     return Outcomes(sweep, chunks, written)
+
+
+@contextmanager
+def _thread() -> Iterator[ThreadPoolExecutor]:
+    """Write in a thread of its own; what only waits to be written is left at an error."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _tracked(parent: Parent | None) -> tuple[Record, ...]:

@@ -47,6 +47,8 @@ class Chunk:
     """Runs that the time limit ended before their last epoch."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What distinguishes these runs from those of other configurations."""
+    there: int = 0
+    """Runs of it that the store had before; a sweep that is resumed finds them."""
 
     @classmethod
     def of(

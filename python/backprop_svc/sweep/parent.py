@@ -11,8 +11,9 @@ from backprop_svc.tracking import (
     Summary,
     Sweep,
     Writer,
+    checked_uri,
     open_writer,
-    without_password,
+    shown_uri,
 )
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import history_interval
@@ -31,6 +32,7 @@ class Tracking:
     """See :func:`backprop_svc.tracking.record.history_interval`."""
 
     def __post_init__(self) -> None:
+        checked_uri(self.uri)
         history_interval(self.history)
 
 
@@ -116,7 +118,7 @@ def identity(
     found = open_writer(tracking.uri, tracking.experiment).last_sweep()
     if found is None:
         raise SettingError(
-            setting, f"{LAST}, but {without_password(tracking.uri)} has no sweep",
+            setting, f"{LAST}, but {shown_uri(tracking.uri)} has no sweep",
             "last or the identity of a sweep", "leave it out to begin one",
         )  # fmt: skip
     return found

@@ -6,8 +6,8 @@ from backprop_svc.tracking.record import (
     Summary,
     Sweep,
     Writer,
-    without_password,
 )
+from backprop_svc.tracking.uri import checked_uri, remember, shown_uri, without_password
 
 __all__ = [
     "DEFAULT_URI",
@@ -16,7 +16,10 @@ __all__ = [
     "Summary",
     "Sweep",
     "Writer",
+    "checked_uri",
     "open_writer",
+    "remember",
+    "shown_uri",
     "without_password",
 ]
 

@@ -14,18 +14,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from backprop_svc.errors import SettingError, StoreError
-from backprop_svc.tracking.patience import patiently
+from backprop_svc.tracking.patience import bounded, patiently
 from backprop_svc.tracking.record import (
     RunRecord,
     Runs,
     Summary,
     Sweep,
     now,
-    without_password,
 )
+from backprop_svc.tracking.uri import HIDDEN, leaks, shown_uri, without_password
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# It prints an address for each run, with the password that the URI has.
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 # A request whose answer was lost must not be sent again blindly: see `_write_runs`.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -81,7 +83,7 @@ class ClientWriter:
         self.failures: tuple[type[Exception], ...] = (MlflowException, SQLAlchemyError, OSError)
         with self.store_errors():
             mlflow.set_tracking_uri(uri)
-            self._client = MlflowClient(uri)
+            self._client = bounded(MlflowClient(uri), uri)
             self.experiment = self._experiment_id(experiment)
             self.source_tags = source_tags()
         self._there: dict[str, _There] = {}
@@ -150,7 +152,7 @@ class ClientWriter:
             if writer != type(self).__name__:
                 raise SettingError(
                     f"the sweep {sweep.id}",
-                    f"written by a {writer}, and {without_password(self.uri)} has "
+                    f"written by a {writer}, and {shown_uri(self.uri)} has "
                     f"a {type(self).__name__}, whose run ids differ",
                     "the same way to the store",
                     "give the tracking URI with which it was begun",
@@ -309,9 +311,12 @@ class ClientWriter:
         return str(found.experiment_id)
 
     def _place(self, run_id: str, tab: str = "") -> str:
-        uri = without_password(self.uri)
+        uri = shown_uri(self.uri)
         if uri.startswith(("http://", "https://")):
-            return uri.rstrip("/") + _page(self.experiment, run_id, tab)
+            # A browser asks for the password itself.
+            return uri.replace(f"{HIDDEN}@", "").rstrip("/") + _page(
+                self.experiment, run_id, tab
+            )
         file = uri.removeprefix("sqlite:///")
         store = uri if file == uri else str(Path(file).absolute())
         return f"run {run_id} in {store}"
@@ -332,10 +337,10 @@ def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[No
             reason = reason[:300] + "…"
         raise StoreError(
             "tracking",
-            f"{without_password(uri)!r}, which failed: {reason}",
+            f"{shown_uri(uri)!r}, which failed: {reason}",
             "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow",
             "correct it, install its driver, start the server, make room, or do not track",
-        ) from error
+        ) from (None if leaks(error) else error)
 
 
 def is_lasting(error: Exception) -> bool:
@@ -369,7 +374,8 @@ def source_tags() -> dict[str, str]:
     """
     commit = get_git_commit(str(Path.cwd())) or get_git_commit(__file__)
     return {
-        **resolve_tags(),
+        # The address of a repository may hold a token.
+        **{name: without_password(value) for name, value in resolve_tags().items()},
         **({MLFLOW_GIT_COMMIT: commit} if commit else {}),
         "mlflow.version": mlflow.__version__,
     }

@@ -20,8 +20,9 @@ from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
 from backprop_svc.tracking.client import INDEX, ClientWriter, is_lasting, store_errors
 from backprop_svc.tracking.patience import patiently
-from backprop_svc.tracking.record import Runs, Series, Summary, without_password
+from backprop_svc.tracking.record import Runs, Series, Summary
 from backprop_svc.tracking.tables import TABLES, difference
+from backprop_svc.tracking.uri import shown_uri
 
 Rows = dict[str, Iterable[tuple[Any, ...]]]
 """Of each table by its name, in the order of :data:`TABLES`."""
@@ -54,7 +55,7 @@ class DatabaseWriter(ClientWriter):
         if differs is None:
             return cls(uri, experiment)
         print(
-            f"backprop-svc: {differs} in {without_password(uri)}, which this version does not "
+            f"backprop-svc: {differs} in {shown_uri(uri)}, which this version does not "
             "know; each run is written by itself, more slowly",
             file=sys.stderr,
         )

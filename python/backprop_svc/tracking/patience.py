@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 ATTEMPTS, PAUSE = 8, 0.5
 """Tries, and seconds before the second; they double: a minute in all, as a restart takes."""
+ANSWER = 60.0
+"""Seconds that one call of a server may take; of artifacts, ten times as many."""
+
+
+class _Bounded:
+    def __init__(self, client: object) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        seconds = ANSWER * 10 if "artifact" in name or "image" in name else ANSWER
+        return lambda *given, **named: _within(seconds, lambda: method(*given, **named))
+
+
+def bounded(client: T, uri: str) -> T:
+    """Return a client of a server whose calls end, however slowly the server answers.
+
+    The time limits of HTTP libraries begin again with each byte that comes.
+    """
+    return cast(T, _Bounded(client)) if uri.startswith(("http:", "https:")) else client
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    done: list[T] = []
+    failed: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:
+            failed.append(error)
+
+    # Nothing can end it before its time: the program does not wait for it at its end.
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        raise failed[0]
+    if not done:
+        raise TimeoutError(f"the server has not answered within {seconds:.0f} s")
+    return done[0]
 
 
 def patiently(work: Callable[[], T], passes: Callable[[Exception], bool]) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -175,13 +174,14 @@ def history_interval(history: str) -> int | None:
     kind, _, number = history.partition(":") if isinstance(history, str) else ("", "", "")
     if isinstance(history, str) and history in {"all", "last", "none"}:
         return {"all": 1, "last": 0}.get(history)
-    if kind == "every" and number.isdecimal() and int(number) > 0:
+    # Epochs are counted in 64 bits. Python reads no number of thousands of digits.
+    if kind == "every" and number.isdecimal() and len(number) < 20 and 0 < int(number) < 2**63:
         return int(number)
     raise SettingError(
         "history",
         shown(history),
-        "all, every:K (each K-th epoch and the last), last, none (the last loss and the "
-        "weights only)",
+        "all, every:K (each K-th epoch and the last; K from 1 to 2^63 − 1), last, none (the "
+        "last loss and the weights only)",
         "choose one of them",
     )
 
@@ -195,9 +195,10 @@ def series_of(
     is left out.
     """
     every = history_interval(history)
-    runs, names = len(result), result.network.parameter_names
+    runs, network = len(result), result.network
     # Larger networks have the norm of their gradient instead of each part.
-    named = len(names) <= MOST_NAMED_WEIGHTS
+    named = network.parameters <= MOST_NAMED_WEIGHTS
+    names = network.parameter_names if named else []
     histories: dict[str, np.ndarray] = {}
     if result.loss is not None:
         histories["loss"] = result.loss
@@ -255,12 +256,6 @@ def _kept(result: Result, every: int | None) -> tuple[np.ndarray, np.ndarray]:
 def now() -> int:
     """Return the time as runs keep it, in milliseconds since 1970."""
     return int(time.time() * 1000)
-
-
-def without_password(text: str) -> str:
-    """Hide who and by which password of every URI in a text that is shown or kept."""
-    text = re.sub(r"(?<=://)[^\s@]*@", "***@", text)
-    return re.sub(r"(?<=[?&]password=)[^&\s'\"]+", "***", text)
 
 
 def build_tags() -> dict[str, str]:

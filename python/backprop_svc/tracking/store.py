@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from backprop_svc.errors import StoreError, shown
 from backprop_svc.tracking import sqlite
 from backprop_svc.tracking.moved import ARTIFACTS, stay_together
-from backprop_svc.tracking.record import without_password
 from backprop_svc.tracking.revision import State, installed_mlflow, read_state
+from backprop_svc.tracking.uri import shown_uri, without_password
 
 CONNECT_TIMEOUT = 2
 """Seconds that a host may take to take a connection."""
@@ -169,7 +169,7 @@ def refused(
     """Return the error about a store that cannot be used."""
     return StoreError(
         "tracking",
-        f"{shown(without_password(uri))}, {reason}",
+        f"{shown(shown_uri(uri))}, {reason}",
         allowed,
         f"{fix}, or do not track",
     )
@@ -220,7 +220,7 @@ def _state(uri: str, engine: sa.Engine, migrated: bool) -> State:
     this = f"MLflow {installed_mlflow()}"
     if state is State.OLDER and migrated:
         how = (
-            f"run `backprop-svc upgrade tracking.uri={shlex.quote(without_password(uri))}`"
+            f"run `backprop-svc upgrade tracking.uri={shlex.quote(shown_uri(uri))}`"
             if is_file
             else "make a backup and run `mlflow db upgrade` with its URI"
         )

@@ -2,7 +2,7 @@
 
 use crate::data::rows_of;
 use crate::kernel::{load, predictor, Number, TILE};
-use crate::memory::{room, zeros};
+use crate::memory::{filled, room, zeros};
 use crate::parallel::{for_each, share};
 use crate::train::runs_of;
 use crate::{
@@ -17,6 +17,46 @@ pub struct Gradients {
     /// ∂L/∂w, shape (runs, parameters).
     pub gradients: Vec<f64>,
 }
+
+/// Refuses a call whose threads would not have the memory that they work in. What they need of
+/// it is known beforehand; allocating it would end the program.
+///
+/// # Errors
+/// [`crate::Error::OutOfMemory`].
+pub fn check_memory(
+    network: &Network,
+    rows: usize,
+    runs: usize,
+    settings: &Settings,
+) -> Result<()> {
+    let machine = settings.machine;
+    let tasks = runs.div_ceil(share(network, runs, machine));
+    let threads = machine.threads().clamp(1, tasks.max(1));
+    // Weights and gradients, what the optimizer remembers and the sums of mini-batches, all of it
+    // once more for going back, and an epoch of each history that is recorded.
+    let memory = settings.optimizer.memory();
+    let recorded = Quantity::ALL.map(|quantity| {
+        let wanted = settings.record[quantity] && quantity.is_per_parameter();
+        usize::from(wanted)
+    });
+    let planes = 4 + 2 * memory + recorded.iter().sum::<usize>();
+    let tile = network
+        .neurons()
+        .saturating_mul(2)
+        .saturating_add(network.outputs().saturating_mul(4))
+        .saturating_mul(TILE);
+    let block = network
+        .parameters()
+        .saturating_mul(planes)
+        .saturating_add(tile)
+        .saturating_mul(LANES);
+    let orders = 1 + 2 * usize::from(settings.batches.is_some());
+    let each = block.saturating_add(rows.saturating_mul(orders));
+    room(threads, each).map(drop)
+}
+
+/// Double precision numbers in the widest register.
+const LANES: usize = 8;
 
 /// One forward and one backward pass for weights of shape (runs, parameters): what the first
 /// epoch of a training records before its update.
@@ -42,7 +82,7 @@ pub fn gradients(
     let start = Start {
         weights,
         // Nobody sees the update.
-        learning_rate: &vec![1.0; room(runs, 1)?],
+        learning_rate: &filled(1.0, runs)?,
     };
     let mut histories = train(network, data, &start, &settings, progress)?.histories;
     Ok(Gradients {

@@ -71,10 +71,14 @@ impl InstructionSet {
     }
 }
 
+/// Threads that a call may have on any machine; otherwise four on each core.
+const LEAST_BOUND: usize = 64;
+
 /// The threads and the instruction set that a call uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Machine {
-    /// Threads; `None` for one on every core.
+    /// Threads; `None` for one on every core. There are never more than 64, or four on each core
+    /// where these are more.
     pub threads: Option<usize>,
     /// The widest one of the machine by default.
     pub instruction_set: InstructionSet,
@@ -91,7 +95,10 @@ impl Default for Machine {
 
 impl Machine {
     pub(crate) fn threads(self) -> usize {
-        self.threads.unwrap_or_else(threads)
+        let cores = threads();
+        // More would not be quicker, and thousands take minutes to start.
+        let most = cores.saturating_mul(4).max(LEAST_BOUND);
+        self.threads.unwrap_or(cores).min(most)
     }
 }
 

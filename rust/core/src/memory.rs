@@ -18,6 +18,36 @@ pub fn room(rows: usize, columns: usize) -> Result<usize> {
     Ok(count)
 }
 
+/// So many copies of a value.
+///
+/// # Errors
+/// [`Error::OutOfMemory`], where allocating would abort.
+pub fn filled<T: Clone>(value: T, count: usize) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    reserve(&mut values, count)?;
+    values.resize(count, value);
+    Ok(values)
+}
+
+/// A copy of some values, in the order in which they come.
+///
+/// # Errors
+/// [`Error::OutOfMemory`], where allocating would abort.
+pub fn collected<T>(values: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
+    let mut collected = Vec::new();
+    reserve(&mut collected, values.len())?;
+    collected.extend(values);
+    Ok(collected)
+}
+
+fn reserve<T>(values: &mut Vec<T>, count: usize) -> Result<()> {
+    values
+        .try_reserve_exact(count)
+        .map_err(|_| Error::OutOfMemory {
+            bytes: count as u128 * size_of::<T>() as u128,
+        })
+}
+
 /// An array of `rows × columns` zeros. Its pages are touched first by the threads that
 /// fill them.
 pub(crate) fn zeros(rows: usize, columns: usize) -> Result<Vec<f64>> {

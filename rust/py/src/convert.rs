@@ -1,4 +1,4 @@
-use backprop_core::Error;
+use backprop_core::{collected, Error};
 use numpy::ndarray::{ArrayD, IxDyn};
 use numpy::{
     Element, IntoPyArray, PyArray1, PyArrayDyn, PyReadonlyArrayDyn, PyUntypedArrayMethods,
@@ -62,11 +62,12 @@ pub fn shown(given: &Bound<'_, PyAny>) -> PyResult<String> {
 }
 
 /// A copy in row order: the caller may change its array while the GIL is released.
-pub fn values<T: Element + Copy>(array: &PyReadonlyArrayDyn<T>) -> Vec<T> {
-    match in_row_order(array) {
-        Ok(values) => values.to_vec(),
-        Err(_) => array.as_array().iter().copied().collect(),
-    }
+pub fn values<T: Element + Copy>(array: &PyReadonlyArrayDyn<T>) -> Result<Vec<T>, PyCoreError> {
+    let copy = match in_row_order(array) {
+        Ok(values) => collected(values.iter().copied()),
+        Err(_) => collected(array.as_array().iter().copied()),
+    };
+    copy.map_err(PyCoreError)
 }
 
 /// The values of an array that is in row order; a slice of another's would mix them up.

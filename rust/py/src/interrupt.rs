@@ -2,8 +2,8 @@
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{sync_channel, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{process, thread};
 
 use backprop_core::{Progress, Result};
 use pyo3::exceptions::PyRuntimeError;
@@ -62,13 +62,28 @@ fn no_panic<T>(work: impl FnOnce() -> Result<T>) -> PyResult<T> {
     }
 }
 
+/// Ends a process that was forked in a progress callback and came back from it: the threads that
+/// train are in the other process, and nothing can be waited for.
+fn end_of_a_fork(py: Python<'_>) -> ! {
+    eprintln!(
+        "backprop-svc: a process was forked in a progress callback and came back from it; \
+         allowed: forks that end there; call os._exit at their end"
+    );
+    // Without what Python does at the end of a program: it is not this process's to do.
+    let ended = py
+        .import("os")
+        .and_then(|os| os.call_method1("_exit", (1,)));
+    drop(ended);
+    process::abort()
+}
+
 fn in_thread<T: Send>(
     progress: &Progress,
     callback: Option<&Callback>,
     limit: Option<Duration>,
     work: impl FnOnce(&Progress) -> PyResult<T> + Send,
 ) -> PyResult<T> {
-    let begin = Instant::now();
+    let (begin, process) = (Instant::now(), process::id());
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(1);
         thread::Builder::new()
@@ -94,7 +109,12 @@ fn in_thread<T: Send>(
                 Err(RecvTimeoutError::Timeout) if stop.is_none() => {
                     stop = Python::attach(|py| {
                         py.check_signals()?;
-                        callback.map_or(Ok(()), |callback| callback.report(py, progress))
+                        let called =
+                            callback.map_or(Ok(()), |callback| callback.report(py, progress));
+                        if process::id() != process {
+                            end_of_a_fork(py);
+                        }
+                        called
                     })
                     .err();
                     let cancel = stop.is_some();

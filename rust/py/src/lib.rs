@@ -9,7 +9,10 @@ mod interrupt;
 mod network;
 mod settings;
 
-use backprop_core::{Activation, Arrays, Data, Outcome, PerQuantity, Quantity, Start};
+use backprop_core::{
+    check_memory, collected, filled, Activation, Arrays, Data, Machine, Network, Outcome,
+    PerQuantity, Quantity, Record, Settings, Start,
+};
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -32,7 +35,7 @@ fn train<'py>(
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let network = &network.0;
-    let (x, y) = (values(&x), values(&y));
+    let (x, y) = (values(&x)?, values(&y)?);
     let data = Data::new(network, &x, &y).map_err(PyCoreError)?;
     let start = Start {
         weights: in_row_order(&weights)?,
@@ -50,11 +53,13 @@ fn train<'py>(
         .saturating_mul(epochs)
         .saturating_mul(data.rows())
         .saturating_mul(parameters);
+    check_memory(network, data.rows(), runs, &settings).map_err(PyCoreError)?;
     let (records, columns) = (settings.records(), settings.columns(network));
     let final_weights = empty(py, runs, parameters)?;
     let [last_loss, loss_ratio] = [empty(py, runs, 1)?, empty(py, runs, 1)?];
     let epochs_done = empty(py, runs, 1)?;
-    let (mut outcome, mut period) = (vec![Outcome::default(); runs], vec![0_u8; runs]);
+    let mut outcome = filled(Outcome::default(), runs).map_err(PyCoreError)?;
+    let mut period = filled(0_u8, runs).map_err(PyCoreError)?;
     let histories = PerQuantity::try_new(|quantity| empty::<f64>(py, runs, columns[quantity]))?;
     {
         let [mut weights, mut last_loss, mut loss_ratio] =
@@ -78,7 +83,8 @@ fn train<'py>(
             backprop_core::train_into(network, &data, &start, &settings, progress, arrays)
         })?;
     }
-    let codes: Vec<u8> = outcome.iter().map(|outcome| *outcome as u8).collect();
+    let codes = outcome.iter().map(|outcome| *outcome as u8);
+    let codes = collected(codes).map_err(PyCoreError)?;
     let result = PyDict::new(py);
     result.set_item("weights", final_weights.reshape([runs, parameters])?)?;
     result.set_item("outcome_code", array(py, codes, &[runs])?)?;
@@ -103,6 +109,17 @@ fn train<'py>(
     Ok(result)
 }
 
+/// Refuses a pass for which there is not enough memory.
+fn fits(network: &Network, weights: &[f64], rows: usize, machine: Machine) -> PyResult<()> {
+    let settings = Settings {
+        machine,
+        record: Record::of(&[Quantity::Gradients]),
+        ..Settings::default()
+    };
+    let runs = weights.len() / network.parameters();
+    Ok(check_memory(network, rows, runs, &settings).map_err(PyCoreError)?)
+}
+
 type LossAndGradients<'py> = (Bound<'py, PyArrayDyn<f64>>, Bound<'py, PyArrayDyn<f64>>);
 
 #[pyfunction]
@@ -114,10 +131,11 @@ fn gradients<'py>(
     y: PyReadonlyArrayDyn<'py, f64>,
 ) -> PyResult<LossAndGradients<'py>> {
     let network = &network.0;
-    let (weights, x, y) = (values(&weights), values(&x), values(&y));
+    let (weights, x, y) = (values(&weights)?, values(&x)?, values(&y)?);
     let data = Data::new(network, &x, &y).map_err(PyCoreError)?;
     let work = weights.len().saturating_mul(data.rows());
     let machine = machine(None)?;
+    fits(network, &weights, data.rows(), machine)?;
     let pass = interruptible(py, work, None, None, |progress| {
         backprop_core::gradients(network, &data, &weights, machine, progress)
     })?;
@@ -136,9 +154,10 @@ fn predict<'py>(
     x: PyReadonlyArrayDyn<'py, f64>,
 ) -> PyResult<Bound<'py, PyArrayDyn<f64>>> {
     let network = &network.0;
-    let (weights, x) = (values(&weights), values(&x));
+    let (weights, x) = (values(&weights)?, values(&x)?);
     let work = weights.len().saturating_mul(x.len() / network.inputs());
     let machine = machine(None)?;
+    fits(network, &weights, x.len() / network.inputs(), machine)?;
     let predictions = interruptible(py, work, None, None, |progress| {
         backprop_core::predict(network, &x, &weights, machine, progress)
     })?;
@@ -160,7 +179,8 @@ fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    // Loads NumPy's interface now: Ctrl-C in the middle of that would be a panic.
+    // Loads NumPy and its interface now: Ctrl-C in the middle of that would be a panic.
+    module.py().import("numpy")?;
     drop(PyArray1::<f64>::zeros(module.py(), 0, false));
     module.add_class::<PyNetwork>()?;
     module.add_function(wrap_pyfunction!(train, module)?)?;

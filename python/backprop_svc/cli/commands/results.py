@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -39,9 +41,28 @@ def check_file(results: str) -> None:
 
 
 def write_file(results: str, content: bytes) -> None:
-    """Write the table over what was there."""
+    """Replace the table that was there; it stays where the new one cannot be written."""
+    # What a link points to, not the link.
+    path = Path(results).resolve()
     with _writable(results):
-        Path(results).write_bytes(content)
+        mode = path.stat().st_mode if path.exists() else 0o666 & ~_umask()
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            draft = Path(file.name)
+            try:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                draft.chmod(mode)
+                draft.replace(path)
+            except BaseException:
+                draft.unlink(missing_ok=True)
+                raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _typed(values: list[Any]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
@@ -11,10 +11,12 @@ from omegaconf import DictConfig
 from backprop_svc.cli.config.experiment import Prepared
 from backprop_svc.cli.config.overrides import name_of, split
 from backprop_svc.cli.config.schema import Config
+from backprop_svc.cli.terminal import interrupt
 from backprop_svc.errors import SettingError
 from backprop_svc.interactive.progress import SweepBar
+from backprop_svc.interactive.terminal import say
 from backprop_svc.sweep.engine import run
-from backprop_svc.sweep.outcomes import Outcomes
+from backprop_svc.sweep.outcomes import Chunk, Outcomes
 from backprop_svc.sweep.parent import Parent
 from backprop_svc.sweep.sampler import GridSampler
 from backprop_svc.tracking import Sweep
@@ -40,7 +42,7 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
     if prepared.tracking is not None:
         # Its parent was opened when the sweep began.
         parent = Parent.open(prepared.tracking, Sweep(sweep.id or ""), again=True)
-    with SweepBar(stop - start) as bar:
+    with SweepBar(stop - start, lines=True) as bar:
         return run(
             prepared.experiment,
             GridSampler(prepared.grid, start, stop),
@@ -49,8 +51,16 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
             parent=parent,
             settings=dict(map(split, swept(HydraConfig.get().overrides.task))),
             evaluate=parent is not None or sweep.results is not None,
-            progress=bar,
+            progress=_also_interrupted(bar),
         )
+
+
+def _also_interrupted(bar: SweepBar) -> Callable[[Chunk], None]:
+    def progress(chunk: Chunk) -> None:
+        bar(chunk)
+        interrupt.answer()
+
+    return progress
 
 
 def run_point(config: DictConfig) -> float:
@@ -78,7 +88,7 @@ def run_point(config: DictConfig) -> float:
         parent.finish()
     words = swept(HydraConfig.get().overrides.task)
     loss = float(outcomes.loss[0])
-    print(f"{number}: {', '.join(words) or 'defaults'} → {outcomes.outcome[0]}, {loss:.6g}")
+    say(f"{number}: {', '.join(words) or 'defaults'} → {outcomes.outcome[0]}, {loss:.6g}")
     return loss
 
 

@@ -17,17 +17,19 @@ from backprop_svc.cli.commands.results import check_file, typed_settings, write_
 from backprop_svc.cli.commands.shard import swept
 from backprop_svc.cli.config import axes
 from backprop_svc.cli.config.experiment import Prepared, tracking
+from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.overrides import split, written
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.cli.config.unused import refuse, unused
 from backprop_svc.cli.terminal import show
 from backprop_svc.cli.terminal.errors import FORESEEN, describe, foreseen, require_values
 from backprop_svc.errors import SettingError
+from backprop_svc.interactive.terminal import say
 from backprop_svc.sweep.curves import sample_curves
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.parent import Parent, identity
 from backprop_svc.sweep.space import Grid
-from backprop_svc.tracking import Sweep, without_password
+from backprop_svc.tracking import Sweep
 
 SWEEP_WORDS = ("sweep.id=", "sweep.resume=", "sweep.dry_run=")
 
@@ -122,13 +124,13 @@ class SweepCommand:
         if results is not None:
             with foreseen(*FORESEEN):
                 write_file(results, outcomes.parquet)
-            print(f"results: {results}")
+            say(f"results: {results}")
         if self._parent is not None:
             place = self._close(self._parent, outcomes, seconds)
             already = len(outcomes) - outcomes.written
             there = f", {already:,} were there" if already else ""
-            print(f"{outcomes.written:,} runs tracked{there}: {place}")
-            print(f"look at them with: {show.look(self._settings.tracking.uri, place)}")
+            say(f"{show.count(outcomes.written)} tracked{there}: {place}")
+            say(f"look at them with: {show.look(self._settings.tracking.uri, place)}")
 
     def stop(self, error: BaseException) -> None:
         """End the parent, and say how to go on."""
@@ -137,25 +139,23 @@ class SweepCommand:
         try:
             self._parent.fail(error)
         except ConnectionError as also:
-            print(f"backprop-svc: {describe(also)}", file=sys.stderr)
+            say(f"backprop-svc: {describe(also)}", stderr=True)
         words = [word for word in sys.argv[1:] if not word.startswith(SWEEP_WORDS)]
         words = [word for word in words if word not in {"-m", "--multirun"}]
         words = [word for word in words if not word.startswith("hydra.sweep.dir=")]
         command = shlex.join(["backprop-svc", "sweep", *words, f"sweep.resume={self._id}"])
-        print(
-            f"what was written stays; go on with: {without_password(command)}", file=sys.stderr
-        )
+        say(f"what was written stays; go on with: {command}", stderr=True)
 
     def _describe(self, grid: Grid) -> None:
         configurations, points = len(self._configurations), len(grid)
-        print(f"sweep {self._id}: {configurations * points:,} runs", end="")
         several = f" = {configurations} configurations × {points:,} points"
-        print(several if configurations > 1 else "")
+        total = show.count(configurations * points)
+        say(f"sweep {self._id}: {total}{several if configurations > 1 else ''}")
         differing = [(name, ", ".join(values)) for name, values in self._differing().items()]
         for name, what in differing + axes.describe(grid):
-            print(f"  {name:<12} {what}")
+            say(f"  {name:<12} {what}")
         if not self._settings.tracking.enabled:
-            print("  not tracked (tracking=none)")
+            say("  not tracked (tracking=none)")
 
     def _differing(self) -> dict[str, list[str]]:
         """Return the values of the settings that differ between configurations."""
@@ -172,7 +172,7 @@ class SweepCommand:
         told = Sweep(
             self._id,
             description=f"A sweep of {', '.join(self._axes) or 'configurations'}",
-            config=without_password(OmegaConf.to_yaml(self._config, resolve=True)),
+            config=kept(self._config),
             digest=hashlib.sha256(repr([self._axes, *plans]).encode()).hexdigest()[:16],
         )
         with show.waiting("opening MLflow"):

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from backprop_svc.cli.commands.shard import data_name, run_point, run_shard, swept
 from backprop_svc.cli.config.experiment import Prepared
+from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.overrides import name_of, split
 from backprop_svc.cli.config.problem import shown_unit
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.cli.config.unused import refuse, unused
 from backprop_svc.cli.terminal import show
 from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
-from backprop_svc.errors import SettingError
+from backprop_svc.errors import SettingError, StoreError
+from backprop_svc.interactive.terminal import say
 from backprop_svc.result import Result
 from backprop_svc.sweep.runs import to_runs
 from backprop_svc.sweep.space import Points
-from backprop_svc.tracking import Writer, open_writer, without_password
-from backprop_svc.tracking.record import build_tags, now
+from backprop_svc.tracking import Writer, open_writer
+from backprop_svc.tracking.record import RunRecord, build_tags, now
 from backprop_svc.train import RECORDS
 
 
@@ -68,7 +72,7 @@ def _single(config: DictConfig) -> float:
     unit, factor = shown_unit(settings.data)
     show.print_training(result, 0, len(experiment.data.x), unit, factor)
     if experiment.count_out_of_time(result):
-        print("train.time_limit ended it before its last epoch")
+        say("train.time_limit ended it before its last epoch")
     achieved = experiment.evaluate(result)
     show.print_achieved({name: float(values[0]) for name, values in achieved.items()})
     if writer is not None:
@@ -85,17 +89,34 @@ def _single(config: DictConfig) -> float:
                 time=time_taken,
             )
             (record,) = runs.records()
-            text = without_password(OmegaConf.to_yaml(config, resolve=True))
             run = replace(
                 record,
                 tags={**record.tags, **build_tags()},
-                texts={"config.yaml": text},
+                texts={"config.yaml": kept(config)},
                 images=_images(prepared, result),
             )
-            place = writer.write(run)
-        print(f"tracked as {place}")
-        print(f"look at it with: {show.look(settings.tracking.uri, place)}")
+            place = _kept_by(writer, run, settings.tracking.experiment)
+        say(f"tracked as {place}")
+        say(f"look at it with: {show.look(settings.tracking.uri, place)}")
     return float(result.last_loss[0]) if result.diverged_at[0] < 0 else float("inf")
+
+
+def _kept_by(writer: Writer, run: RunRecord, experiment: str) -> str:
+    """Keep a run; where its store fails, in a database beside it, which the error names."""
+    try:
+        return writer.write(run)
+    except StoreError as error:
+        failed = error
+    for folder in (Path.cwd(), Path(gettempdir())):
+        file = folder / f"backprop-svc-{run.start_time}.db"
+        uri = f"sqlite:///{file}"
+        try:
+            open_writer(uri, experiment).write(run)
+        except StoreError:
+            continue
+        fix = f"the run is kept in {file}: backprop-svc ui tracking.uri={uri}"
+        raise StoreError(failed.name, failed.value, failed.allowed, fix) from failed
+    raise failed
 
 
 def _images(prepared: Prepared, result: Result) -> dict[str, bytes]:

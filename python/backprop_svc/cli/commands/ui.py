@@ -15,7 +15,8 @@ from pathlib import Path
 
 from backprop_svc.cli.terminal.errors import foreseen, stop
 from backprop_svc.errors import StoreError
-from backprop_svc.tracking import DEFAULT_URI
+from backprop_svc.interactive.terminal import say
+from backprop_svc.tracking import DEFAULT_URI, remember, shown_uri
 
 HOST = "127.0.0.1"
 USAGE = "Serves MLflow's UI on the tracked runs until Ctrl-C; opens at the newest run or sweep."
@@ -26,12 +27,12 @@ def ui(arguments: list[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print("backprop-svc ui [tracking.uri=sqlite:///mlflow.db] [port=5000]\n" + USAGE)
         return 0
-    uri = os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+    remember(uri := os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI))
     port = 5000
     for argument in arguments:
         name, _, value = argument.partition("=")
         if name == "tracking.uri" and value:
-            uri = value
+            remember(uri := value)
         elif name == "port" and value.isdecimal() and 0 < int(value) < 65536:
             port = int(value)
         else:
@@ -40,7 +41,8 @@ def ui(arguments: list[str]) -> int:
                 "port=5000 (1 to 65535); correct it"
             )
     if uri.startswith(("http://", "https://")):
-        stop(f"tracking.uri is {uri!r}, a server with a UI of its own; open it in a browser")
+        server = f"tracking.uri is {shown_uri(uri)!r}, a server with a UI of its own"
+        stop(f"{server}; open it in a browser")
     file = uri.removeprefix("sqlite:///")
     if file != uri and not Path(file).is_file():
         stop(
@@ -58,7 +60,7 @@ def ui(arguments: list[str]) -> int:
             probe.bind((HOST, port))
         except OSError:
             stop(f"port {port} is taken; allowed: a free one; try port={port + 1}")
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     # The address is to be seen, not a line for each request.
     command += ["--uvicorn-opts", "--log-level warning"]
@@ -67,6 +69,8 @@ def ui(arguments: list[str]) -> int:
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "PYTHONWARNINGS": "ignore",
         **os.environ,
+        # Not an argument: every user of the machine sees those, with the password in it.
+        "MLFLOW_BACKEND_STORE_URI": uri,
     }
     # A session of its own: Ctrl-C ends it from here, without its tracebacks.
     # Standard output has our line alone: what MLflow says may come before it.
@@ -74,7 +78,7 @@ def ui(arguments: list[str]) -> int:
     try:
         address = f"http://{HOST}:{port}"
         page = address + (_latest(uri) or "")
-        print(f"MLflow on {page} (Ctrl-C to stop)", flush=True)
+        say(f"MLflow on {page} (Ctrl-C to stop)")
         if sys.stdout.isatty() and _is_up(address, process):
             webbrowser.open(page)
         return process.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -13,7 +14,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from backprop_svc.errors import SettingError, StoreError
+from backprop_svc.errors import SettingError, printable
 from backprop_svc.tracking import without_password
 
 
@@ -34,7 +35,7 @@ def foreseen(*kinds: type[Exception]) -> Iterator[None]:
 
 def stop(message: str) -> NoReturn:
     """Exit with code 1 and the message on standard error."""
-    raise SystemExit(f"backprop-svc: {without_password(message)}")
+    raise SystemExit(printable(f"backprop-svc: {without_password(message)}"))
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def describe(error: BaseException) -> str:
     """Put an error into one line."""
     if isinstance(error, SettingError):
         line = _line(error.renamed(_OF_STORES.get(error.name, error.name)))
-        return f"{line}: tracking=none" if isinstance(error, StoreError) else line
+        return f"{line}: tracking=none" if line.endswith("do not track") else line
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         options = ", ".join(error.options)
@@ -89,9 +90,11 @@ def describe(error: BaseException) -> str:
     return line
 
 
-def is_of_hydra(error: ValueError) -> bool:
-    """Tell Hydra's bare ``ValueError`` from those that nobody foresaw."""
-    return any(pattern.search(str(error)) for pattern, _ in _OF_HYDRA)
+def is_of_hydra(error: Exception) -> bool:
+    """Tell what Hydra raises, as bare ``ValueError`` and others, from what nobody foresaw."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    module = str(frame.f_globals.get("__name__"))
+    return module.partition(".")[0] in {"hydra", "omegaconf"}
 
 
 _GRAMMAR = (
@@ -107,6 +110,15 @@ _HINTS = {
 _OF_STORES = {"tracking": "tracking.uri", "experiment": "tracking.experiment"}
 """What the command calls the arguments that a store complains of."""
 _OF_HYDRA = [
+    (
+        re.compile(r"^Only one of --run, --multirun, .*"),
+        r"several of --run, --multirun (sweep is train --multirun), --cfg, --info and "
+        r"--shell-completion are given; allowed: one of them; leave the others out",
+    ),
+    (
+        re.compile(r"^(Invalid plugin .*)"),
+        r"\1; allowed: the plugins of Hydra that are installed; leave it out",
+    ),
     (
         re.compile(
             r"^Ambiguous value for argument "

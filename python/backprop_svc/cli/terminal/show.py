@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from threading import Timer
 
 import numpy as np
-from rich.console import Console
 from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from backprop_svc import Check, Explanation, Result
+from backprop_svc.cli.terminal import interrupt
+from backprop_svc.errors import printable
+from backprop_svc.interactive.terminal import Terminal, say
 from backprop_svc.sweep.outcomes import Outcomes
-from backprop_svc.tracking import DEFAULT_URI, without_password
+from backprop_svc.tracking import DEFAULT_URI, shown_uri
 
 PATIENCE = 1.0
 """Seconds that may pass before the terminal says what takes so long."""
@@ -27,7 +29,7 @@ BEST = 10
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Say what is being done, if it takes longer than a second."""
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     status = console.status(what)
     timer = Timer(PATIENCE, status.start if console.is_terminal else lambda: None)
     timer.daemon = True
@@ -38,6 +40,7 @@ def waiting(what: str) -> Iterator[None]:
         timer.cancel()
         timer.join()
         status.stop()
+    interrupt.answer()
 
 
 class TrainingBar:
@@ -50,13 +53,14 @@ class TrainingBar:
             BarColumn(),
             TextColumn("{task.percentage:.0f} %"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=Terminal(stderr=True),
             transient=True,
         )
         self._task = self._bar.add_task("training", total=1)
 
     def __call__(self, done: int, total: int) -> None:
         """Take the epochs done and their total."""
+        interrupt.answer()
         if time.monotonic() - self._begin > PATIENCE and self._bar.console.is_terminal:
             self._bar.start()
         self._bar.update(self._task, completed=done, total=total)
@@ -75,28 +79,33 @@ def print_sweep(outcomes: Outcomes, differing: Collection[str], seconds: float) 
     The outcomes have their settings as they were written. ``differing`` names those that
     are not the same in all configurations.
     """
-    console = _console()
     axes = outcomes.points
     table = Table(title="best runs", title_justify="left", box=None, pad_edge=False)
     best = outcomes.best(BEST)
     chosen = [n for n in best[0] if n in differing or n in axes or n in {"loss", "outcome"}]
     for name in chosen:
-        table.add_column(name, justify="right")
+        table.add_column(printable(name), justify="right")
     for run in best:
-        cells = (
-            f"{run[name]:.6g}" if name in axes or name == "loss" else run[name]
-            for name in chosen
-        )
-        table.add_row(*cells)
-    console.print(table)
+        cells = [_exactly(run[n]) if n in axes else run[n] for n in chosen if n != "loss"]
+        cells.insert(chosen.index("loss"), f"{run['loss']:.6g}")
+        table.add_row(*map(printable, cells))
+    Terminal().print(table)
     shares = outcomes.shares().items()
     text = ", ".join(f"{share:.1%} {name}" for name, share in shares if share)
-    console.print(f"\n{text}", soft_wrap=True)
-    console.print(f"{len(outcomes):,} runs in {seconds:.2f} s", soft_wrap=True)
+    say(f"\n{text}")
+    say(f"{count(len(outcomes))} in {seconds:.2f} s")
     if outcomes.out_of_time:
-        print(
-            f"train.time_limit ended {outcomes.out_of_time:,} of them before their last epoch"
-        )
+        say(f"train.time_limit ended {outcomes.out_of_time:,} of them before their last epoch")
+
+
+def count(runs: int) -> str:
+    """Write a number of runs."""
+    return f"{runs:,} run{'' if runs == 1 else 's'}"
+
+
+def _exactly(value: float) -> str:
+    """Write a number so that it can be given again: as short as it is read back the same."""
+    return repr(value).removesuffix(".0")
 
 
 def look(uri: str, place: str) -> str:
@@ -104,18 +113,17 @@ def look(uri: str, place: str) -> str:
     if place.startswith("http"):
         return place
     default = uri == DEFAULT_URI
-    told = "" if default else f" tracking.uri={without_password(uri)}"
+    told = "" if default else f" tracking.uri={shown_uri(uri)}"
     return f"backprop-svc ui{told}"
 
 
 def print_training(result: Result, run: int, rows: int, unit: str, factor: float) -> None:
     """Print the guide's table (at most some twenty epochs, evenly) and its summary."""
-    console = _console()
     loss, prediction, weights = result.loss, result.prediction, result.weight_history
     if loss is None or prediction is None or weights is None:
         raise RuntimeError("the table needs the histories of loss, prediction and weights")
-    names = result.network.parameter_names
-    shown = names if len(names) <= 6 else []
+    network = result.network
+    shown = network.parameter_names if network.parameters <= 6 else []
     diverged = int(result.diverged_at[run])
     epochs = int(result.epochs[run])
     table = Table(title=None, box=None, pad_edge=False)
@@ -124,7 +132,7 @@ def print_training(result: Result, run: int, rows: int, unit: str, factor: float
     named = "prediction" if rows == 1 else "mean prediction"
     heading = [f"{named} [{unit}]" if unit else named] if predicts else []
     for column in ("epoch", "loss", *heading, *shown):
-        table.add_column(column, justify="right")
+        table.add_column(printable(column), justify="right")
     if epochs:
         for epoch in _some_epochs(epochs):
             amounts = [prediction[run, epoch] * factor] if predicts else []
@@ -134,7 +142,7 @@ def print_training(result: Result, run: int, rows: int, unit: str, factor: float
                 *(_cell(amount, 2) for amount in amounts),
                 *(_cell(weight, 6) for weight in weights[run, epoch, : len(shown)]),
             )
-        console.print(table)
+        Terminal().print(table)
     finals = [f"{n} = {w!r}" for n, w in zip(shown, result.weights[run].tolist(), strict=False)]
     outcome = str(result.outcome[run])
     if diverged >= 0:
@@ -149,10 +157,10 @@ def print_training(result: Result, run: int, rows: int, unit: str, factor: float
         parts.append(
             f"last loss {loss[run, epochs - 1]!r}".replace("np.float64(", "").rstrip(")")
         )
-    console.print(f"\n{', '.join(parts)}", soft_wrap=True)
+    say(f"\n{', '.join(parts)}")
     if finals:
         plural = "s" if epochs != 1 else ""
-        console.print(f"after {epochs} epoch{plural}: {', '.join(finals)}", soft_wrap=True)
+        say(f"after {epochs} epoch{plural}: {', '.join(finals)}")
 
 
 def _some_epochs(epochs: int) -> list[int]:
@@ -170,7 +178,7 @@ def print_achieved(found: dict[str, float]) -> None:
         shown = {f"loss {loss:.6g}": loss, f"accuracy {accuracy:.1f} %": accuracy}
         parts = [text for text, value in shown.items() if np.isfinite(value)]
         if parts:
-            print(f"{rows}: {', '.join(parts)}")
+            say(f"{rows}: {', '.join(parts)}")
 
 
 def _cell(value: float, digits: int) -> str:
@@ -181,7 +189,7 @@ def _cell(value: float, digits: int) -> str:
 
 def print_explanation(walk: Explanation) -> None:
     """Print every step with its formula, its numbers and its check."""
-    console = _console()
+    console = Terminal()
     console.print(walk.title, style="bold", soft_wrap=True)
     for title, steps in walk.sections.items():
         checked = any(step.check for step in steps)
@@ -197,14 +205,9 @@ def print_explanation(walk: Explanation) -> None:
             table.add_row(*cells, *([_check(step.check)] if checked else []))
         console.print()
         # As wide as it is: a terminal wraps what a narrow table would cut off.
-        wide = _console(width=1000)
+        wide = Terminal(width=1000)
         width = Measurement.get(wide, wide.options, table).maximum
-        _console(width=max(width, console.width)).print(table)
-
-
-def _console(width: int | None = None) -> Console:
-    """Return a console that takes no text for markup: units and settings are a user's."""
-    return Console(highlight=False, markup=False, emoji=False, width=width)
+        Terminal(width=max(width, console.width)).print(table)
 
 
 def _check(check: Check | None) -> str:

@@ -1,0 +1,41 @@
+"""Ctrl-C, also where a library swallows it: in the middle of an import or of a clean-up."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import suppress
+from threading import Event
+from typing import NoReturn
+
+from backprop_svc import deferred
+
+_asked = Event()
+
+
+def listen() -> None:
+    """Note each Ctrl-C from now on; it raises ``KeyboardInterrupt`` as it always does."""
+    # A script's background jobs ignore it.
+    if signal.getsignal(signal.SIGINT) in {signal.default_int_handler, deferred.stop}:
+        signal.signal(signal.SIGINT, _note)
+
+
+def answer() -> None:
+    """Raise the ``KeyboardInterrupt`` of a Ctrl-C that came, and that nobody answered."""
+    if _asked.is_set():
+        raise KeyboardInterrupt
+
+
+def end() -> NoReturn:
+    """Say one line, and end the program at once with the code that shells give to Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    # What libraries do at the end of a program may take seconds, and show tracebacks.
+    deferred.stop()
+    raise SystemExit(130)
+
+
+def _note(signal: int, _: object) -> NoReturn:
+    _asked.set()
+    raise KeyboardInterrupt
