@@ -44,8 +44,12 @@ ui: install  ## MLflow's UI on mlflow.db
 	$(BIN)/backprop-svc ui
 
 test: .venv/developed  ## All tests, Rust and Python
-	cargo test --quiet --locked
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	@echo "Testing from Python, and beside it the core in Rust, which is shown at the end"
+	@mkdir -p target
+	@cargo test --quiet --locked > target/test.log 2>&1 & rust=$$!; \
+	trap "kill $$rust" INT TERM; \
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal; \
+	python=$$?; wait $$rust; rust=$$?; cat target/test.log; exit $$((python | rust))
 
 lint: .venv/developed  ## rustfmt, clippy, ruff, mypy, stubtest
 	cargo fmt --check
