@@ -38,7 +38,7 @@ def _main(name: str = "", *arguments: str) -> None:
     if name == "-sc":
         _complete(list(arguments))
         return
-    # The end that a scheduler asks for leaves no run behind that seems to go on.
+    # When a scheduler ends the process by SIGTERM, no run may be left behind as RUNNING.
     signal.signal(signal.SIGTERM, _terminate)
     if name in {"", "-h", "--help", "help"}:
         print(usage(), end="")
@@ -76,7 +76,7 @@ def _complete(arguments: list[str]) -> None:
 
 
 def _hide(command: str) -> None:
-    """Take the command out of the line: Hydra's completion knows only its own words."""
+    """Remove the command from the line, because Hydra's completion does not know it."""
     line = os.environ["COMP_LINE"]
     program, _, rest = line.partition(f" {command} ")
     shortened = f"{program} {rest}"
@@ -91,16 +91,16 @@ def _terminate(*_: object) -> NoReturn:
 
 def _train(arguments: list[str]) -> None:
     given = set(arguments)
-    # Hydra shows a configuration of single runs only.
+    # Hydra can show the configuration of a single run only.
     shown = {"--cfg", "-c", "--info", "-i"} & given
     multirun = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & given and not shown
-    # First, wherever it was: argparse takes the words of a command only side by side.
+    # The option goes first, since argparse takes the overrides only if nothing stands between.
     words = [argument for argument in arguments if argument not in {"-m", "--multirun"}]
     arguments = ["-m", *words] if multirun else words
     named = any(argument.startswith("sweep.id=") for argument in arguments)
     if multirun and not named:
         arguments = [*arguments, f"sweep.id={new_sweep_id()}"]
-    # Hydra's sweeper leaves a multirun.yaml behind; what it says is in MLflow.
+    # Hydra writes a multirun.yaml, whose content is in MLflow already.
     with TemporaryDirectory(prefix="backprop-svc-") as folder:
         if multirun and not any(a.startswith("hydra.sweep.dir=") for a in arguments):
             arguments = [*arguments, f"hydra.sweep.dir={folder}"]

@@ -1,4 +1,4 @@
-"""The live line of a sweep: runs, speed, best loss, share diverged."""
+"""The live progress line of a sweep: runs, speed, best loss and how many diverged."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SweepBar:
         self._done, self._diverged, self._best = 0, 0, np.inf
 
     def __call__(self, chunk: Chunk) -> None:
-        """Take a chunk that was trained."""
+        """Advance the bar by a chunk that was trained."""
         self._done += len(chunk.loss)
         self._diverged += int((chunk.result.diverged_at >= 0).sum())
         self._best = min(self._best, np.nanmin(chunk.loss, initial=np.inf))
