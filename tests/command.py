@@ -18,7 +18,8 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
 
 COMMAND = [sys.executable, "-m", "backprop_svc"]
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
@@ -44,9 +45,9 @@ class Running:
     """
 
     def __init__(self, folder: Path, *arguments: str, **env: str) -> None:
-        self._said = TemporaryDirectory()
+        self._said = Path(mkdtemp())
         process = _FORKSERVER.Process(
-            target=_run, args=(folder, {**CLEAN, **env}, arguments, self._said.name)
+            target=_run, args=(folder, {**CLEAN, **env}, arguments, self._said)
         )
         process.start()
         self._process = process
@@ -74,18 +75,18 @@ class Running:
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise
-        with self._said as folder:
-            out, err = (Path(folder, name).read_text(encoding="utf-8") for name in OUTPUTS)
+        out, err = ((self._said / name).read_text(encoding="utf-8") for name in OUTPUTS)
+        rmtree(self._said)
         return out, err
 
 
 OUTPUTS = ("stdout", "stderr")
 
 
-def _run(folder: Path, env: dict[str, str], arguments: tuple[str, ...], said: str) -> None:
+def _run(folder: Path, env: dict[str, str], arguments: tuple[str, ...], said: Path) -> None:
     """Become the command: what differs from a new interpreter is that all is imported."""
     for number, name in enumerate(OUTPUTS, 1):
-        with Path(said, name).open("wb") as file:
+        with (said / name).open("wb") as file:
             os.dup2(file.fileno(), number)
     os.chdir(folder)
     os.environ.clear()
