@@ -16,11 +16,10 @@ install: .venv/installed  ## .venv with the command, its extension built in rele
 # goes wrong with it is said again by the next step, which takes up what was compiled.
 .venv/packages: pyproject.toml
 	@test -x $(BIN)/python || { echo "Creating .venv"; $(PYTHON) -m venv .venv; }
-	@$(PIP) --upgrade "pip>=26.3"
 	@echo "Installing packages and compiling the kernel, a minute or two"
 	@PYO3_PYTHON=$(abspath $(BIN))/python \
 	cargo build --quiet --release --locked --package backprop-py & \
-	$(PIP) --only-deps . && wait
+	$(PIP) --upgrade "pip>=26.3" && $(PIP) --only-deps . && wait
 	@touch $@
 
 .venv/installed: .venv/packages $(RUST)
