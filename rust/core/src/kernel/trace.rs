@@ -1,4 +1,4 @@
-//! What a kernel keeps of some epochs.
+//! The quantities of some epochs, as a kernel hands them to the run loop.
 
 use super::arithmetic::{aligned, Aligned, Number};
 use crate::record::{PerQuantity, Quantity};
@@ -6,7 +6,7 @@ use crate::record::{PerQuantity, Quantity};
 /// The epochs of a span that a kernel has kept, planes of shape (epochs, values, width); a
 /// plane that is not wanted is empty.
 pub(crate) struct Trace<N> {
-    /// The first epoch of the span that is kept; all that follow are.
+    /// The first epoch of the span that is kept; every later one is kept too.
     pub first: usize,
     /// Epochs that there is room for.
     room: usize,
@@ -14,7 +14,7 @@ pub(crate) struct Trace<N> {
 }
 
 impl<N: Number> Trace<N> {
-    /// With room for so many epochs; `values` tells how many numbers an epoch has in a plane,
+    /// Allocates room for so many epochs; `values` tells how many numbers an epoch has in a plane,
     /// over all runs of the block.
     pub fn new(epochs: usize, values: PerQuantity<usize>) -> Self {
         let zero = N::rounded(0.0);
@@ -25,7 +25,7 @@ impl<N: Number> Trace<N> {
         }
     }
 
-    /// Keeps the numbers of an epoch, which is counted from the start of the span.
+    /// Stores the numbers of an epoch, which is counted from the start of the span.
     #[inline(always)]
     pub fn keep(&mut self, quantity: Quantity, epoch: usize, values: &[N]) {
         let plane = &mut self.planes[quantity];
@@ -35,7 +35,7 @@ impl<N: Number> Trace<N> {
         }
     }
 
-    /// Whether losses are all that is kept.
+    /// Whether the losses are the only quantity that is kept.
     pub fn is_loss_only(&self) -> bool {
         let others = [Quantity::Prediction, Quantity::Gradients, Quantity::Weights];
         others
@@ -62,7 +62,7 @@ impl<N: Number> Trace<N> {
         &mut plane[..epochs * values]
     }
 
-    /// Losses of the epochs from `first` on, shape (epochs, width).
+    /// The losses of the epochs from `first` on, shape (epochs, width).
     pub fn loss(&self) -> &[N] {
         &self.planes[Quantity::Loss]
     }
