@@ -301,7 +301,7 @@ def test_ctrl_c_keeps_what_was_written(tmp_path: Path) -> None:
     )
     assert told, err
     assert parent_of(f"sqlite:///{database}").info.status == "KILLED"
-    for resume in (told[1], "last"):
+    for resume in ("last", told[1]):
         program = PROGRAM % f", resume={resume!r}"
         done = subprocess.run(
             [sys.executable, "-c", program], cwd=tmp_path, env=CLEAN, check=True
@@ -313,6 +313,8 @@ def test_ctrl_c_keeps_what_was_written(tmp_path: Path) -> None:
     ]
     assert parent_of(f"sqlite:///{database}").info.status == "FINISHED"
     with pytest.raises(bp.SettingError, match="was begun with other axes or settings"):
+        bp.sweep(GUIDE, 2, 3, {"lr": [1]}, tracking=f"sqlite:///{database}", resume=told[1])
+    with pytest.raises(bp.SettingError, match=r"^resume is last, and .* no sweep that was not"):
         bp.sweep(GUIDE, 2, 3, {"lr": [1]}, tracking=f"sqlite:///{database}", resume="last")
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +11,7 @@ import urllib.request
 import webbrowser
 from pathlib import Path
 
+from backprop_svc.cli.commands.server import serving
 from backprop_svc.cli.terminal.errors import stop
 from backprop_svc.tracking import DEFAULT_URI
 
@@ -62,26 +61,17 @@ def ui(arguments: list[str]) -> int:
         "PYTHONWARNINGS": "ignore",
         **os.environ,
     }
-    # A session of its own: Ctrl-C ends it from here, without its tracebacks.
     # Standard output has our line alone: what MLflow says may come before it.
-    process = subprocess.Popen(command, env=quiet, start_new_session=True, stdout=sys.stderr)
     try:
-        address = f"http://{HOST}:{port}"
-        page = address + (_latest(uri) or "")
-        print(f"MLflow on {page} (Ctrl-C to stop)", flush=True)
-        if sys.stdout.isatty() and _is_up(address, process):
-            webbrowser.open(page)
-        return process.wait()
+        with serving(command, quiet) as process:
+            address = f"http://{HOST}:{port}"
+            page = address + (_latest(uri) or "")
+            print(f"MLflow on {page} (Ctrl-C to stop)", flush=True)
+            if sys.stdout.isatty() and _is_up(address, process):
+                webbrowser.open(page)
+            return process.wait()
     except KeyboardInterrupt:
         return 0
-    finally:
-        # Its end is the server's end and that of its workers, also when it was a signal.
-        if os.name == "posix":
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-        else:
-            process.terminate()
-        process.wait()
 
 
 def _latest(uri: str) -> str | None:
