@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import random
 import re
 import signal
@@ -16,7 +19,7 @@ import sqlalchemy as sa
 from mlflow import MlflowClient
 
 import stores
-from command import Running
+from command import CLEAN, COMMAND, Running
 
 AXES = [
     "train.lr=tag(log,interval(0.001,1))",
@@ -72,8 +75,8 @@ def test_a_sweep_killed_at_any_moment_ends_as_if_undisturbed(
     begun = "0123456789abcdef"
     kills = 0
     for _ in range(6):
-        more = [f"sweep.resume={begun}"] if kills else [f"sweep.id={begun}"]
-        process = start(tmp_path, *more)
+        # Killed before it began or after: the same command goes on.
+        process = start(tmp_path, f"sweep.id={begun}")
         try:
             process.wait(moments.uniform(0.3, 4))
         except subprocess.TimeoutExpired:
@@ -81,8 +84,11 @@ def test_a_sweep_killed_at_any_moment_ends_as_if_undisturbed(
             kills += 1
         process.communicate()
     assert kills
-    out = finish(start(tmp_path, f"sweep.resume={begun}"))
+    out = finish(start(tmp_path, f"sweep.id={begun}"))
     assert re.search(r"runs tracked", out)
+    assert content(tmp_path) == undisturbed
+    out = finish(start(tmp_path, f"sweep.resume={begun}"))
+    assert f"0 runs tracked, {RUNS:,} were there" in out
     assert content(tmp_path) == undisturbed
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.get_experiment_by_name("backprop-svc")
@@ -224,23 +230,77 @@ def test_a_server_that_is_away_is_waited_for(tmp_path: Path) -> None:
         assert finished(address) == sorted([*range(100), *range(100)])
 
 
-def test_a_postgresql_that_drops_its_connections(tmp_path: Path) -> None:
-    with stores.postgres(tmp_path / "postgres") as uri:
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_a_postgresql_that_drops_its_connections(tmp_path: Path, driver: str) -> None:
+    """Ended by an administrator, then by the crash of a process of the server's: a restart."""
+    if driver == "psycopg2":
+        pytest.importorskip("psycopg2")
+    with stores.postgres(tmp_path / "postgres") as address:
+        uri = address.replace("+psycopg:", f"+{driver}:")
         finish(start(tmp_path, f"tracking.uri={uri}", "sweep.points=2"))
         process = start(tmp_path, f"tracking.uri={uri}")
-        engine = sa.create_engine(uri, isolation_level="AUTOCOMMIT")
-        dropped = 0
-        with engine.connect() as connection:
-            while process.poll() is None:
-                drop = (
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE query LIKE 'COPY metrics%' AND pid <> pg_backend_pid()"
-                )
-                if dropped < 3:
+        engine = sa.create_engine(address, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+        copying = "FROM pg_stat_activity WHERE query LIKE 'COPY metrics%' AND state = 'active'"
+        dropped = crashed = 0
+        while process.poll() is None and not crashed:
+            with engine.connect() as connection:
+                if dropped < 2:
+                    drop = f"SELECT pg_terminate_backend(pid) {copying}"
                     dropped += len(connection.execute(sa.text(drop)).fetchall())
-                time.sleep(0.02)
-            assert dropped
-            finish(process)
+                elif pids := connection.execute(sa.text(f"SELECT pid {copying}")).fetchall():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pids[0][0], signal.SIGKILL)
+                        crashed += 1
+            time.sleep(0.02)
+        assert (dropped > 1, crashed) == (True, 1)
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+        assert "Traceback" not in err
+        assert f"{RUNS:,} runs tracked: " in out
+        with engine.connect() as connection:
             count = "SELECT count(*), count(DISTINCT run_uuid) FROM runs WHERE name LIKE 'lr=%'"
             assert tuple(connection.execute(sa.text(count)).one()) == (RUNS + 4, RUNS + 4)
         engine.dispose()
+
+
+def wait_for_rows(database: Path, count: int) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with sqlite3.connect(database, timeout=30) as db:
+            (found,) = db.execute("select count(*) from runs").fetchone()
+        db.close()
+        if found > count:
+            return
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_end_that_others_ask_for_is_no_failure(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    uri = stores.empty_database(tmp_path / "mlflow.db")
+    process = start(tmp_path)
+    wait_for_rows(tmp_path / "mlflow.db", 100)
+    # A service manager sends both, the second in the middle of what the first began.
+    for each in (number, signal.SIGHUP):
+        process.send_signal(each)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, err
+    assert "Traceback" not in err
+    assert "sweep.resume=" in err
+    (parent,) = MlflowClient(uri).search_runs(["1"], "tags.`backprop.kind` = 'sweep'")
+    assert parent.info.status == "KILLED"
+
+
+def test_a_terminal_that_is_closed_kills_its_sweep(tmp_path: Path) -> None:
+    uri = stores.empty_database(tmp_path / "mlflow.db")
+    process, terminal = pty.fork()
+    if not process:
+        os.chdir(tmp_path)
+        os.execve(COMMAND[0], [*COMMAND, "sweep", *AXES, "train.threads=1"], CLEAN)
+    wait_for_rows(tmp_path / "mlflow.db", 100)
+    os.close(terminal)
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) != 0
+    (parent,) = MlflowClient(uri).search_runs(["1"], "tags.`backprop.kind` = 'sweep'")
+    assert parent.info.status == "KILLED"

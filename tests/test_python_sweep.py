@@ -302,7 +302,7 @@ def test_ctrl_c_keeps_what_was_written(tmp_path: Path, monkeypatch: pytest.Monke
     )
     assert told, err
     assert parent_of(f"sqlite:///{database}").info.status == "KILLED"
-    for resume in (told[1], "last"):
+    for resume in ("last", told[1]):
         exec(PROGRAM % f", resume={resume!r}", {})
     found = content(database)
     assert [run_id for run_id, *_ in found["runs"]] == [
@@ -310,6 +310,8 @@ def test_ctrl_c_keeps_what_was_written(tmp_path: Path, monkeypatch: pytest.Monke
     ]
     assert parent_of(f"sqlite:///{database}").info.status == "FINISHED"
     with pytest.raises(bp.SettingError, match="was begun with other axes or settings"):
+        bp.sweep(GUIDE, 2, 3, {"lr": [1]}, tracking=f"sqlite:///{database}", resume=told[1])
+    with pytest.raises(bp.SettingError, match=r"^resume is last, and .* no sweep that was not"):
         bp.sweep(GUIDE, 2, 3, {"lr": [1]}, tracking=f"sqlite:///{database}", resume="last")
 
 

@@ -232,15 +232,24 @@ def test_a_curve_goes_on_after_a_run_converged(tmp_path: Path) -> None:
 
 
 def test_the_last_sweep_is_one_that_can_go_on(tmp_path: Path) -> None:
-    stores.empty_database(tmp_path / "mlflow.db")
+    uri = stores.empty_database(tmp_path / "mlflow.db")
     words = ("train.lr=0.05,0.1", "train.epochs=3")
-    assert call(tmp_path, "sweep", *words).returncode == 0
+    first, second = "a" * 16, "b" * 16
+    for sweep in (first, second):
+        assert call(tmp_path, "sweep", *words, f"sweep.id={sweep}").returncode == 0
     assert call(tmp_path, "sweep", *words, "hydra/sweeper=basic").returncode == 0
+    done = call(tmp_path, "sweep", *words, "sweep.resume=last")
+    assert "sweep.resume is last, and the experiment 'backprop-svc' in" in done.stderr
+    assert "has no sweep that was not finished" in done.stderr
+    client = MlflowClient(uri)
+    (parent,) = client.search_runs(["1"], f"attributes.run_name = 'sweep {first}'")
+    client.set_terminated(parent.info.run_id, "KILLED")
+    other = call(tmp_path, "sweep", "train.lr=1,2", "sweep.resume=last")
+    assert f"the sweep {first} was begun with other axes or settings" in other.stderr
+    assert other.stdout == ""
     again = call(tmp_path, "sweep", *words, "sweep.resume=last")
     assert "0 runs tracked, 2 were there" in again.stdout, again.stderr
-    other = call(tmp_path, "sweep", "train.lr=1,2", "sweep.resume=last")
-    assert "was begun with other axes or settings" in other.stderr
-    assert other.stdout == ""
+    assert client.get_run(parent.info.run_id).info.status == "FINISHED"
 
 
 def test_the_fractal_set_up_is_the_paper_s(tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ import backprop_svc as bp
 import stores
 from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.database import DatabaseWriter
+from backprop_svc.tracking.plan import Plan
 from backprop_svc.tracking.record import Runs, Summary, Sweep, history_interval, series_of
 
 SWEEP = "0123456789abcdef"
 
 
-def chunk(first: int = 0, history: str = "all") -> Runs:
+def chunk(first: int = 0, history: str = "all", sweep: str = SWEEP) -> Runs:
     """Converged, dead, oscillating and diverged runs; NaN and infinities among the values."""
     network = bp.Network(1, 1, 1, activation="identity")
     rates = np.array([0.1, 0.1, 0.2, 0.9, 5.0, 0.01])
@@ -33,7 +34,7 @@ def chunk(first: int = 0, history: str = "all") -> Runs:
     series["odd"] = type(series["w1"])(odd, np.array([3]), np.ones((6, 1), dtype=bool))
     count = len(result)
     return Runs(
-        sweep=SWEEP,
+        sweep=sweep,
         index=np.arange(first, first + count),
         names=[f"run {first + i}" for i in range(count)],
         params={
@@ -65,14 +66,14 @@ def uri(
 def both(uri: str) -> tuple[MlflowClient, dict[str, str]]:
     """The same runs written by both writers, each into an experiment of its own."""
     experiments = {}
-    for name, writer in (
-        ("client", ClientWriter(uri, "client")),
-        ("bulk", DatabaseWriter(uri, "bulk")),
+    for name, sweep, writer in (
+        ("client", "c" * 16, ClientWriter(uri, "client")),
+        ("bulk", SWEEP, DatabaseWriter(uri, "bulk")),
     ):
-        parent = writer.open_sweep(Sweep(SWEEP, "what for", digest="d"))
+        parent = writer.open_sweep(Sweep(sweep, "what for", plan=Plan.of(axes="a")))
         for history, first in (("all", 0), ("every:7", 6), ("last", 12), ("none", 18)):
-            assert writer.write_runs(chunk(first, history), parent) == 6
-            assert writer.write_runs(chunk(first, history), parent) == 0
+            assert writer.write_runs(chunk(first, history, sweep), parent) == 6
+            assert writer.write_runs(chunk(first, history, sweep), parent) == 0
         writer.close_sweep(parent, "FINISHED", Summary([("runs", 24.0, 0)]))
         experiments[name] = writer.experiment
     return MlflowClient(uri), experiments
@@ -81,6 +82,7 @@ def both(uri: str) -> tuple[MlflowClient, dict[str, str]]:
 def plain(client: MlflowClient, run: Run, parent: str) -> dict[str, Any]:
     """All that a client returns of a run, but for what must differ between two runs."""
     tags = {k: "parent" if v == parent else v for k, v in run.data.tags.items()}
+    assert tags.pop("backprop.sweep_id") in {SWEEP, "c" * 16}
     histories = {
         key: sorted(
             (m.step, m.timestamp, repr(m.value))
@@ -154,8 +156,7 @@ def test_searches_agree(
 def test_the_client_can_change_what_was_written(uri: str) -> None:
     writer = DatabaseWriter(uri, "changed")
     parent = writer.open_sweep(Sweep("feedfeedfeedfeed"))
-    runs = chunk()
-    runs = Runs(**{**vars(runs), "sweep": "feedfeedfeedfeed"})
+    runs = chunk(sweep="feedfeedfeedfeed")
     writer.write_runs(runs, parent)
     client, run_id = MlflowClient(uri), runs.run_ids[0]
     client.log_metric(run_id, "loss", 0.25, step=99)
@@ -169,10 +170,12 @@ def test_the_client_can_change_what_was_written(uri: str) -> None:
     experiment = writer.experiment
     left = client.search_runs([experiment], "", ViewType.ACTIVE_ONLY)
     assert run_id not in {run.info.run_id for run in left}
-    # A deleted run is there: it is not written again.
+    # A sweep that goes on has all of its runs: the deleted one comes back as it was.
+    assert writer.write_runs(runs, parent) == 1
+    restored = client.get_run(run_id)
+    assert restored.info.lifecycle_stage == "active"
+    assert restored.data.tags["outcome"] == "seen"
     assert writer.write_runs(runs, parent) == 0
-    client.restore_run(run_id)
-    assert client.get_run(run_id).info.lifecycle_stage == "active"
 
 
 def test_through_a_stock_server(uri: str, tmp_path: Path, both: object) -> None:
@@ -183,12 +186,14 @@ def test_through_a_stock_server(uri: str, tmp_path: Path, both: object) -> None:
         assert len(children(client, experiment.experiment_id)) == 24
         # The client writer resumes by tags, without bulk rows.
         writer = ClientWriter(address, "over http")
-        parent = writer.open_sweep(Sweep(SWEEP, digest="d"))
-        some = chunk().select(np.array([0, 3]))
+        sweep = f"{len(uri):016x}"
+        parent = writer.open_sweep(Sweep(sweep, plan=Plan.of(axes="a")))
+        runs = chunk(sweep=sweep)
+        some = runs.select(np.array([0, 3]))
         assert writer.write_runs(some, parent) == 2
-        assert writer.write_runs(chunk(), parent) == 4
-        assert writer.write_runs(chunk(), parent) == 0
-        assert writer.last_sweep() == SWEEP
+        assert writer.write_runs(runs, parent) == 4
+        assert writer.write_runs(runs, parent) == 0
+        assert writer.last_sweep() == sweep
         place = writer.close_sweep(parent, "FINISHED")
         assert place.startswith(address)
         assert client.get_run(parent).info.status == "FINISHED"
@@ -196,12 +201,32 @@ def test_through_a_stock_server(uri: str, tmp_path: Path, both: object) -> None:
 
 def test_a_sweep_is_resumed_only_by_its_own_command(uri: str) -> None:
     writer = DatabaseWriter(uri, "digest")
-    writer.open_sweep(Sweep("a" * 16, digest="one"))
-    assert writer.open_sweep(Sweep("a" * 16)) == writer.open_sweep(
-        Sweep("a" * 16, digest="one")
-    )
-    with pytest.raises(ValueError, match="other axes or settings"):
-        writer.open_sweep(Sweep("a" * 16, digest="two"))
+    begun = Sweep("a" * 16, plan=Plan.of(axes="one", epochs="3"))
+    parent = writer.open_sweep(begun)
+    assert writer.open_sweep(Sweep("a" * 16)) == parent
+    writer.close_sweep(parent, "KILLED")
+    assert writer.open_sweep(begun) == parent
+    with pytest.raises(ValueError, match="other axes or settings: axes was one and is two;"):
+        writer.open_sweep(Sweep("a" * 16, plan=Plan.of(axes="two", epochs="3")))
+
+
+@pytest.mark.parametrize("bulk_first", [True, False])
+def test_a_sweep_goes_on_with_the_other_writer(uri: str, bulk_first: bool) -> None:
+    sweep = "bc"[bulk_first] * 15 + "0"
+    kinds = [DatabaseWriter, ClientWriter]
+    experiment = f"both {bulk_first}"
+    for number, kind in enumerate((kinds if bulk_first else kinds[::-1]) * 2):
+        writer = kind(uri, experiment)
+        parent = writer.open_sweep(Sweep(sweep, plan=Plan.of(axes="a")))
+        runs = chunk(0, sweep=sweep)
+        first = runs.select(np.arange(number + 1))
+        assert writer.write_runs(first, parent) == 1
+        writer.close_sweep(parent, "KILLED")
+    assert writer.open_sweep(Sweep(sweep, plan=Plan.of(axes="a"))) == parent
+    assert writer.write_runs(runs, parent) == 2
+    writer.close_sweep(parent, "FINISHED")
+    found = children(MlflowClient(uri), writer.experiment)
+    assert sorted(int(run.data.tags["backprop.index"]) for run in found) == list(range(6))
 
 
 @pytest.mark.parametrize("history", ["", "some", "every:0", "every:-1", "every:x"])

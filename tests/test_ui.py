@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 
@@ -13,6 +16,50 @@ import pytest
 
 import stores
 from command import CLEAN, COMMAND, call
+
+ENDS = (signal.SIGKILL, signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+
+
+def of_port(port: int) -> list[str]:
+    """Command lines of the processes that have to do with a port."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                found.append((entry / "cmdline").read_text().replace("\0", " "))
+    return [line for line in found if f"--port {port}" in line or f"port={port}" in line]
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="no /proc to find processes in")
+def test_no_server_is_left(tmp_path: Path) -> None:
+    """Neither its workers, however the command ends; all of them at once, to save time."""
+    stores.empty_database(tmp_path / "mlflow.db")
+    commands = {}
+    for number in ENDS:
+        port = stores.free_port()
+        command = [*COMMAND, "ui", f"port={port}"]
+        # Those of MLflow that run jobs are in sessions of their own.
+        env = {**CLEAN, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": str(number == signal.SIGKILL)}
+        commands[number, port] = subprocess.Popen(
+            command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+    for (number, port), process in commands.items():
+        health = f"http://127.0.0.1:{port}/health"
+        stores.wait_for(lambda url=health: urllib.request.urlopen(url, timeout=2).close(), 120)
+        assert len(of_port(port)) > 2
+        process.send_signal(number)
+    for (number, port), process in commands.items():
+        process.communicate(timeout=60)
+        codes = {signal.SIGKILL: -9, signal.SIGINT: 0}
+        assert process.returncode == codes.get(number, 128 + number)
+        end = time.monotonic() + 60
+        while of_port(port) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert of_port(port) == []
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+
 
 BROWSER = shutil.which("chromium")
 

@@ -20,6 +20,9 @@ from backprop_svc.interactive.terminal import WithoutPasswords
 from backprop_svc.sweep.identity import new_sweep_id
 from backprop_svc.tracking import remember, without_password
 
+ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""How schedulers and terminals end a process."""
+
 
 class Command(NamedTuple):
     """What a user can ask for."""
@@ -57,8 +60,11 @@ def _main(name: str = "", *arguments: str) -> None:
     if name == "-sc":
         _complete(list(arguments))
         return
-    # When a scheduler ends the process by SIGTERM, no run may be left behind as RUNNING.
-    signal.signal(signal.SIGTERM, _terminate)
+    # When a scheduler or a terminal ends the process, no run may be left behind as RUNNING.
+    for number in ENDS:
+        # Not where it is ignored already, as by nohup.
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _terminate)
     if name in {"", "-h", "--help", "help"}:
         print(usage(), end="")
         raise SystemExit(0 if name else 2)
@@ -111,8 +117,11 @@ def _hide(command: str) -> None:
     os.environ["COMP_POINT"] = str(max(0, point - (len(line) - len(shortened))))
 
 
-def _terminate(*_: object) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)
+def _terminate(number: int, _: object) -> NoReturn:
+    # Schedulers and terminals send several: the first one is enough, and is not interrupted.
+    for each in ENDS:
+        signal.signal(each, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 def _train(arguments: list[str]) -> None:

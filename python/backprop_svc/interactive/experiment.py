@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -80,17 +79,6 @@ def build(
         },
         data_name=check("data", data, str),
     )
-
-
-def digest(experiment: Experiment, grid: Grid) -> str:
-    """Return a fingerprint of what a call trains: 16 hex digits that only the same call has."""
-    rows = [experiment.data, experiment.validation or ()]
-    arrays = [np.asarray(values, dtype=np.float64) for pair in rows for values in pair]
-    tables = [(name, values) for table in grid.tables for name, values in table.items()]
-    sign = hashlib.sha256(describe(experiment, grid).encode())
-    for values in (*arrays, *(values for _, values in tables)):
-        sign.update(f"{values.shape}".encode() + values.tobytes())
-    return sign.hexdigest()[:16]
 
 
 def describe(experiment: Experiment, grid: Grid) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from backprop_svc._core import Network
 from backprop_svc.errors import SettingError, SettingTypeError, shown
-from backprop_svc.interactive.experiment import build, describe, digest, histories
+from backprop_svc.interactive.experiment import build, describe, histories
 from backprop_svc.settings import check
 from backprop_svc.sweep.axes import Axis, Zipped, axis_name, grid
 from backprop_svc.sweep.curves import sample_curves
@@ -20,6 +20,7 @@ from backprop_svc.sweep.engine import run
 from backprop_svc.sweep.experiment import Draw
 from backprop_svc.sweep.outcomes import Chunk, Outcomes
 from backprop_svc.sweep.parent import Parent, Tracking, identity
+from backprop_svc.sweep.plan import plan
 from backprop_svc.sweep.sampler import GRID, GridSampler
 from backprop_svc.sweep.space import Interval
 from backprop_svc.tracking import Sweep
@@ -92,10 +93,11 @@ def sweep(
     data
         The name of the data, which the tracked runs show.
     sweep_id
-        The identity of a new sweep, 16 hex digits, drawn by default. A sweep that is
-        resumed has one already: ``sweep_id`` beside ``resume`` is refused.
+        The identity of a new sweep, 16 hex digits, drawn by default; where the store has
+        that sweep, the same call goes on. ``sweep_id`` beside ``resume`` is refused.
     resume
-        ``"last"``, or the identity of a sweep that was stopped: the same call goes on.
+        ``"last"``, the newest sweep that was not finished, or the identity of a sweep: the
+        same call goes on.
     record
         Histories that the outcomes keep in memory: ``loss``, ``prediction``, ``gradients``,
         ``weights``. They hold every epoch: there is no ``record_every`` here.
@@ -112,7 +114,8 @@ def sweep(
     Raises
     ------
     SettingError
-        Axes or settings that no run could have; a ``ValueError``.
+        Axes or settings that no run could have; a sweep to resume that is not there, was
+        begun with other ones, or is being written by another process; a ``ValueError``.
     ConnectionError
         The tracking store cannot be opened, is full, or away for longer than a minute.
     MemoryError
@@ -178,7 +181,8 @@ def sweep(
             sweep_id,
             description=f"A sweep of {', '.join(where.names)}",
             config=describe(work, where),
-            digest=digest(work, where),
+            plan=plan(work, where, history),
+            resume=resume is not None,
         )
         parent = Parent.open(store, told)
     try:

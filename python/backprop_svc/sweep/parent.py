@@ -19,7 +19,9 @@ from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import history_interval
 
 LAST = "last"
-"""Names the sweep that was begun last."""
+"""Names the newest sweep that was not finished."""
+SIGNAL = 128
+"""Codes of an exit above it are those of a signal."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,23 @@ class Parent:
         return self.writer.close_sweep(self.run_id, "FINISHED", summary)
 
     def fail(self, error: BaseException) -> None:
-        """End it as FAILED after an error, as KILLED after an interrupt."""
-        failed = isinstance(error, (Exception, SystemExit))
-        self.writer.close_sweep(self.run_id, "FAILED" if failed else "KILLED")
+        """End it as FAILED after an error, as KILLED after an interrupt or a signal."""
+        self.writer.close_sweep(self.run_id, "KILLED" if _stopped(error) else "FAILED")
+
+    def leave(self) -> None:
+        """End a job of it; who launched the job ends the sweep."""
+        self.writer.leave_sweep()
+
+
+def _stopped(error: BaseException) -> bool:
+    """Tell whether an error is an interrupt, or came of one on the way out."""
+    seen: BaseException | None = error
+    while seen is not None:
+        code = seen.code if isinstance(seen, SystemExit) else None
+        if isinstance(seen, KeyboardInterrupt) or (isinstance(code, int) and code > SIGNAL):
+            return True
+        seen = seen.__context__
+    return False
 
 
 def identity(
@@ -103,7 +119,8 @@ def identity(
     Raises
     ------
     SettingError
-        What is no identity; ``last`` where there is none; ``resume`` of an untracked sweep.
+        What is no identity; ``last`` where no sweep can go on; ``resume`` of an untracked
+        sweep.
     """
     setting, setting_of_told = names
     if resume is None:
@@ -118,7 +135,10 @@ def identity(
     found = open_writer(tracking.uri, tracking.experiment).last_sweep()
     if found is None:
         raise SettingError(
-            setting, f"{LAST}, but {shown_uri(tracking.uri)} has no sweep",
-            "last or the identity of a sweep", "leave it out to begin one",
-        )  # fmt: skip
+            setting,
+            f"{LAST}, and the experiment {tracking.experiment!r} in "
+            f"{shown_uri(tracking.uri)} has no sweep that was not finished",
+            f"{LAST} after one was stopped, or the identity of a sweep",
+            "leave it out to begin a new one",
+        )
     return found

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.tracking.patience import bounded, patiently
-from backprop_svc.tracking.record import (
-    RunRecord,
-    Runs,
-    Summary,
-    Sweep,
-    now,
-)
+from backprop_svc.tracking.record import RunRecord, Runs, Summary, Sweep
 from backprop_svc.tracking.uri import HIDDEN, leaks, shown_uri, without_password
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -33,9 +25,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 import mlflow
-import numpy as np
-import PIL.Image
-from mlflow.entities import Metric, Param, Run
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
@@ -43,22 +33,29 @@ from mlflow.utils.git_utils import get_git_commit
 from mlflow.utils.mlflow_tags import (
     MLFLOW_GIT_COMMIT,
     MLFLOW_PARENT_RUN_ID,
-    MLFLOW_RUN_NOTE,
     MLFLOW_SOURCE_NAME,
     MLFLOW_SOURCE_TYPE,
     MLFLOW_USER,
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+from backprop_svc.tracking.parents import (
+    BY_CLIENT,
+    INDEX,
+    MOST_METRICS,
+    SWEEP_ID,
+    Parents,
+    log_files,
+    tag,
+)
+
 # What goes wrong is raised as well.
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
-SWEEP_ID, KIND, INDEX = "backprop.sweep_id", "backprop.kind", "backprop.index"
-DIGEST, WRITER = "backprop.digest", "backprop.writer"
 KIND_OF_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
 """The UI then shows what belongs to training, and not to language models."""
-MOST_METRICS, MOST_PARAMS = 1000, 100
+MOST_PARAMS = 100
 """What MLflow's server takes in one ``log_batch``."""
 PASSING = {"INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "TEMPORARILY_UNAVAILABLE"}
 """MLflow's codes for what may be gone in some seconds; the first is also a lost answer."""
@@ -67,16 +64,19 @@ THREADS = 8
 
 
 @dataclass
-class _There:
+class There:
     """What a store has of a sweep, by position."""
 
     finished: set[int] = field(default_factory=set)
     halves: dict[int, list[str]] = field(default_factory=dict)
-    """Runs that an interrupt or a lost answer left half-written."""
+    """Runs that an interrupt or a lost answer left half-written or doubled."""
 
 
 class ClientWriter:
     """Keeps runs with :class:`mlflow.MlflowClient`."""
+
+    kind = BY_CLIENT
+    """What the parent of a sweep says of its writer."""
 
     def __init__(self, uri: str, experiment: str) -> None:
         self.uri = uri
@@ -86,7 +86,8 @@ class ClientWriter:
             self._client = bounded(MlflowClient(uri), uri)
             self.experiment = self._experiment_id(experiment)
             self.source_tags = source_tags()
-        self._there: dict[str, _There] = {}
+        self._parents = Parents(self._client, uri, self.experiment, self.kind, self.source_tags)
+        self._there: dict[str, There] = {}
 
     def write(self, record: RunRecord) -> str:
         """Keep one run; a failure on the way leaves it FAILED, an interrupt KILLED."""
@@ -99,26 +100,37 @@ class ClientWriter:
         with self.store_errors():
             return patiently(lambda: self._open_sweep(sweep), self.passes)
 
+    @property
+    def lease(self) -> str | None:
+        """Name the lease of the sweep, if one process at a time writes it."""
+        lease = self._parents.lease
+        return None if lease is None else lease.name
+
     def write_runs(self, runs: Runs, parent: str) -> int:
         """Keep the runs that are not there yet, under their parent; return how many."""
         with self.store_errors():
-            return patiently(lambda: self._write_runs(runs, parent), self.passes)
+            return patiently(lambda: self._write_confirmed(runs, parent), self.passes)
 
     def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
         """End the parent as FINISHED, FAILED or KILLED; return where to look at it."""
-        with self.store_errors():
+        lease = self._parents.lease
+        with self.store_errors(), self._parents.releasing():
             if status == "FINISHED":
-                patiently(lambda: self._close_sweep(parent, status, summary), self.passes)
-            else:
+                patiently(lambda: self._finish(parent, summary), self.passes)
+            elif lease is None or not lease.is_lost:
                 # What ended the sweep may be that the store is away.
-                self._close_sweep(parent, status, summary)
+                self._client.set_terminated(parent, status)
         return self._place(parent, "/model-metrics")
 
+    def leave_sweep(self) -> None:
+        """End the work for a sweep that another process owns."""
+        if self._parents.lease is not None:
+            self._parents.lease.leave()
+
     def last_sweep(self) -> str | None:
-        """Return the identity of the sweep that was begun last."""
+        """Return the identity of the newest sweep that can go on."""
         with self.store_errors():
-            # A sweep of another sweeper has no digest: nobody knows the whole of it.
-            found = self._search(f"{_tag(KIND)} = 'sweep' and {_tag(DIGEST)} LIKE '_%'")
+            found = self._parents.unfinished()
         return str(found[0].data.tags[SWEEP_ID]) if found else None
 
     def passes(self, error: Exception) -> bool:
@@ -136,51 +148,20 @@ class ClientWriter:
         return {**tags, MLFLOW_PARENT_RUN_ID: parent, SWEEP_ID: runs.sweep}
 
     def _open_sweep(self, sweep: Sweep) -> str:
-        found = self._search(f"{_tag(SWEEP_ID)} = '{sweep.id}' and {_tag(KIND)} = 'sweep'")
-        if found:
-            run_id = str(found[0].info.run_id)
-            begun = found[0].data.tags.get(DIGEST, "")
-            if sweep.digest and begun != sweep.digest:
-                raise SettingError(
-                    f"the sweep {sweep.id}",
-                    "begun with other axes or settings",
-                    "the same axes and settings",
-                    "begin a new sweep, or resume this one as it was begun",
-                    verb="was",
-                )
-            writer = found[0].data.tags.get(WRITER)
-            if writer != type(self).__name__:
-                raise SettingError(
-                    f"the sweep {sweep.id}",
-                    f"written by a {writer}, and {shown_uri(self.uri)} has "
-                    f"a {type(self).__name__}, whose run ids differ",
-                    "the same way to the store",
-                    "give the tracking URI with which it was begun",
-                    verb="was",
-                )
-            self._client.update_run(run_id, "RUNNING")
-        else:
-            tags = {
-                **self.source_tags,
-                SWEEP_ID: sweep.id,
-                KIND: "sweep",
-                DIGEST: sweep.digest,
-                WRITER: type(self).__name__,
-                MLFLOW_RUN_NOTE: sweep.description,
-            }
-            name = f"sweep {sweep.id}"
-            run_id = str(
-                self._client.create_run(self.experiment, now(), tags, name).info.run_id
-            )
-        with self._ended(run_id):
+        with self._parents.releasing(only_errors=True):
+            run_id = str(self._parents.open(sweep).info.run_id)
             if sweep.config:
-                self._client.log_text(run_id, sweep.config, "config.yaml")
+                with self._ended(run_id):
+                    self._client.log_text(run_id, sweep.config, "config.yaml")
         return run_id
 
+    def _write_confirmed(self, runs: Runs, parent: str) -> int:
+        if self._parents.lease is not None:
+            self._parents.lease.confirm()
+        return self._write_runs(runs, parent)
+
     def _write_runs(self, runs: Runs, parent: str) -> int:
-        if runs.sweep not in self._there:
-            self._there[runs.sweep] = self._find(runs.sweep)
-        there, shared = self._there[runs.sweep], self.child_tags(runs, parent)
+        there, shared = self.there(parent), self.child_tags(runs, parent)
         positions = runs.index.tolist()
         missing = [
             (record, {**shared, **record.tags, INDEX: str(position)})
@@ -192,28 +173,26 @@ class ClientWriter:
                 for run_id in there.halves.pop(position, []):
                     self._client.delete_run(run_id)
             with ThreadPoolExecutor(THREADS) as pool:
-                list(pool.map(lambda task: self._write(*task), missing))
+                list(pool.map(lambda task: self._write_own(*task), missing))
         except BaseException:
             # What of it has arrived is asked for before it is tried again.
-            del self._there[runs.sweep]
+            del self._there[parent]
             raise
         there.finished.update(positions)
         return len(missing)
 
-    def _close_sweep(self, parent: str, status: str, summary: Summary | None) -> None:
-        if status == "FINISHED":
-            self._tidy(parent)
+    def _finish(self, parent: str, summary: Summary | None) -> None:
+        if self._parents.lease is not None:
+            self._parents.lease.confirm()
+        self._tidy(parent)
         if summary is not None:
-            # A point that is there already is not kept twice: it has the same time.
-            when = self._client.get_run(parent).info.start_time
-            points = [Metric(n, v, when, step) for n, v, step in summary.metrics]
-            for batch in _batches(points, MOST_METRICS):
-                self._client.log_batch(parent, metrics=batch)
-            self._log_files(parent, summary.texts, summary.files)
-            for title, png in summary.figures.items():
-                image = mlflow.Image(np.asarray(PIL.Image.open(io.BytesIO(png))))
-                self._client.log_image(parent, image, key=title, step=0)
-        self._client.set_terminated(parent, status)
+            self._parents.finish(parent, summary)
+        self._client.set_terminated(parent, "FINISHED")
+
+    def _write_own(self, record: RunRecord, tags: dict[str, str]) -> str:
+        if self._parents.lease is not None:
+            self._parents.lease.check()
+        return self._write(record, tags)
 
     def _write(self, record: RunRecord, tags: dict[str, str]) -> str:
         run = self._client.create_run(self.experiment, record.start_time, tags, record.name)
@@ -241,54 +220,39 @@ class ClientWriter:
             self._client.log_batch(run_id, params=batch)
         for batch in _batches(metrics, MOST_METRICS):
             self._client.log_batch(run_id, metrics=batch)
-        self._log_files(run_id, record.texts, record.images)
-
-    def _log_files(
-        self, run_id: str, texts: Mapping[str, str], files: Mapping[str, bytes]
-    ) -> None:
-        if not texts and not files:
-            return
-        with TemporaryDirectory() as folder:
-            for name, text in texts.items():
-                Path(folder, name).write_text(text, encoding="utf-8")
-            for name, content in files.items():
-                Path(folder, name).write_bytes(content)
-            self._client.log_artifacts(run_id, folder)
+        log_files(self._client, run_id, record.texts, record.images)
 
     def _tidy(self, parent: str) -> None:
         """Delete the halves of a sweep whose answers were lost."""
-        sweep = self._client.get_run(parent).data.tags[SWEEP_ID]
-        for halves in self._find(sweep).halves.values():
+        for halves in self._find(parent).halves.values():
             for run_id in halves:
                 self._client.delete_run(run_id)
 
-    def _find(self, sweep: str) -> _There:
-        there = _There()
+    def there(self, parent: str) -> There:
+        """Return what a sweep has under its parent; it is asked for once."""
+        if parent not in self._there:
+            self._there[parent] = self._find(parent)
+        return self._there[parent]
+
+    def _find(self, parent: str) -> There:
+        there = There()
         token: str | None = None
         while True:
             page = self._client.search_runs(
                 [self.experiment],
-                f"{_tag(SWEEP_ID)} = '{sweep}' and {_tag(INDEX)} != ''",
+                f"{tag(MLFLOW_PARENT_RUN_ID)} = '{parent}' and {tag(INDEX)} != ''",
                 max_results=1000,
                 page_token=token,
             )
             for run in page:
                 position = int(run.data.tags[INDEX])
-                if run.info.status == "FINISHED":
+                if run.info.status == "FINISHED" and position not in there.finished:
                     there.finished.add(position)
                 else:
                     there.halves.setdefault(position, []).append(run.info.run_id)
             token = page.token
             if not token:
                 return there
-
-    def _search(self, condition: str) -> list[Run]:
-        order = ["attributes.start_time DESC"]
-        return list(
-            self._client.search_runs(
-                [self.experiment], condition, max_results=1, order_by=order
-            )
-        )
 
     def _experiment_id(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -388,7 +352,3 @@ def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
 
 def _page(experiment: str, run_id: str, tab: str) -> str:
     return f"/#/experiments/{experiment}/runs/{run_id}{tab}"
-
-
-def _tag(name: str) -> str:
-    return f"tags.`{name}`"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from itertools import repeat
 from typing import Any
@@ -15,10 +16,13 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from mlflow.entities import LifecycleStage, RunStatus, SourceType
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_USER
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_USER
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
-from backprop_svc.tracking.client import INDEX, ClientWriter, is_lasting, store_errors
+from backprop_svc.errors import SettingError
+from backprop_svc.tracking.client import ClientWriter, is_lasting, store_errors
+from backprop_svc.tracking.parents import BY_CLIENT, IN_BULK, INDEX, WRITER
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import Runs, Series, Summary
 from backprop_svc.tracking.tables import TABLES, difference
@@ -28,13 +32,18 @@ Rows = dict[str, Iterable[tuple[Any, ...]]]
 """Of each table by its name, in the order of :data:`TABLES`."""
 ARTIFACTS = "artifacts"
 """The folder of a run's artifacts, within its own."""
+UNIQUE_VIOLATION = "23505"
+"""SQL's code for a key that is there already."""
 
 
 class DatabaseWriter(ClientWriter):
     """Keeps the runs of a sweep by writing rows; all else as :class:`ClientWriter`."""
 
+    kind = IN_BULK
+
     def __init__(self, uri: str, experiment: str) -> None:
         super().__init__(uri, experiment)
+        self._by_client: dict[str, bool] = {}
         with self.store_errors():
             self._engine = _engine(uri)
             # Errors of the bulk write come past SQLAlchemy.
@@ -43,6 +52,7 @@ class DatabaseWriter(ClientWriter):
             kept = self._client.get_experiment(self.experiment)
             self._artifacts = kept.artifact_location
             self._sqlite = self._engine.dialect.name == "sqlite"
+            self._mark = "?" if self._sqlite else "%s"
             if self._sqlite:
                 # Readers, such as the UI, are then never kept waiting by a sweep.
                 patiently(lambda: self._pragma("journal_mode = WAL"), self.passes)
@@ -69,14 +79,28 @@ class DatabaseWriter(ClientWriter):
         return place
 
     def passes(self, error: Exception) -> bool:
-        """Tell it also of a database that is locked or away."""
-        operational = (sa.exc.OperationalError, self._dbapi.OperationalError)
-        return super().passes(error) or (
-            isinstance(error, operational) and not is_lasting(error)
+        """Tell it also of a database that is locked or away, and of runs that have come."""
+        if super().passes(error) or self._was_doubled(error):
+            return True
+        away = (
+            *(sa.exc.OperationalError, sa.exc.InterfaceError),
+            *(self._dbapi.OperationalError, self._dbapi.InterfaceError),
         )
+        # MLflow's client gives the error of a lost connection a code of its own.
+        cause = error.__cause__ if isinstance(error, MlflowException) else None
+        lost = isinstance(cause, sa.exc.DBAPIError) and cause.connection_invalidated
+        return (isinstance(error, away) or lost) and not is_lasting(error)
+
+    @staticmethod
+    def _was_doubled(error: Exception) -> bool:
+        """Tell whether another process wrote the same runs first: next time they are there."""
+        state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        return state == UNIQUE_VIOLATION
 
     def _tidy(self, parent: str) -> None:
-        """Do nothing: a transaction leaves no halves."""
+        # A transaction leaves no halves, the slow twin may have.
+        if self._by_client.get(parent):
+            super()._tidy(parent)
 
     def rows(self, runs: Runs, parent: str) -> Rows:
         """Every row of a chunk of runs, as MLflow's own client would write it."""
@@ -118,6 +142,9 @@ class DatabaseWriter(ClientWriter):
         }
 
     def _write_runs(self, runs: Runs, parent: str) -> int:
+        runs = self._unknown_to_the_client(runs, parent)
+        if not len(runs):
+            return 0
         connection = self._engine.raw_connection()
         try:
             cursor = connection.cursor()
@@ -127,30 +154,68 @@ class DatabaseWriter(ClientWriter):
                 cursor.execute("PRAGMA synchronous = NORMAL")
                 cursor.execute("PRAGMA cache_size = -262144")
                 cursor.execute("BEGIN IMMEDIATE")
-            runs = self._missing(cursor, runs)
-            if len(runs):
+            missing, deleted = self._missing(cursor, runs, parent)
+            if len(missing):
                 insert = self._insert if self._sqlite else _copy
-                for table, rows in self.rows(runs, parent).items():
+                for table, rows in self.rows(missing, parent).items():
                     insert(cursor, table, rows)
+            if deleted:
+                # The same run would be written again: it comes back as MLflow restores it.
+                cursor.executemany(
+                    "UPDATE runs SET lifecycle_stage = 'active', deleted_time = NULL "
+                    f"WHERE run_uuid = {self._mark}",
+                    [(run_id,) for run_id in deleted],
+                )
             connection.commit()
-            return len(runs)
+            return len(missing) + len(deleted)
         except BaseException:
-            connection.rollback()
+            # A connection that is lost cannot roll back: what it says then would hide why.
+            with suppress(Exception):
+                connection.rollback()
             raise
         finally:
-            connection.close()
+            with suppress(Exception):
+                connection.close()
 
-    def _missing(self, cursor: Any, runs: Runs) -> Runs:
+    def _unknown_to_the_client(self, runs: Runs, parent: str) -> Runs:
+        """Leave out what the slow twin wrote, whose run ids are others."""
+        if self._by_client.get(parent) is None:
+            tags = self._client.get_run(parent).data.tags
+            self._by_client[parent] = tags.get(WRITER) == BY_CLIENT
+        if not self._by_client[parent]:
+            return runs
+        there = self.there(parent).finished
+        return runs.select(
+            np.flatnonzero([position not in there for position in runs.index.tolist()])
+        )
+
+    def _missing(self, cursor: Any, runs: Runs, parent: str) -> tuple[Runs, list[str]]:
+        """Return the runs that are not there, and the ids of those that were deleted."""
         ids = runs.run_ids
-        mark = "?" if self._sqlite else "%s"
+        mark = self._mark
         cursor.execute(
-            f"SELECT run_uuid FROM runs WHERE run_uuid BETWEEN {mark} AND {mark}",
+            "SELECT runs.run_uuid, runs.lifecycle_stage, tags.value FROM runs "
+            "LEFT JOIN tags ON tags.run_uuid = runs.run_uuid "
+            f"AND tags.key = '{MLFLOW_PARENT_RUN_ID}' "
+            f"WHERE runs.run_uuid BETWEEN {mark} AND {mark}",
             (min(ids), max(ids)),
         )
-        there = {run_id for (run_id,) in cursor.fetchall()}
+        rows = cursor.fetchall()
+        others = {of for _, _, of in rows if of != parent}
+        if others:
+            raise SettingError(
+                f"the sweep {runs.sweep}",
+                f"there already, under the parent {others.pop()}",
+                "one parent",
+                "begin a new sweep",
+            )
+        there = {run_id for run_id, _, _ in rows}
+        wanted = set(ids)
+        deleted = [i for i, stage, _ in rows if stage != LifecycleStage.ACTIVE and i in wanted]
         if not there:
-            return runs
-        return runs.select(np.flatnonzero([run_id not in there for run_id in ids]))
+            return runs, []
+        missing = np.flatnonzero([run_id not in there for run_id in ids])
+        return runs.select(missing), deleted
 
     @staticmethod
     def _insert(cursor: Any, table: str, rows: Iterable[tuple[Any, ...]]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from backprop_svc._core import build_info
 from backprop_svc.errors import SettingError, shown
 from backprop_svc.result import MOST_NAMED_WEIGHTS, Result
+from backprop_svc.tracking.plan import Plan
 
 Metrics = list[tuple[str, float, int]]
 
@@ -26,8 +27,13 @@ class Sweep:
     description: str = ""
     config: str = ""
     """The resolved configuration, as YAML."""
-    digest: str = ""
-    """Of its axes and jobs; only a sweep with the same one can be resumed."""
+    plan: Plan | None = None
+    """What decides its runs; only a sweep with the same one can go on. Without one, as jobs of
+    a sweeper that nobody knows the whole of, processes share the parent."""
+    resume: bool = False
+    """Whether it has to be there already."""
+    lease: str | None = None
+    """Of the process that began it, if this one does a job for that."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +164,17 @@ class Writer(Protocol):
         """End the parent as FINISHED, FAILED or KILLED; return where to look at it."""
         ...
 
+    def leave_sweep(self) -> None:
+        """End the work for a sweep that another process owns."""
+        ...
+
     def last_sweep(self) -> str | None:
-        """Return the identity of the sweep that was begun last."""
+        """Return the identity of the newest sweep that can go on."""
+        ...
+
+    @property
+    def lease(self) -> str | None:
+        """Name the lease of the sweep, if one process at a time writes it."""
         ...
 
 

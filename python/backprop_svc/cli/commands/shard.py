@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from backprop_svc.cli.config.experiment import Prepared
+from backprop_svc.cli.config.origin import planned
 from backprop_svc.cli.config.overrides import name_of, split
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.cli.terminal import interrupt
@@ -40,10 +41,12 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
     offset = first if first is not None else (sweep.configuration or 0) * total
     parent = None
     if prepared.tracking is not None:
-        # The parent run was opened when the sweep began.
-        parent = Parent.open(prepared.tracking, Sweep(sweep.id or ""), again=True)
+        # Its parent was opened when the sweep began.
+        _refuse_other(prepared, config)
+        told = Sweep(sweep.id or "", lease=sweep.lease)
+        parent = Parent.open(prepared.tracking, told, again=True)
     with SweepBar(stop - start, lines=True) as bar:
-        return run(
+        outcomes = run(
             prepared.experiment,
             GridSampler(prepared.grid, start, stop),
             sweep=sweep.id or "",
@@ -53,6 +56,9 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
             evaluate=parent is not None or sweep.results is not None,
             progress=_also_interrupted(bar),
         )
+    if parent is not None:
+        parent.leave()
+    return outcomes
 
 
 def _also_interrupted(bar: SweepBar) -> Callable[[Chunk], None]:
@@ -101,6 +107,20 @@ def swept(words: Iterable[str]) -> list[str]:
 def data_name() -> str:
     """Return the option of ``data`` that Hydra chose."""
     return str(HydraConfig.get().runtime.choices.get("data"))
+
+
+def _refuse_other(prepared: Prepared, config: DictConfig) -> None:
+    """Refuse a job that is not the one with which the sweep began."""
+    begun = prepared.config.sweep.plan
+    if begun is not None and planned(prepared, config).digest != begun:
+        raise SettingError(
+            f"the sweep {prepared.config.sweep.id}",
+            "begun with other data or settings than this job finds: a file, an environment "
+            "variable or a package differs",
+            "the same for all jobs",
+            "undo the change and resume the sweep, or begin a new one",
+            verb="was",
+        )
 
 
 def _parent(config: DictConfig) -> Parent | None:

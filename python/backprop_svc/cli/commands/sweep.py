@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import sys
 import time
@@ -18,6 +17,7 @@ from backprop_svc.cli.commands.shard import swept
 from backprop_svc.cli.config import axes
 from backprop_svc.cli.config.experiment import Prepared, tracking
 from backprop_svc.cli.config.kept import kept
+from backprop_svc.cli.config.origin import configurations, planned
 from backprop_svc.cli.config.overrides import split, written
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.cli.config.unused import refuse, unused
@@ -30,6 +30,7 @@ from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.parent import Parent, identity
 from backprop_svc.sweep.space import Grid
 from backprop_svc.tracking import Sweep
+from backprop_svc.tracking.plan import Plan
 
 SWEEP_WORDS = ("sweep.id=", "sweep.resume=", "sweep.dry_run=")
 
@@ -48,6 +49,7 @@ class SweepCommand:
         OmegaConf.update(self._config, "sweep.axes", self._axes)
         self._settings = cast(Config, self._config)
         self._first: Prepared | None = None
+        self._plans: list[Plan] = []
         self._unused: set[str] = set()
         self._common: dict[str, list[object]] = {}
         self._parent: Parent | None = None
@@ -57,10 +59,13 @@ class SweepCommand:
     def check(self, config: DictConfig, words: list[str]) -> None:
         """Refuse what a configuration could not train, with the name of what is wrong."""
         with foreseen(*FORESEEN):
+            data_name = str(config.hydra.runtime.choices.get("data"))
             config = _task_config(config)
             require_values(config)
             OmegaConf.update(config, "sweep.axes", self._axes)
-            prepared = Prepared.of(config)
+            prepared = Prepared.of(config, data_name)
+            if prepared.tracking is not None:
+                self._plans.append(planned(prepared, config))
             unneeded = unused(prepared.config, [*self._axes, *words])
             # A setting may be needed by one configuration of the sweep and unused in another.
             self._unused = unneeded if self._first is None else self._unused & unneeded
@@ -102,12 +107,19 @@ class SweepCommand:
             self._describe(grid)
             if sweep.dry_run:
                 return []
-        told = [f"sweep.axes={_quoted(self._axes)}", f"sweep.id={self._id}"]
+        told = [f"sweep.axes={_quoted(self._axes)}", f"sweep.id='{self._id}'"]
+        if self._parent is not None:
+            told.append(f"sweep.lease='{self._parent.writer.lease}'")
         return [
-            [*words, *told, f"sweep.configuration={number}", f"sweep.shard={shard}"]
+            [*words, *told, *self._planned(number), f"sweep.shard={shard}"]
             for number, words in enumerate(self._configurations)
             for shard in range(min(sweep.shards, len(grid)))
         ]
+
+    def _planned(self, number: int) -> list[str]:
+        """Tell a job which configuration it has, and what it was when the sweep began."""
+        words = [f"sweep.configuration={number}"]
+        return [*words, f"sweep.plan='{self._plans[number].digest}'"] if self._plans else words
 
     def finish(self, returns: Sequence[JobReturn]) -> None:
         """Show and keep the summary."""
@@ -168,12 +180,13 @@ class SweepCommand:
         where = tracking(self._settings)
         if where is None:
             return
-        plans = [[word for word in own if _is_plan(word)] for own in self._configurations]
+        several = configurations(self._configurations)
         told = Sweep(
             self._id,
             description=f"A sweep of {', '.join(self._axes) or 'configurations'}",
             config=kept(self._config),
-            digest=hashlib.sha256(repr([self._axes, *plans]).encode()).hexdigest()[:16],
+            plan=Plan({**Plan.join(self._plans).parts, **several.parts}),
+            resume=self._settings.sweep.resume is not None,
         )
         with show.waiting("opening MLflow"):
             self._parent = Parent.open(where, told)
@@ -212,13 +225,6 @@ def _common(config: DictConfig) -> dict[str, object]:
 def _quoted(lines: list[str]) -> str:
     texts = [QuotedString(text=line, quote=Quote.single).with_quotes() for line in lines]
     return f"[{','.join(texts)}]"
-
-
-def _is_plan(word: str) -> bool:
-    """Tell whether an override affects what is trained, and not only how or where."""
-    where = ("tracking=", "tracking.uri=", "tracking.experiment=", "hydra")
-    how = ("train.threads=", "sweep.shards=", "sweep.results=")
-    return not word.startswith((*where, *how, *SWEEP_WORDS))
 
 
 def _task_config(config: DictConfig) -> DictConfig:

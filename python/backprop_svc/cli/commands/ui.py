@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +11,7 @@ import urllib.request
 import webbrowser
 from pathlib import Path
 
+from backprop_svc.cli.commands.server import serving
 from backprop_svc.cli.terminal.errors import foreseen, stop
 from backprop_svc.errors import StoreError
 from backprop_svc.interactive.terminal import say
@@ -72,27 +71,17 @@ def ui(arguments: list[str]) -> int:
         # Not an argument: every user of the machine sees those, with the password in it.
         "MLFLOW_BACKEND_STORE_URI": uri,
     }
-    # In a session of its own the server gets no Ctrl-C, so it prints no tracebacks; it is ended
-    # from here.
     # Standard output has our line alone: what MLflow says may come before it.
-    process = subprocess.Popen(command, env=quiet, start_new_session=True, stdout=sys.stderr)
     try:
-        address = f"http://{HOST}:{port}"
-        page = address + (_latest(uri) or "")
-        say(f"MLflow on {page} (Ctrl-C to stop)")
-        if sys.stdout.isatty() and _is_up(address, process):
-            webbrowser.open(page)
-        return process.wait()
+        with serving(command, quiet) as process:
+            address = f"http://{HOST}:{port}"
+            page = address + (_latest(uri) or "")
+            say(f"MLflow on {page} (Ctrl-C to stop)")
+            if sys.stdout.isatty() and _is_up(address, process):
+                webbrowser.open(page)
+            return process.wait()
     except KeyboardInterrupt:
         return 0
-    finally:
-        # The server and its workers end with this process, even if a signal ends it.
-        if os.name == "posix":
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-        else:
-            process.terminate()
-        process.wait()
 
 
 def _latest(uri: str) -> str | None:

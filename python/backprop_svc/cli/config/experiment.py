@@ -61,7 +61,9 @@ def tracking(config: Config) -> Tracking | None:
 
 def _experiment(config: Config, data_name: str) -> Experiment:
     network, data, validation, weights = problem(config.network, config.data, config.init)
-    train = cast(dict[str, Any], OmegaConf.to_container(cast(DictConfig, config.train)))
+    train = cast(
+        dict[str, Any], OmegaConf.to_container(cast(DictConfig, config.train), resolve=True)
+    )
     rates = {name: train[name.removeprefix("train.")] for name in RATES}
     init = config.init
     drawn = None

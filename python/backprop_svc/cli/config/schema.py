@@ -136,6 +136,8 @@ class SweepConfig:
     axes: list[str] = field(default_factory=list)
     configuration: Optional[int] = None
     shard: int = 0
+    lease: Optional[str] = None
+    plan: Optional[str] = None
 
 
 @dataclass

@@ -107,7 +107,12 @@ _HINTS = {
     "=~/": "allowed: a value that does not begin with ~; write $HOME instead",
 }
 """What is meant by words that cannot be read, by a sign of it."""
-_OF_STORES = {"tracking": "tracking.uri", "experiment": "tracking.experiment"}
+_OF_STORES = {
+    "tracking": "tracking.uri",
+    "experiment": "tracking.experiment",
+    "resume": "sweep.resume",
+    "sweep_id": "sweep.id",
+}
 """What the command calls the arguments that a store complains of."""
 _OF_HYDRA = [
     (

@@ -1,0 +1,248 @@
+"""The parents of sweeps in a store: found, made, taken up, and ended once."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mlflow
+import numpy as np
+import PIL.Image
+from mlflow.entities import Metric, Run, ViewType
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
+from backprop_svc.errors import SettingError
+from backprop_svc.tracking.lease import Lease
+from backprop_svc.tracking.plan import Plan
+from backprop_svc.tracking.record import Metrics, Summary, Sweep, now
+from backprop_svc.tracking.uri import shown_uri
+
+SWEEP_ID, KIND, INDEX = "backprop.sweep_id", "backprop.kind", "backprop.index"
+DIGEST, PLAN, WRITER = "backprop.digest", "backprop.plan", "backprop.writer"
+BY_CLIENT, IN_BULK = "ClientWriter", "DatabaseWriter"
+"""Who writes the runs of a sweep: the ids of the first are drawn by MLflow."""
+MOST_NAMED = 5
+"""Sweeps that a message names."""
+MOST_METRICS = 1000
+"""What MLflow's server takes in one ``log_batch``."""
+PREVIEW = 256
+"""Pixels of the smaller copy that MLflow's page shows of a picture."""
+_PICTURE = re.compile(r"(.+?)[+%]step[+%]0[+%]timestamp[+%]\d+[+%][0-9a-f-]{36}")
+"""How MLflow names a picture, without its ending."""
+
+
+class Parents:
+    """The parents of sweeps in one experiment."""
+
+    def __init__(
+        self, client: MlflowClient, uri: str, experiment: str, writer: str, tags: dict[str, str]
+    ) -> None:
+        self._client, self._uri, self._experiment = client, uri, experiment
+        self._writer, self._tags = writer, tags
+        self.lease: Lease | None = None
+
+    def open(self, sweep: Sweep) -> Run:
+        """Return the parent of a sweep, made or taken up.
+
+        Raises
+        ------
+        SettingError
+            It is not the same sweep, or not there to go on, or another process writes it.
+        """
+        run = self._find(sweep)
+        is_new = run is None
+        if run is None:
+            run = self._make(sweep)
+        elif sweep.plan is not None:
+            self._refuse_other(run, sweep.id, sweep.plan)
+        if sweep.lease is not None:
+            self.lease = Lease.join(self._client, run, sweep.lease)
+        elif sweep.plan is not None:
+            self.lease = Lease.take(self._client, run.info.run_id, is_new=is_new)
+        if sweep.lease is None and run.info.status != "RUNNING":
+            self._client.update_run(run.info.run_id, "RUNNING")
+        if self._writer == BY_CLIENT != run.data.tags.get(WRITER):
+            # A sweep stays so: its runs are then found by their tags, not by their ids.
+            self._client.set_tag(run.info.run_id, WRITER, BY_CLIENT)
+        return run
+
+    def unfinished(self) -> list[Run]:
+        """Return the sweeps that can go on, the one that was begun last first."""
+        # A sweep of another sweeper has no digest: nobody knows the whole of it.
+        return list(
+            self._client.search_runs(
+                [self._experiment],
+                f"{tag(KIND)} = 'sweep' and {tag(DIGEST)} LIKE '_%' "
+                "and attributes.status != 'FINISHED'",
+                max_results=MOST_NAMED,
+                order_by=["attributes.start_time DESC"],
+            )
+        )
+
+    def finish(self, parent: str, summary: Summary) -> None:
+        """Keep the summary; what of it is there already is not kept twice."""
+        run = self._client.get_run(parent)
+        self._log_metrics(run, summary.metrics)
+        log_files(self._client, parent, summary.texts, summary.files)
+        for title, png in summary.figures.items():
+            self._log_picture(parent, title, png)
+
+    @contextmanager
+    def releasing(self, *, only_errors: bool = False) -> Iterator[None]:
+        """Let other processes write the sweep afterwards, or after an error only."""
+        try:
+            yield
+            if self.lease is not None and not only_errors:
+                self.lease.give_back()
+        except BaseException:
+            if self.lease is not None:
+                self.lease.abandon()
+            raise
+
+    def _find(self, sweep: Sweep) -> Run | None:
+        everywhere = self._client.search_experiments(view_type=ViewType.ALL)
+        found = self._client.search_runs(
+            list({self._experiment, *(e.experiment_id for e in everywhere)}),
+            f"{tag(SWEEP_ID)} = '{sweep.id}' and {tag(KIND)} = 'sweep'",
+            ViewType.ALL,
+            order_by=["attributes.start_time ASC"],
+        )
+        own = [run for run in found if run.info.experiment_id == self._experiment]
+        active = [run for run in own if run.info.lifecycle_stage == "active"]
+        if active:
+            # Two commands can have begun it in the same moment: all take the first.
+            return active[0]
+        setting = "resume" if sweep.resume else "sweep_id"
+        if own:
+            raise SettingError(
+                setting,
+                f"{sweep.id}, a sweep that was deleted",
+                "a sweep that is there",
+                f"restore it with `mlflow runs restore --run-id {own[0].info.run_id}`, "
+                "or leave {name} out to begin a new one",
+            )
+        if found:
+            names = {e.experiment_id: e.name for e in everywhere}
+            elsewhere = names.get(found[0].info.experiment_id, "")
+            raise SettingError(
+                setting,
+                f"{sweep.id}, a sweep of the experiment {elsewhere!r}",
+                f"sweeps of the experiment {names.get(self._experiment, self._experiment)!r}",
+                f"name the experiment {elsewhere!r}, or leave {{name}} out to begin a new one",
+            )
+        if sweep.resume or sweep.lease is not None:
+            can = "; ".join(map(_told, self.unfinished()))
+            raise SettingError(
+                setting,
+                f"{sweep.id}, and {shown_uri(self._uri)} has no such sweep",
+                f"one that can go on: {can}"
+                if can
+                else "one that can go on, but there is none",
+                "correct it, or leave {name} out to begin a new one",
+            )
+        return None
+
+    def _make(self, sweep: Sweep) -> Run:
+        tags = {
+            **self._tags,
+            SWEEP_ID: sweep.id,
+            KIND: "sweep",
+            DIGEST: "" if sweep.plan is None else sweep.plan.digest,
+            **({} if sweep.plan is None else {PLAN: sweep.plan.kept()}),
+            WRITER: self._writer,
+            MLFLOW_RUN_NOTE: sweep.description,
+        }
+        made: Run = self._client.create_run(self._experiment, now(), tags, f"sweep {sweep.id}")
+        return made
+
+    def _refuse_other(self, run: Run, sweep: str, plan: Plan) -> None:
+        tags = run.data.tags
+        if tags.get(DIGEST, "") == plan.digest:
+            return
+        begun = Plan.read(tags.get(PLAN, ""))
+        if begun is None:
+            raise SettingError(
+                f"the sweep {sweep}", "begun by a version that did not keep its settings",
+                "sweeps that this version began", "begin a new sweep", verb="was",
+            )  # fmt: skip
+        told = "; ".join(plan.differences(begun)) or "it cannot be told which"
+        hydra = plan.hydra_of(begun)
+        raise SettingError(
+            f"the sweep {sweep}",
+            f"begun with other axes or settings: {told}",
+            "the same axes, settings and data",
+            "begin a new sweep, or resume this one "
+            + ("as it was begun" if hydra is None else f"with hydra-core=={hydra}"),
+            verb="was",
+        )
+
+    def _log_metrics(self, run: Run, metrics: Metrics) -> None:
+        there = {
+            (name, point.step)
+            for name in {name for name, _, _ in metrics} & set(run.data.metrics)
+            for point in self._client.get_metric_history(run.info.run_id, name)
+        }
+        when = run.info.start_time
+        points = [
+            Metric(name, value, when, step)
+            for name, value, step in metrics
+            if (name, step) not in there
+        ]
+        for start in range(0, len(points), MOST_METRICS):
+            self._client.log_batch(
+                run.info.run_id, metrics=points[start : start + MOST_METRICS]
+            )
+
+    def _log_picture(self, parent: str, title: str, png: bytes) -> None:
+        paths = [file.path for file in self._client.list_artifacts(parent, "images")]
+        files = {path.rpartition("/")[2] for path in paths}
+        for file in files:
+            stem = file.removesuffix(".png")
+            named = _PICTURE.fullmatch(stem)
+            if stem == file or not named or re.sub("[~#]", "/", named[1]) != title:
+                continue
+            previews = {f"{stem}{sign}compressed.webp" for sign in "+%"}
+            if not previews & files:
+                # It was stopped between the two.
+                sign = "+" if "+step+" in stem else "%"
+                self._log_preview(parent, f"{stem}{sign}compressed.webp", png)
+            return
+        image = mlflow.Image(np.asarray(PIL.Image.open(io.BytesIO(png))))
+        self._client.log_image(parent, image, key=title, step=0)
+
+    def _log_preview(self, parent: str, name: str, png: bytes) -> None:
+        image = PIL.Image.open(io.BytesIO(png))
+        image.thumbnail((PREVIEW, PREVIEW))
+        with TemporaryDirectory() as folder:
+            image.save(Path(folder, name))
+            self._client.log_artifact(parent, str(Path(folder, name)), "images")
+
+
+def log_files(
+    client: MlflowClient, run_id: str, texts: Mapping[str, str], files: Mapping[str, bytes]
+) -> None:
+    """Keep artifacts by their names, over those of before."""
+    if not texts and not files:
+        return
+    with TemporaryDirectory() as folder:
+        for name, text in texts.items():
+            Path(folder, name).write_text(text, encoding="utf-8")
+        for name, content in files.items():
+            Path(folder, name).write_bytes(content)
+        client.log_artifacts(run_id, folder)
+
+
+def tag(name: str) -> str:
+    """Name a tag in a search."""
+    return f"tags.`{name}`"
+
+
+def _told(run: Run) -> str:
+    begun = datetime.fromtimestamp(run.info.start_time / 1000)
+    return f"{run.data.tags[SWEEP_ID]} ({run.info.status}, begun {begun:%Y-%m-%d %H:%M})"
