@@ -140,12 +140,14 @@ def _hydra(command: Command, arguments: list[str]) -> None:
     sys.argv = [sys.argv[0], *arguments]
     register()
     task = resolve_name(command.task)
+    # Hydra 1.3 warns if it is not told whose defaults are meant; later ones, if it is.
+    base = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
     try:
         with foreseen(*CONFIGURATION):
             hydra.main(
-                version_base="1.3",
                 config_path="pkg://backprop_svc.conf",
                 config_name=command.config,
+                **base,
             )(task)()
     except ValueError as error:
         if not is_of_hydra(error):

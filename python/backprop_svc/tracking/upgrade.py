@@ -19,8 +19,8 @@ import sqlalchemy as sa
 
 from backprop_svc.errors import StoreError
 from backprop_svc.tracking import sqlite
+from backprop_svc.tracking.check import check, refused
 from backprop_svc.tracking.revision import State, read_state
-from backprop_svc.tracking.store import check, refused
 
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
