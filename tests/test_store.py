@@ -13,12 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+import backprop_svc as bp
 import stores
 from backprop_svc.tracking import sqlite, store
 from backprop_svc.tracking.revision import installed_revisions
@@ -152,7 +153,7 @@ def test_an_upgrade_killed_at_any_moment_leaves_a_database(tmp_path: Path) -> No
     moments, file = random.Random(3), tmp_path / "mlflow.db"
     older_database(file)
     old = revision(file)
-    for _ in range(4):
+    for _ in range(3):
         process = subprocess.Popen(
             [*COMMAND, "upgrade"], cwd=tmp_path, env=CLEAN, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -207,14 +208,14 @@ def test_processes_make_one_database_and_leave_no_lock(tmp_path: Path) -> None:
             [*COMMAND, *FEW], cwd=tmp_path, env={**CLEAN, "TMPDIR": str(temporary)},
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
-        for _ in range(3)
+        for _ in range(2)
     ]  # fmt: skip
     for process in several:
         _, err = process.communicate(timeout=200)
         assert process.returncode == 0, err
     assert target.read_text() == "precious"
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
-        assert database.execute("SELECT count(*) FROM runs").fetchone() == (3,)
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (2,)
         assert database.execute("PRAGMA page_size").fetchone() == (store.PAGE,)
     left = {file.name for file in tmp_path.iterdir() if ".lock" not in file.name}
     assert left <= {
@@ -252,7 +253,7 @@ def test_a_lock_ends_with_its_process_and_is_every_users(tmp_path: Path) -> None
 
 def test_a_run_waits_for_a_locked_database(tmp_path: Path) -> None:
     stores.empty_database(tmp_path / "mlflow.db")
-    assert call(tmp_path, *FEW).returncode == 0
+    sweep(tmp_path, 0.1)
     holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     process = subprocess.Popen(
@@ -270,46 +271,76 @@ def test_a_run_waits_for_a_locked_database(tmp_path: Path) -> None:
     assert process.returncode == 0, err
     assert not err
     runs = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_runs(["1"])
-    assert [run.info.status for run in runs] == ["FINISHED"] * 2
+    assert [run.info.status for run in runs] == ["FINISHED"] * 3
 
 
-@pytest.mark.parametrize("how", [shutil.move, shutil.copytree])
-def test_a_folder_keeps_its_artifacts(tmp_path: Path, how: object) -> None:
-    assert callable(how)
-    old, new = tmp_path / "old", tmp_path / "new"
+def sweep(folder: Path, *starts: float, uri: str | None = None) -> None:
+    """Track a sweep from a folder, in this process."""
+    uri = uri or f"sqlite:///{folder}/mlflow.db"
+    with chdir(folder):
+        axes = {"w1": list(starts)}
+        bp.sweep(bp.Network(1, 1, 1), 2.0, 3.0, axes, tracking=uri, epochs=2, progress=False)
+
+
+def places(folder: Path) -> tuple[int, set[Path]]:
+    """Return how many runs the database of a folder has, and where their artifacts are."""
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    runs = client.search_runs(["1"])
+    for run in runs:
+        if "mlflow.parentRunId" not in run.data.tags:
+            # Their files are found, too.
+            assert "config.yaml" in {f.path for f in client.list_artifacts(run.info.run_id)}
+    return len(runs), {Path(run.info.artifact_uri).parents[2] for run in runs}
+
+
+def artifacts(folder: Path) -> list[Path]:
+    return sorted((folder / "mlruns").rglob("*"))
+
+
+def test_a_folder_keeps_its_artifacts(tmp_path: Path) -> None:
+    old, copied, moved = (tmp_path / name for name in ("old", "copied", "moved"))
     old.mkdir()
     stores.empty_database(old / "mlflow.db")
-    assert call(old, *FEW).returncode == 0
-    assert call(old, "sweep", "init.w1=0.1,0.2", "train.epochs=2").returncode == 0
-    how(old, new)
-    before = {file for file in old.rglob("*") if "mlflow.db" not in file.name}
-    done = call(new, "sweep", "init.w1=0.3,0.4", "train.epochs=2")
+    sweep(old, 0.1, 0.2)
+    before = artifacts(old)
+    shutil.copytree(old, copied)
+    done = call(copied, "sweep", "init.w1=0.3,0.4", "train.epochs=2")
     assert done.returncode == 0, done.stderr
-    assert "4 runs" in done.stderr
-    assert {file for file in old.rglob("*") if "mlflow.db" not in file.name} == before
-    client = MlflowClient(f"sqlite:///{new}/mlflow.db")
-    runs = client.search_runs(["1"])
-    assert len(runs) == 7
-    for run in runs:
-        assert run.info.artifact_uri.startswith(f"{new}/mlruns/1/")
-    with_files = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    for run in with_files:
-        assert "learning_rate" in client.download_artifacts(
-            run.info.run_id, "config.yaml"
-        ) or client.list_artifacts(run.info.run_id)
-    assert len(with_files) == 3
+    assert "the artifacts of 3 runs are now those in" in done.stderr
+    assert artifacts(old) == before
+    assert places(copied) == (6, {copied / "mlruns"})
+    assert places(old) == (3, {old / "mlruns"})
+    old.rename(moved)
+    sweep(moved, 0.5)
+    assert not old.exists()
+    assert places(moved) == (5, {moved / "mlruns"})
 
 
-def test_a_database_by_itself_keeps_its_artifacts_elsewhere(tmp_path: Path) -> None:
+def test_a_database_by_itself_keeps_its_artifacts_elsewhere(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Without the files of its runs beside it, they are still those where they were."""
     folder, data = tmp_path / "work", tmp_path / "data"
     folder.mkdir()
     data.mkdir()
     uri = stores.empty_database(data / "mlflow.db")
     (data / "mlruns" / "1" / "another").mkdir(parents=True)
-    for _ in range(2):
-        done = call(folder, *FEW, f"tracking.uri={uri}")
-        assert done.returncode == 0, done.stderr
-        assert "moved" not in done.stderr
-    for run in MlflowClient(uri).search_runs(["1"]):
-        assert run.info.artifact_uri.startswith(f"{folder}/mlruns/1/")
+    for start in (0.1, 0.2):
+        sweep(folder, start, uri=uri)
+    assert "moved" not in capfd.readouterr().err
+    assert places(data) == (4, {folder / "mlruns"})
+    # They are gone there: what comes now is kept beside the database.
+    (folder / "mlruns").rename(tmp_path / "gone")
+    sweep(folder, 0.3, uri=uri)
+    assert artifacts(data)
+    assert not (folder / "mlruns").exists()
+
+
+@contextmanager
+def chdir(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

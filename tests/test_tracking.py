@@ -14,6 +14,7 @@ from mlflow.entities import Run, ViewType
 
 import backprop_svc as bp
 import stores
+from backprop_svc.tracking import open_writer
 from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.database import DatabaseWriter
 from backprop_svc.tracking.record import Runs, Summary, Sweep, history_interval, series_of
@@ -68,8 +69,9 @@ def both(uri: str) -> tuple[MlflowClient, dict[str, str]]:
     experiments = {}
     for name, writer in (
         ("client", ClientWriter(uri, "client")),
-        ("bulk", DatabaseWriter(uri, "bulk")),
+        ("bulk", open_writer(uri, "bulk")),
     ):
+        assert type(writer) is (DatabaseWriter if name == "bulk" else ClientWriter)
         parent = writer.open_sweep(Sweep(SWEEP, "what for", digest="d"))
         for history, first in (("all", 0), ("every:7", 6), ("last", 12), ("none", 18)):
             assert writer.write_runs(chunk(first, history), parent) == 6
