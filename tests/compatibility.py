@@ -16,6 +16,7 @@ import time
 from argparse import ArgumentParser
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 MLFLOW = tuple(f"3.{minor}" for minor in range(1, 19))
@@ -38,7 +39,6 @@ class Leg:
     driver: str = PSYCOPG
     """Of PostgreSQL. The older releases of MLflow compare numbers with texts, which only
     psycopg2 lets pass."""
-    options: tuple[str, ...] = ()
 
 
 def declared(bound: str | None = None) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ def legs() -> dict[str, Leg]:
     oldest, newest = (pythons[0], pythons[-1]) if pythons else ("python3", "python3")
     found["oldest"] = Leg(declared("=="), python=oldest, driver=PSYCOPG2)
     found["newest"] = Leg(declared(), python=newest)
-    found["hydra-pre"] = Leg((*declared(), "hydra-core>=1.4.0rc1"), options=("--pre",))
+    found["hydra-pre"] = Leg((*declared(), "hydra-core>=1.4.0rc1", "omegaconf>=2.4.0rc1"))
     return found
 
 
@@ -77,7 +77,7 @@ def attempt(name: str, leg: Leg, folder: Path) -> str:
     python = home / "bin" / "python"
     if not (home / "ok").exists():
         subprocess.run([leg.python, "-m", "venv", str(home)], check=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", *leg.options]
+        install = [str(python), "-m", "pip", "install", "--quiet"]
         done = subprocess.run(
             [*install, *leg.packages, *TESTERS, leg.driver],
             check=False,
@@ -88,13 +88,15 @@ def attempt(name: str, leg: Leg, folder: Path) -> str:
             reason = [line for line in done.stderr.splitlines() if "ERROR" in line][-1:]
             return f"| {name} | – | cannot be installed: {''.join(reason)} |"
         (home / "ok").touch()
+    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "--tb=short"]
+    command += ["-o", "filterwarnings=ignore"]
     # Beside the source, so that one build of the extension serves every Python.
-    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-o"]
-    done = subprocess.run(
-        [*command, "filterwarnings=ignore", "--tb=short", *leg.tests],
-        cwd=ROOT, env={"PYTHONPATH": str(ROOT / "python"), "PATH": "/usr/bin:/bin"},
-        check=False, capture_output=True, text=True,
-    )  # fmt: skip
+    source = {"PYTHONPATH": str(ROOT / "python"), "PATH": "/usr/bin:/bin"}
+    with TemporaryDirectory() as temporary:
+        done = subprocess.run(
+            [*command, f"--basetemp={temporary}/tests", *leg.tests],
+            cwd=ROOT, env=source, check=False, capture_output=True, text=True,
+        )  # fmt: skip
     (home / "tests.log").write_text(done.stdout + done.stderr)
     counts = re.findall(r"\d+ (?:passed|failed|errors?|skipped)", done.stdout)
     verdict = ", ".join(counts) or "no test ran"

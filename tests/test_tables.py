@@ -141,7 +141,7 @@ def test_a_postgresql_of_another_mlflow_is_refused(postgres: str) -> None:
     try:
         for revision, said in (
             ("bda7b8c39065", "older than .* make a backup and run `mlflow db upgrade`"),
-            ("feedfeedfeed", "newer than .* pip install --upgrade mlflow"),
+            ("feedfeedfeed", "newer than .*pip install --upgrade mlflow"),
         ):
             with engine.begin() as connection:
                 change = f"UPDATE alembic_version SET version_num = '{revision}'"
