@@ -29,7 +29,7 @@ def is_database(uri: str) -> bool:
     return uri.startswith(("sqlite", *PORTS))
 
 
-def check(uri: str, *, migrated: bool = True) -> State | None:
+def check(uri: str, *, refuse_older: bool = True) -> State | None:
     """Refuse a store that cannot be opened, or that would have to be migrated.
 
     MLflow, which would try for minutes and say nothing, is not imported for it.
@@ -38,8 +38,8 @@ def check(uri: str, *, migrated: bool = True) -> State | None:
     ----------
     uri
         The store.
-    migrated
-        Refuse databases of an older MLflow, too.
+    refuse_older
+        Whether a database of an older MLflow is refused.
 
     Returns
     -------
@@ -61,10 +61,10 @@ def check(uri: str, *, migrated: bool = True) -> State | None:
     except (sa.exc.SQLAlchemyError, ModuleNotFoundError, TypeError, ValueError) as error:
         raise refused(uri, f"which is not understood: {one_line(error)}") from error
     if url.get_backend_name() == "sqlite":
-        return _check_file(uri, url, engine, migrated)
+        return _check_file(uri, url, engine, refuse_older)
     if url.host and not url.query.get("host"):
         _reach(uri, url.host, url.port or PORTS[url.get_backend_name()])
-    return _state(uri, engine, migrated)
+    return _state(uri, engine, refuse_older)
 
 
 def refused(
@@ -89,7 +89,7 @@ def _check_address(uri: str) -> None:
         _reach(uri, host, port or (443 if parts.scheme == "https" else 80))
 
 
-def _check_file(uri: str, url: sa.URL, engine: sa.Engine, migrated: bool) -> State:
+def _check_file(uri: str, url: sa.URL, engine: sa.Engine, refuse_older: bool) -> State:
     file = sqlite.file_of(url)
     if file is None:
         raise refused(
@@ -99,10 +99,10 @@ def _check_file(uri: str, url: sa.URL, engine: sa.Engine, migrated: bool) -> Sta
     reason = sqlite.trouble(file)
     if reason is not None:
         raise refused(uri, reason, "give a file in a folder that is there and can be written")
-    return _state(uri, engine, migrated) if file.exists() else State.NEW
+    return _state(uri, engine, refuse_older) if file.exists() else State.NEW
 
 
-def _state(uri: str, engine: sa.Engine, migrated: bool) -> State:
+def _state(uri: str, engine: sa.Engine, refuse_older: bool) -> State:
     """Read the state of a database, and refuse those that MLflow would change or spoil."""
     is_file = engine.dialect.name == "sqlite"
     end = time.monotonic() + sqlite.WAIT
@@ -122,7 +122,7 @@ def _state(uri: str, engine: sa.Engine, migrated: bool) -> State:
                     "end that program, or give another database",
                 ) from error  # fmt: skip
     this = f"MLflow {installed_mlflow()}"
-    if state is State.OLDER and migrated:
+    if state is State.OLDER and refuse_older:
         how = (
             f"run `backprop-svc upgrade tracking.uri={shlex.quote(without_password(uri))}`"
             if is_file

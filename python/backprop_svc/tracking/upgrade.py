@@ -54,7 +54,7 @@ def upgrade(uri: str) -> Path | None:
     file = file.resolve()
     try:
         with sqlite.alone(file):
-            if check(uri, migrated=False) is not State.OLDER:
+            if check(uri, refuse_older=False) is not State.OLDER:
                 return None
             return _replace(uri, file)
     except (sqlite3.Error, OSError) as error:
