@@ -5,10 +5,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUST := Cargo.toml Cargo.lock $(wildcard rust/*/Cargo.toml rust/py/build.rs) \
 	$(shell find rust -name '*.rs')
 
-.PHONY: help install demo ui test lint format bench wheel clean
+.PHONY: help install demo ui test compatibility lint format bench wheel clean
 
 help:  ## What can be made
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
 install: .venv/installed  ## .venv with the command, its extension built in release mode
 
@@ -49,6 +49,9 @@ test: .venv/developed  ## All tests, Rust and Python
 	trap "kill $$rust" INT TERM; \
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal; \
 	python=$$?; wait $$rust; rust=$$?; cat target/test.log; exit $$((python | rust))
+
+compatibility: .venv/developed  ## The oldest and the newest releases that are allowed
+	$(BIN)/python tests/compatibility.py oldest newest hydra-pre
 
 lint: .venv/developed  ## rustfmt, clippy, ruff, mypy, stubtest
 	cargo fmt --check

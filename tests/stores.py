@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -86,7 +87,8 @@ def postgres(folder: Path) -> Iterator[str]:
         )
     try:
         wait_for(lambda: socket.create_connection(("127.0.0.1", port), 1).close())
-        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+        driver = "psycopg" if find_spec("psycopg") else "psycopg2"
+        yield f"postgresql+{driver}://postgres@127.0.0.1:{port}/postgres"
     finally:
         # PostgreSQL's "fast" shutdown: it does not wait for its clients.
         server.send_signal(signal.SIGINT)

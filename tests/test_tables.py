@@ -12,9 +12,11 @@ import sqlalchemy as sa
 
 import stores
 from backprop_svc.tracking import open_writer
+from backprop_svc.tracking.check import check
 from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.database import DatabaseWriter
 from backprop_svc.tracking.record import RunRecord, Sweep
+from backprop_svc.tracking.revision import State, installed_revisions
 from backprop_svc.tracking.tables import difference
 from test_tracking import chunk
 
@@ -130,3 +132,23 @@ def test_the_same_on_postgresql(postgres: str, statement: str, said: str | None)
         assert difference(sa.inspect(connection)) is None
     engine.dispose()
     assert (found or "").startswith(said or "\0") or found is said
+
+
+def test_a_postgresql_of_another_mlflow_is_refused(postgres: str) -> None:
+    engine = sa.create_engine(postgres)
+    assert check(postgres) is State.CURRENT
+    newest = installed_revisions()[1]
+    try:
+        for revision, said in (
+            ("bda7b8c39065", "older than .* make a backup and run `mlflow db upgrade`"),
+            ("feedfeedfeed", "newer than .*pip install --upgrade mlflow"),
+        ):
+            with engine.begin() as connection:
+                change = f"UPDATE alembic_version SET version_num = '{revision}'"
+                connection.execute(sa.text(change))
+            with pytest.raises(ConnectionError, match=said):
+                open_writer(postgres, "some")
+    finally:
+        with engine.begin() as connection:
+            connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{newest}'"))
+        engine.dispose()

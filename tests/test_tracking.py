@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from mlflow.entities import Run, ViewType
 
 import backprop_svc as bp
 import stores
+from backprop_svc.tracking import open_writer
 from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.database import DatabaseWriter
 from backprop_svc.tracking.plan import Plan
@@ -68,8 +70,9 @@ def both(uri: str) -> tuple[MlflowClient, dict[str, str]]:
     experiments = {}
     for name, sweep, writer in (
         ("client", "c" * 16, ClientWriter(uri, "client")),
-        ("bulk", SWEEP, DatabaseWriter(uri, "bulk")),
+        ("bulk", SWEEP, open_writer(uri, "bulk")),
     ):
+        assert type(writer) is (DatabaseWriter if name == "bulk" else ClientWriter)
         parent = writer.open_sweep(Sweep(sweep, "what for", plan=Plan.of(axes="a")))
         for history, first in (("all", 0), ("every:7", 6), ("last", 12), ("none", 18)):
             assert writer.write_runs(chunk(first, history, sweep), parent) == 6
@@ -79,13 +82,21 @@ def both(uri: str) -> tuple[MlflowClient, dict[str, str]]:
     return MlflowClient(uri), experiments
 
 
+def exactly(value: float) -> str:
+    """Write a number with all its digits, and the sign of a zero where MLflow keeps it.
+
+    By psycopg2 it writes a negative zero as a decimal, and those of PostgreSQL have none.
+    """
+    return repr(value + 0.0 if "psycopg2" in sys.modules else value)
+
+
 def plain(client: MlflowClient, run: Run, parent: str) -> dict[str, Any]:
     """All that a client returns of a run, but for what must differ between two runs."""
     tags = {k: "parent" if v == parent else v for k, v in run.data.tags.items()}
     assert tags.pop("backprop.sweep_id") in {SWEEP, "c" * 16}
     histories = {
         key: sorted(
-            (m.step, m.timestamp, repr(m.value))
+            (m.step, m.timestamp, exactly(m.value))
             for m in client.get_metric_history(run.info.run_id, key)
         )
         for key in run.data.metrics
@@ -96,7 +107,7 @@ def plain(client: MlflowClient, run: Run, parent: str) -> dict[str, Any]:
         if k not in {"run_id", "run_uuid", "artifact_uri", "experiment_id"}
     }
     assert run.info.artifact_uri.endswith(f"/{run.info.run_id}/artifacts")
-    metrics = {k: repr(v) for k, v in run.data.metrics.items()}
+    metrics = {k: exactly(v) for k, v in run.data.metrics.items()}
     return {
         "info": info,
         "tags": tags,

@@ -188,13 +188,15 @@ def _hydra(command: Command, arguments: list[str]) -> None:
     sys.argv = [sys.argv[0], *arguments]
     register()
     task = resolve_name(command.task)
+    # Hydra 1.3 warns if it is not told whose defaults are meant; later ones, if it is.
+    base = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
     shown = io.StringIO() if {*_SHOWING} & {*arguments} else None
     try:
         with foreseen(*FORESEEN), redirect_stdout(shown) if shown else nullcontext():
             hydra.main(
-                version_base="1.3",
                 config_path="pkg://backprop_svc.conf",
                 config_name=command.config,
+                **base,
             )(task)()
     except Exception as error:
         if not is_of_hydra(error):

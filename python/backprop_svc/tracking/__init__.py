@@ -39,13 +39,21 @@ def open_writer(uri: str, experiment: str) -> Writer:
     SettingError
         The experiment was deleted.
     """
-    from backprop_svc.tracking import store
+    from backprop_svc.tracking import check, store
 
-    store.prepare(uri)
-    if store.is_bulk(uri):
-        from backprop_svc.tracking.database import DatabaseWriter
+    try:
+        store.prepare(uri)
+        if store.is_bulk(uri):
+            from backprop_svc.tracking.database import DatabaseWriter
 
-        return DatabaseWriter.or_client(uri, experiment)
-    from backprop_svc.tracking.client import ClientWriter
+            return DatabaseWriter.or_client(uri, experiment)
+        from backprop_svc.tracking.client import ClientWriter
 
-    return ClientWriter(uri, experiment)
+        return ClientWriter(uri, experiment)
+    except ImportError as error:
+        # MLflow 3.1 to 3.8 with SQLAlchemy 2.1, say: only opening a store shows that.
+        raise check.refused(
+            uri,
+            f"which the installed MLflow cannot open with the installed packages: {error}",
+            "install those of docs/compatibility.md, such as `pip install --upgrade mlflow`",
+        ) from error

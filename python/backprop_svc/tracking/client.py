@@ -84,7 +84,7 @@ class ClientWriter:
         with self.store_errors():
             mlflow.set_tracking_uri(uri)
             self._client = bounded(MlflowClient(uri), uri)
-            self.experiment = self._experiment_id(experiment)
+            self.experiment = patiently(lambda: self._experiment_id(experiment), is_locked)
             self.source_tags = source_tags()
         self._parents = Parents(self._client, uri, self.experiment, self.kind, self.source_tags)
         self._there: dict[str, There] = {}
@@ -92,7 +92,12 @@ class ClientWriter:
     def write(self, record: RunRecord) -> str:
         """Keep one run; a failure on the way leaves it FAILED, an interrupt KILLED."""
         with self.store_errors():
-            run_id = self._write(record, {**self.source_tags, **record.tags})
+            tags = {**self.source_tags, **record.tags}
+            # A run that a server made may be there although its answer was lost; one that a
+            # lock kept out is not.
+            run_id = patiently(lambda: self._create(record, tags), is_locked)
+            with self._ended(run_id):
+                patiently(lambda: self._fill(run_id, record), self.passes)
         return self._place(run_id)
 
     def open_sweep(self, sweep: Sweep) -> str:
@@ -194,13 +199,19 @@ class ClientWriter:
             self._parents.lease.check()
         return self._write(record, tags)
 
-    def _write(self, record: RunRecord, tags: dict[str, str]) -> str:
-        run = self._client.create_run(self.experiment, record.start_time, tags, record.name)
-        run_id: str = run.info.run_id
+    def _write(self, record: RunRecord, tags: dict[str, str]) -> None:
+        run_id = self._create(record, tags)
         with self._ended(run_id):
-            self._log(run_id, record)
-            self._client.set_terminated(run_id, "FINISHED", record.end_time)
-        return run_id
+            self._fill(run_id, record)
+
+    def _create(self, record: RunRecord, tags: dict[str, str]) -> str:
+        run = self._client.create_run(self.experiment, record.start_time, tags, record.name)
+        return str(run.info.run_id)
+
+    def _fill(self, run_id: str, record: RunRecord) -> None:
+        """Give a run all that it has and end it; doing it again changes nothing."""
+        self._log(run_id, record)
+        self._client.set_terminated(run_id, "FINISHED", record.end_time)
 
     @contextlib.contextmanager
     def _ended(self, run_id: str) -> Iterator[None]:
@@ -310,6 +321,11 @@ def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[No
 def is_lasting(error: Exception) -> bool:
     """Tell whether SQLite has no room or no right to write."""
     return "is full" in str(error) or "readonly" in str(error)
+
+
+def is_locked(error: Exception) -> bool:
+    """Tell whether SQLite did nothing, since another program writes."""
+    return "database is locked" in str(error)
 
 
 def make_tables(uri: str) -> None:

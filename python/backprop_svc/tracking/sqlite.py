@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,15 +30,12 @@ def trouble(file: Path) -> str | None:
     SQLite needs to make files beside the database, too: one is made here, and is gone again.
     """
     try:
-        if file.is_symlink() or file.exists():
-            # A link to a file that is not there yet is a place for one.
-            mode = file.stat().st_mode if file.exists() else stat.S_IFREG
-            if stat.S_ISDIR(mode):
-                return "which is a folder"
-            if not stat.S_ISREG(mode):
-                return "which is no file"
-            if file.exists() and not os.access(file, os.R_OK | os.W_OK):
-                return "which may not be written"
+        if file.is_dir():
+            return "which is a folder"
+        if file.exists() and not file.is_file():
+            return "which is no file"
+        if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+            return "which may not be written"
         folder = file.resolve().parent
         if not folder.is_dir():
             return f"and there is no folder {folder}"

@@ -19,8 +19,8 @@ import sqlalchemy as sa
 
 from backprop_svc.errors import StoreError
 from backprop_svc.tracking import sqlite
+from backprop_svc.tracking.check import check, refused
 from backprop_svc.tracking.revision import State, read_state
-from backprop_svc.tracking.store import check, refused
 
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -54,7 +54,7 @@ def upgrade(uri: str) -> Path | None:
     file = file.resolve()
     try:
         with sqlite.alone(file):
-            if check(uri, migrated=False) is not State.OLDER:
+            if check(uri, refuse_older=False) is not State.OLDER:
                 return None
             return _replace(uri, file)
     except (sqlite3.Error, OSError) as error:

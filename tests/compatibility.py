@@ -1,0 +1,140 @@
+"""Tries the releases that ``pyproject.toml`` allows, each in an environment of its own.
+
+``python tests/compatibility.py`` tries all legs, ``… oldest newest`` some of them. Each leg
+installs its packages, makes a store with its MLflow, writes the same runs in bulk and by
+MLflow's client, and compares what the client then reads (``tests/test_tracking.py``). The rows
+that it prints are those of ``docs/compatibility.md``. The extension has to be built before.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).parents[1]
+MLFLOW = tuple(f"3.{minor}" for minor in range(1, 19))
+LAST_OF_OLD_SQLALCHEMY = 8
+"""The last minor release of MLflow 3 that needs SQLAlchemy before 2.1."""
+SHOWN = ("mlflow", "sqlalchemy", "numpy", "pandas", "pyarrow", "scipy", "hydra-core")
+TWIN = ("tests/test_tracking.py", "-k", "sqlite")
+ALL = ("tests/test_tracking.py", "tests/test_guide.py", "tests/test_hydra_plugin.py")
+TESTERS = ("pytest", "hypothesis")
+PSYCOPG, PSYCOPG2 = "psycopg[binary]>=3.2,<4", "psycopg2-binary>=2.9,<3"
+
+
+@dataclass(frozen=True)
+class Leg:
+    """What is installed, and which tests have to pass with it."""
+
+    packages: tuple[str, ...]
+    tests: tuple[str, ...] = ALL
+    python: str = "python3"
+    driver: str = PSYCOPG
+    """Of PostgreSQL. The older releases of MLflow compare numbers with texts, which only
+    psycopg2 lets pass."""
+
+
+def declared(bound: str | None = None) -> tuple[str, ...]:
+    """Return the dependencies of the package; with ``==`` each at its lower bound."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = re.search(r"^dependencies = \[(.*?)^\]", text, re.MULTILINE | re.DOTALL)
+    assert listed is not None
+    found = re.findall(r'"([\w-]+)>=([\d.]+),<[\d.]+"', listed[1])
+    if bound is None:
+        return tuple(re.findall(r'"([^"]+)"', listed[1]))
+    # The first release that has at least the parts of the bound.
+    return tuple(f"{name}=={number}{'.*' * (number.count('.') < 2)}" for name, number in found)
+
+
+def legs() -> dict[str, Leg]:
+    """Return what is tried, by name."""
+    pythons = [name for minor in range(10, 20) if (name := shutil.which(f"python3.{minor}"))]
+    found = {}
+    for number in MLFLOW:
+        old = int(number.partition(".")[2]) <= LAST_OF_OLD_SQLALCHEMY
+        packages = (*declared(), f"mlflow=={number}.*", *(("sqlalchemy<2.1",) if old else ()))
+        found[f"mlflow-{number}"] = Leg(packages, TWIN)
+    for python in pythons:
+        found[Path(python).name] = Leg(declared(), python=python)
+    oldest, newest = (pythons[0], pythons[-1]) if pythons else ("python3", "python3")
+    found["oldest"] = Leg(declared("=="), python=oldest, driver=PSYCOPG2)
+    found["newest"] = Leg(declared(), python=newest)
+    found["hydra-pre"] = Leg((*declared(), "hydra-core>=1.4.0rc1", "omegaconf>=2.4.0rc1"))
+    return found
+
+
+def attempt(name: str, leg: Leg, folder: Path) -> str:
+    """Install and test one leg; return its row of the table."""
+    began = time.monotonic()
+    home = folder / name
+    python = home / "bin" / "python"
+    if not (home / "ok").exists():
+        subprocess.run([leg.python, "-m", "venv", str(home)], check=True)
+        install = [str(python), "-m", "pip", "install", "--quiet"]
+        done = subprocess.run(
+            [*install, *leg.packages, *TESTERS, leg.driver],
+            check=False,
+            capture_output=True,
+            text=True,
+        )  # fmt: skip
+        if done.returncode:
+            reason = [line for line in done.stderr.splitlines() if "ERROR" in line][-1:]
+            return f"| {name} | – | cannot be installed: {''.join(reason)} |"
+        (home / "ok").touch()
+    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "--tb=short"]
+    command += ["-o", "filterwarnings=ignore"]
+    # Beside the source, so that one build of the extension serves every Python.
+    source = {"PYTHONPATH": str(ROOT / "python"), "PATH": "/usr/bin:/bin"}
+    with TemporaryDirectory() as temporary:
+        done = subprocess.run(
+            [*command, f"--basetemp={temporary}/tests", *leg.tests],
+            cwd=ROOT, env=source, check=False, capture_output=True, text=True,
+        )  # fmt: skip
+    (home / "tests.log").write_text(done.stdout + done.stderr)
+    counts = re.findall(r"\d+ (?:passed|failed|errors?|skipped)", done.stdout)
+    verdict = ", ".join(counts) or "no test ran"
+    seconds = time.monotonic() - began
+    print(f"{name}: {verdict} in {seconds:.0f} s", file=sys.stderr)
+    return f"| {name} | {versions(python)} | {verdict} |"
+
+
+def versions(python: Path) -> str:
+    """Return which releases a leg has."""
+    ask = (
+        "import sys; from importlib.metadata import version\n"
+        "print('Python', '.'.join(map(str, sys.version_info[:3])),"
+        " *(f'· {name} {version(name)}' for name in sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [str(python), "-c", ask, *SHOWN], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def main() -> None:
+    """Try the legs that were named, or all."""
+    every = legs()
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("legs", nargs="*", metavar="leg", help=f"of {', '.join(every)}")
+    parser.add_argument("--folder", type=Path, default=ROOT / "target" / "compatibility")
+    told = parser.parse_args()
+    unknown = [name for name in told.legs if name not in every]
+    if unknown:
+        parser.error(f"{', '.join(unknown)} is no leg; allowed: {', '.join(every)}")
+    told.folder.mkdir(parents=True, exist_ok=True)
+    rows = [attempt(name, every[name], told.folder) for name in told.legs or every]
+    print("| leg | releases | tests |\n|---|---|---|")
+    print("\n".join(rows))
+    if any(" passed |" not in row or "failed" in row for row in rows):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,346 @@
+"""Opening stores, in real processes: what cannot be opened, and what must stay as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+import backprop_svc as bp
+import stores
+from backprop_svc.tracking import sqlite, store
+from backprop_svc.tracking.revision import installed_revisions
+from command import CLEAN, COMMAND, call
+
+FEW = ("train", "train.epochs=2")
+OLDER = Path(__file__).with_name("mlflow-3.1.sql")
+"""The tables that MLflow 3.1.4 makes, with one run, as SQLite dumps them."""
+
+
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def older_database(file: Path) -> str:
+    """Write the database of MLflow 3.1.4; return its URI."""
+    with closing(sqlite3.connect(file)) as database:
+        database.executescript(OLDER.read_text())
+    return f"sqlite:///{file}"
+
+
+def revision(file: Path) -> str:
+    with closing(sqlite3.connect(file)) as database:
+        return str(database.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("a read-only folder needs the right to mount one: run the tests as root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("sqlite:////proc/x.db", "/proc cannot hold it"),
+        ("sqlite:////nowhere/x.db", "there is no folder /nowhere"),
+        ("sqlite:///folder", "which is a folder"),
+        ("sqlite:////dev/null", "which is no file"),
+        ("sqlite:///text.txt", "file is not a database"),
+        ("sqlite://", "which names no file"),
+        ("sqlite:///", "which names no file"),
+        ("sqlite:///:memory:", "which names no file"),
+        ("sqlite:///file::memory:?uri=true", "which names no file"),
+        ("sqlite:///file:x?mode=memory&uri=true", "which names no file"),
+        ("sqlite://x.db", "which is not understood"),
+        (f"sqlite:///{'x' * 300}.db", "File name too long"),
+        ("postgresql+psycopg://me:secret@127.0.0.1:1/runs", "takes no connection at port 1"),
+        ("http://127.0.0.1:1", "takes no connection at port 1"),
+        ("http://localhost:port", "which is not understood"),
+    ],
+)
+def test_what_cannot_be_opened_is_said_before_mlflow_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text.txt").write_text("no database, but a text that is long enough for one")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    began = time.monotonic()
+    with pytest.raises(ConnectionError, match=re.escape(said)) as caught:
+        store.prepare(uri)
+    assert time.monotonic() - began < 2
+    assert "secret" not in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_read_only_folder_is_said(read_only: Path) -> None:
+    done = call(read_only.parent, *FEW, f"tracking.uri=sqlite:///{read_only}/x.db")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "Read-only file system" in line
+    assert "tracking=none" in line
+
+
+def test_an_older_database_is_neither_migrated_nor_written(tmp_path: Path) -> None:
+    older_database(tmp_path / "mlflow.db")
+    before = digest(tmp_path / "mlflow.db")
+    for command in (FEW, ("sweep", "train.lr=0.1,0.2"), ("ui",)):
+        done = call(tmp_path, *command)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert "older than the installed MLflow" in line
+        assert "backprop-svc upgrade tracking.uri=sqlite:///mlflow.db" in line
+    assert digest(tmp_path / "mlflow.db") == before
+    assert [file.name for file in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+def test_a_newer_database_is_refused(tmp_path: Path) -> None:
+    uri = stores.empty_database(tmp_path / "mlflow.db")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'feedfeedfeed'")
+    with pytest.raises(ConnectionError, match=r"newer than .*feedfeedfeed.*upgrade mlflow"):
+        store.prepare(uri)
+
+
+def test_an_upgrade_keeps_the_runs_and_the_old_file(tmp_path: Path) -> None:
+    uri = older_database(tmp_path / "mlflow.db")
+    old = revision(tmp_path / "mlflow.db")
+    done = call(tmp_path, "upgrade")
+    assert done.returncode == 0, done.stderr
+    assert f"mlflow.db.{old}" in done.stdout
+    assert revision(tmp_path / f"mlflow.db.{old}") == old
+    assert revision(tmp_path / "mlflow.db") == installed_revisions()[1]
+    client = MlflowClient(uri)
+    (run,) = client.search_runs(["1"])
+    assert run.data.metrics == {"loss": 0.5}
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["mlflow.db", f"mlflow.db.{old}"]
+    again = call(tmp_path, "upgrade")
+    assert "nothing to do" in again.stdout
+    # A database that somebody has open is left alone.
+    older_database(tmp_path / "used.db")
+    with closing(sqlite3.connect(tmp_path / "used.db")) as used:
+        used.execute("PRAGMA journal_mode = WAL")
+        used.execute("SELECT count(*) FROM runs").fetchone()
+        done = call(tmp_path, "upgrade", "tracking.uri=sqlite:///used.db")
+    assert done.returncode == 1
+    assert "another program has open" in done.stderr
+    assert revision(tmp_path / "used.db") == old
+
+
+def test_an_upgrade_killed_at_any_moment_leaves_a_database(tmp_path: Path) -> None:
+    moments, file = random.Random(3), tmp_path / "mlflow.db"
+    older_database(file)
+    old = revision(file)
+    for _ in range(3):
+        process = subprocess.Popen(
+            [*COMMAND, "upgrade"], cwd=tmp_path, env=CLEAN, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            process.wait(moments.uniform(0.8, 8))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert revision(file) in {old, installed_revisions()[1]}
+        with closing(sqlite3.connect(file)) as database:
+            assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert call(tmp_path, "upgrade").returncode == 0
+    assert revision(file) == installed_revisions()[1]
+    assert not [left for left in tmp_path.iterdir() if "upgrade" in left.name]
+
+
+def test_what_a_removed_database_left_is_not_replayed(tmp_path: Path) -> None:
+    file = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(file)) as old:
+        old.execute("PRAGMA journal_mode = WAL")
+        old.execute("CREATE TABLE old (number)")
+        old.executemany("INSERT INTO old VALUES (?)", [(number,) for number in range(9999)])
+        old.commit()
+        for end in ("-wal", "-shm"):
+            shutil.copy(f"{file}{end}", f"{file}{end}.kept")
+    file.unlink()
+    for end in ("-wal", "-shm"):
+        Path(f"{file}{end}.kept").rename(f"{file}{end}")
+    mine = tmp_path / "mlflow.db.new"
+    mine.write_text("mine")
+    done = call(tmp_path, *FEW)
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(file)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (1,)
+    assert "old" not in tables
+    assert mine.read_text() == "mine"
+
+
+def test_processes_make_one_database_and_leave_no_lock(tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    name = hashlib.sha256(str(tmp_path / "mlflow.db").encode()).hexdigest()[:16]
+    for folder in (temporary, tmp_path):
+        (folder / f"backprop-svc-{name}.lock").symlink_to(target)
+    several = [
+        subprocess.Popen(
+            [*COMMAND, *FEW], cwd=tmp_path, env={**CLEAN, "TMPDIR": str(temporary)},
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    for process in several:
+        _, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+    assert target.read_text() == "precious"
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (2,)
+        assert database.execute("PRAGMA page_size").fetchone() == (store.PAGE,)
+    left = {file.name for file in tmp_path.iterdir() if ".lock" not in file.name}
+    assert left <= {
+        "temporary", "precious", "mlruns", "mlflow.db", "mlflow.db-wal", "mlflow.db-shm",
+    }  # fmt: skip
+
+
+def test_a_lock_ends_with_its_process_and_is_every_users(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    hold = (
+        "import sys; from pathlib import Path; from backprop_svc.tracking import sqlite\n"
+        "with sqlite.alone(Path(sys.argv[1])):\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path / "x.db")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    wait = sqlite.WAIT
+    try:
+        sqlite.WAIT = 1
+        with pytest.raises(TimeoutError), sqlite.alone(tmp_path / "x.db"):
+            pass
+    finally:
+        sqlite.WAIT = wait
+    holder.kill()
+    holder.communicate()
+    with sqlite.alone(tmp_path / "x.db"):
+        pass
+    tmp_path.chmod(0o755)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_waits_for_a_locked_database(tmp_path: Path) -> None:
+    stores.empty_database(tmp_path / "mlflow.db")
+    sweep(tmp_path, 0.1)
+    holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    process = subprocess.Popen(
+        [*COMMAND, *FEW], cwd=tmp_path, env=CLEAN, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    # It has trained, and waits longer than MLflow would.
+    assert any("after 2 epochs" in line for line in process.stdout)
+    time.sleep(25)
+    assert process.poll() is None
+    holder.execute("ROLLBACK")
+    holder.close()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert not err
+    runs = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_runs(["1"])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 3
+
+
+def sweep(folder: Path, *starts: float, uri: str | None = None) -> None:
+    """Track a sweep from a folder, in this process."""
+    uri = uri or f"sqlite:///{folder}/mlflow.db"
+    with chdir(folder):
+        axes = {"w1": list(starts)}
+        bp.sweep(bp.Network(1, 1, 1), 2.0, 3.0, axes, tracking=uri, epochs=2, progress=False)
+
+
+def places(folder: Path) -> tuple[int, set[Path]]:
+    """Return how many runs the database of a folder has, and where their artifacts are."""
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    runs = client.search_runs(["1"])
+    for run in runs:
+        if "mlflow.parentRunId" not in run.data.tags:
+            # Their files are found, too.
+            assert "config.yaml" in {f.path for f in client.list_artifacts(run.info.run_id)}
+    return len(runs), {Path(run.info.artifact_uri).parents[2] for run in runs}
+
+
+def artifacts(folder: Path) -> list[Path]:
+    return sorted((folder / "mlruns").rglob("*"))
+
+
+def test_a_folder_keeps_its_artifacts(tmp_path: Path) -> None:
+    old, copied, moved = (tmp_path / name for name in ("old", "copied", "moved"))
+    old.mkdir()
+    stores.empty_database(old / "mlflow.db")
+    sweep(old, 0.1, 0.2)
+    before = artifacts(old)
+    shutil.copytree(old, copied)
+    done = call(copied, "sweep", "init.w1=0.3,0.4", "train.epochs=2")
+    assert done.returncode == 0, done.stderr
+    assert "the artifacts of 3 runs are now those in" in done.stderr
+    assert artifacts(old) == before
+    assert places(copied) == (6, {copied / "mlruns"})
+    assert places(old) == (3, {old / "mlruns"})
+    old.rename(moved)
+    sweep(moved, 0.5)
+    assert not old.exists()
+    assert places(moved) == (5, {moved / "mlruns"})
+
+
+def test_a_database_by_itself_keeps_its_artifacts_elsewhere(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without the files of its runs beside it, they are still those where they were."""
+    folder, data = tmp_path / "work", tmp_path / "data"
+    folder.mkdir()
+    data.mkdir()
+    uri = stores.empty_database(data / "mlflow.db")
+    (data / "mlruns" / "1" / "another").mkdir(parents=True)
+    for start in (0.1, 0.2):
+        sweep(folder, start, uri=uri)
+    assert "moved" not in capfd.readouterr().err
+    assert places(data) == (4, {folder / "mlruns"})
+    # They are gone there: what comes now is kept beside the database.
+    (folder / "mlruns").rename(tmp_path / "gone")
+    sweep(folder, 0.3, uri=uri)
+    assert artifacts(data)
+    assert not (folder / "mlruns").exists()
+
+
+@contextmanager
+def chdir(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
