@@ -14,6 +14,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from backprop_svc.cli.terminal.nearest import nearest
 from backprop_svc.errors import SettingError, printable
 from backprop_svc.tracking import without_password
 
@@ -179,9 +180,11 @@ def _setting(error: OmegaConfBaseException, line: str) -> str:
         fields = {field.name: field for field in dataclasses.fields(kind)}
         field = fields.get(str(error.key))
         if field is None:
+            meant = nearest(name)
+            fix = f"write {meant}" if meant else "correct the name"
             return (
                 f"{name} is not a setting; allowed: {', '.join(fields)}; "
-                "correct the name (--cfg job shows all settings)"
+                f"{fix} (--cfg job shows all settings)"
             )
         optional = re.fullmatch(r"Optional\[(.*)\]", str(field.type))
         allowed = _KINDS.get(optional[1] if optional else str(field.type))
