@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUST := Cargo.toml Cargo.lock $(wildcard rust/*/Cargo.toml rust/py/build.rs) \
 	$(shell find rust -name '*.rs')
 
-.PHONY: help install demo ui test lint format bench wheel clean
+.PHONY: help install demo ui test torture lint format bench wheel clean
 
 help:  ## What can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -46,6 +46,10 @@ ui: install  ## MLflow's UI on mlflow.db
 test: .venv/developed  ## All tests, Rust and Python
 	cargo test --quiet --locked
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+torture: .venv/developed  ## Kills, hostile calls and random command lines, for hours
+	$(BIN)/python tests/torture.py --sqlite 100 --postgresql 100 --server 100 \
+	--calls 1000000 --commands 10000
 
 lint: .venv/developed  ## rustfmt, clippy, ruff, mypy, stubtest
 	cargo fmt --check

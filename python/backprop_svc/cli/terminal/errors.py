@@ -93,11 +93,14 @@ def describe(error: BaseException) -> str:
 
 def is_of_hydra(error: Exception) -> bool:
     """Tell what Hydra raises, as bare ``ValueError`` and others, from what nobody foresaw."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    module = str(frame.f_globals.get("__name__"))
-    return module.partition(".")[0] in {"hydra", "omegaconf"}
+    frames = [frame.f_globals for frame, _ in traceback.walk_tb(error.__traceback__)]
+    packages = [str(frame.get("__name__")).partition(".")[0] for frame in frames]
+    # What a library raises is of the one that called it.
+    called = [name for name in packages if name in {*_HYDRAS, "backprop_svc", "hydra_plugins"}]
+    return called[-1] in _HYDRAS
 
 
+_HYDRAS = {"hydra", "omegaconf"}
 _GRAMMAR = (
     "allowed: name=value, and [a,b] for lists; close each bracket, quote what the shell would "
     "change, and within that quote texts with other signs: 'name=[\"a (b)\"]'"
