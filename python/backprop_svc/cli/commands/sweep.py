@@ -21,7 +21,7 @@ from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.overrides import split, written
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.cli.config.unused import refuse, refuse_unknown, unused
-from backprop_svc.cli.terminal import show
+from backprop_svc.cli.terminal import interrupt, show
 from backprop_svc.cli.terminal.errors import FORESEEN, describe, foreseen, require_values
 from backprop_svc.errors import SettingError
 from backprop_svc.interactive.terminal import say
@@ -141,7 +141,8 @@ class SweepCommand:
         if self._parent is None:
             return
         try:
-            self._parent.fail(error)
+            with interrupt.held():
+                self._parent.fail(error)
         except ConnectionError as also:
             say(f"backprop-svc: {describe(also)}", stderr=True)
         words = [word for word in sys.argv[1:] if not word.startswith(SWEEP_WORDS)]

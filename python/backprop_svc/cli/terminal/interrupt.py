@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from threading import Event
 from typing import NoReturn
 
@@ -24,6 +25,16 @@ def answer() -> None:
     """Raise the ``KeyboardInterrupt`` of a Ctrl-C that came, and that nobody answered."""
     if _asked.is_set():
         raise KeyboardInterrupt
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Take no further Ctrl-C: impatience would leave a run that seems to go on."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def end() -> NoReturn:
