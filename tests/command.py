@@ -27,7 +27,8 @@ def call(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProce
 
 IN_ONE_PROCESS = """
 import os, sys
-import backprop_svc.cli.main, backprop_svc.tracking.database
+import backprop_svc.cli.main, backprop_svc.cli.commands.sweep, backprop_svc.cli.commands.train
+import backprop_svc.tracking.database, hydra
 for line in sys.stdin.read().splitlines():
     words, environment = eval(line)
     for stream in (sys.stdout, sys.stderr):

@@ -89,7 +89,7 @@ def test_no_command_line_ends_with_a_traceback_or_obeys_what_it_reads(tmp_path: 
         ("train", *data, "data.path=cells.csv", "data.x=[a]"): (1, r"\x1b]0;pwn\x07"),
         ("train", *data, "data.path=large.csv"): (0, "try data.x_scale=standard"),
         ("train", "data.unit='[/x]'", "tracking=none"): (0, "last prediction 300 [/x]"),
-        ("train", "data.unit=\x1b[2J", "tracking=none"): (0, r"300 \x1b[2J"),
+        ("train", "data.unit='\x1b[2J'", "tracking=none"): (0, r"300 \x1b[2J"),
         ("train", "tracking.history=every:" + "9" * 5000): (1, "K from 1 to 2^63"),
         ("train", "tracking.history=every:9223372036854775808"): (1, "K from 1 to 2^63"),
         ("train", "tracking.uri=mlflow.db"): (1, "write sqlite:///mlflow.db"),

@@ -51,7 +51,8 @@ from mlflow.utils.mlflow_tags import (
 from sqlalchemy.exc import SQLAlchemyError
 
 for _name in ("mlflow", "alembic"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
+    # What goes wrong is raised too, and told in our words.
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 SWEEP_ID, KIND, INDEX = "backprop.sweep_id", "backprop.kind", "backprop.index"
 DIGEST, WRITER = "backprop.digest", "backprop.writer"
