@@ -16,11 +16,10 @@ install: .venv/installed  ## .venv with the command, its extension built in rele
 # goes wrong with it is said again by the next step, which takes up what was compiled.
 .venv/packages: pyproject.toml
 	@test -x $(BIN)/python || { echo "Creating .venv"; $(PYTHON) -m venv .venv; }
-	@$(PIP) --upgrade "pip>=26.3"
 	@echo "Installing packages and compiling the kernel, a minute or two"
 	@PYO3_PYTHON=$(abspath $(BIN))/python \
 	cargo build --quiet --release --locked --package backprop-py & \
-	$(PIP) --only-deps . && wait
+	$(PIP) --upgrade "pip>=26.3" && $(PIP) --only-deps . && wait
 	@touch $@
 
 .venv/installed: .venv/packages $(RUST)
@@ -44,8 +43,12 @@ ui: install  ## MLflow's UI on mlflow.db
 	$(BIN)/backprop-svc ui
 
 test: .venv/developed  ## All tests, Rust and Python
-	cargo test --quiet --locked
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	@echo "Testing from Python, and beside it the core in Rust, which is shown at the end"
+	@mkdir -p target
+	@cargo test --quiet --locked > target/test.log 2>&1 & rust=$$!; \
+	trap "kill $$rust" INT TERM; \
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal; \
+	python=$$?; wait $$rust; rust=$$?; cat target/test.log; exit $$((python | rust))
 
 torture: .venv/developed  ## Kills, hostile calls and random command lines, for hours
 	$(BIN)/python tests/torture.py --sqlite 100 --postgresql 100 --server 100 \

@@ -1,19 +1,119 @@
-"""The command as a user runs it: a process of its own, without this one's settings."""
+"""The command as a user runs it: a process of its own, without this one's settings.
+
+Importing MLflow takes seconds, and most tests ask for what the command does, not for how it
+starts. A process that has imported everything once waits to be forked: the command runs in
+its child, with the working directory, the environment, the arguments, the signals and the
+end of any other process. `call_anew` starts a new interpreter instead.
+"""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import gc
+import multiprocessing
 import os
+import runpy
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 COMMAND = [sys.executable, "-m", "backprop_svc"]
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
 # MLflow's server would start ten more processes for jobs that nobody gives it.
 CLEAN["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
 
+_FORKSERVER = multiprocessing.get_context("forkserver")
+_FORKSERVER.set_forkserver_preload(
+    [
+        *(f"backprop_svc.cli.commands.{name}" for name in ("explain", "sweep", "train", "ui")),
+        *("backprop_svc.plots", "backprop_svc.tracking.database"),
+        *("hydra.main", "hydra_plugins.backprop_batch_sweeper.batch_sweeper"),
+        *("matplotlib.backends.backend_agg", "mlflow.store.tracking.sqlalchemy_store"),
+        *("psycopg", "pyarrow.parquet", "scipy.stats.qmc", "sklearn.datasets"),
+    ]
+)
+
+
+class Running:
+    """The command, started in a fork: what `subprocess.Popen` offers of it.
+
+    It writes to files, so nothing has to read what it says while it runs.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, **env: str) -> None:
+        self._said = Path(mkdtemp())
+        process = _FORKSERVER.Process(
+            target=_run, args=(folder, {**CLEAN, **env}, arguments, self._said)
+        )
+        process.start()
+        self._process = process
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def wait(self, timeout: float) -> None:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired(COMMAND, timeout)
+
+    def communicate(self, timeout: float = 120) -> tuple[str, str]:
+        """Wait for its end; return what it wrote to standard output and standard error."""
+        try:
+            self.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        out, err = ((self._said / name).read_text(encoding="utf-8") for name in OUTPUTS)
+        rmtree(self._said)
+        return out, err
+
+
+OUTPUTS = ("stdout", "stderr")
+
+
+def _run(folder: Path, env: dict[str, str], arguments: tuple[str, ...], said: Path) -> None:
+    """Become the command: what differs from a new interpreter is that all is imported."""
+    for number, name in enumerate(OUTPUTS, 1):
+        with (said / name).open("wb") as file:
+            os.dup2(file.fileno(), number)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv[1:] = arguments
+    try:
+        runpy.run_module("backprop_svc", run_name="__main__", alter_sys=True)
+    finally:
+        # A process of the standard library ends without what an interpreter does at its end:
+        # SQLite, for one, removes its own files when its last connection is closed.
+        atexit._run_exitfuncs()
+        for found in gc.get_objects():
+            if type(found) is sqlite3.Connection:
+                with contextlib.suppress(sqlite3.Error):
+                    found.close()
+
 
 def call(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a fork of a process that has imported everything."""
+    running = Running(folder, *arguments, **env)
+    out, err = running.communicate()
+    assert running.returncode is not None
+    return subprocess.CompletedProcess([*COMMAND, *arguments], running.returncode, out, err)
+
+
+def call_anew(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a new interpreter."""
     return subprocess.run(
         [*COMMAND, *arguments],
         cwd=folder,
@@ -23,46 +123,3 @@ def call(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProce
         check=False,
         timeout=120,
     )
-
-
-IN_ONE_PROCESS = """
-import os, sys
-import backprop_svc.cli.main, backprop_svc.cli.commands.sweep, backprop_svc.cli.commands.train
-import backprop_svc.tracking.database, hydra
-for line in sys.stdin.read().splitlines():
-    words, environment = eval(line)
-    for stream in (sys.stdout, sys.stderr):
-        print("\\0", end="", file=stream, flush=True)
-    if os.fork() == 0:
-        os.environ.update(environment)
-        sys.argv[1:] = words
-        backprop_svc.cli.main.main()
-        sys.exit(0)
-    print(f"ended with {os.waitstatus_to_exitcode(os.wait()[1])}", file=sys.stderr)
-"""
-
-
-def calls(
-    folder: Path, commands: list[tuple[list[str], dict[str, str]]], **env: str
-) -> list[tuple[int, str]]:
-    """Run commands, each with its environment, as forks of a process that imports MLflow once.
-
-    Return of each its return code, and all that it said.
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", IN_ONE_PROCESS],
-        cwd=folder,
-        env={**CLEAN, **env},
-        input="\n".join(map(repr, commands)),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
-    told = zip(done.stdout.split("\0")[1:], done.stderr.split("\0")[1:], strict=True)
-    found = []
-    for out, err in told:
-        said, _, code = err.rpartition("ended with ")
-        found.append((int(code), out + said))
-    assert len(found) == len(commands)
-    return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
+import pytest
 from hypothesis import settings
 
 # A script's background job ignores Ctrl-C. What the tests start would inherit that, and they
@@ -12,3 +14,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # The tests run side by side: how long an example took says nothing of the code.
 settings.register_profile("side by side", deadline=None)
 settings.load_profile("side by side")
+
+FIRST = ("test_a_server_that_is_away_is_waited_for", "test_exactly_once.py", "test_ui.py")
+"""What mostly waits, the longest first: whatever else there is goes on beside it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        ranks = [rank for rank, name in enumerate(FIRST) if name in {item.name, item.path.name}]
+        return min(ranks, default=len(FIRST))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors, as there is always a test that waits."""
+    return (os.cpu_count() or 1) + 1

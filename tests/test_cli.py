@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 import backprop_svc as bp
 import stores
-from command import CLEAN, COMMAND, call
+from command import CLEAN, COMMAND, call, call_anew
 
 
 def runs_in(folder: Path, order: str = "attributes.start_time") -> list[Run]:
@@ -32,7 +32,7 @@ def runs_in(folder: Path, order: str = "attributes.start_time") -> list[Run]:
 def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the guide's run and a small sweep were tracked."""
     folder = tmp_path_factory.mktemp("tracked")
-    done = call(folder, "train")
+    done = call_anew(folder, "train")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert str(folder / "mlflow.db") in done.stdout
@@ -342,14 +342,14 @@ def test_a_sweep_may_be_asked_for_anywhere(tmp_path: Path) -> None:
 
 
 def test_help_and_configuration(tmp_path: Path) -> None:
-    assert "backprop-svc explain" in call(tmp_path, "--help").stdout
+    assert "backprop-svc explain" in call_anew(tmp_path, "--help").stdout
     assert (
         "experiment: ames, ames_features, digits, edge_of_stability, fractal"
-        in call(tmp_path, "train", "--help").stdout
+        in call_anew(tmp_path, "train", "--help").stdout
     )
-    assert "lr: 0.1" in call(tmp_path, "train", "--cfg", "job").stdout
-    assert "shards: 1" in call(tmp_path, "sweep", "--cfg", "job").stdout
-    wrong = call(tmp_path, "tarin")
+    assert "lr: 0.1" in call_anew(tmp_path, "train", "--cfg", "job").stdout
+    assert "shards: 1" in call_anew(tmp_path, "sweep", "--cfg", "job").stdout
+    wrong = call_anew(tmp_path, "tarin")
     assert wrong.returncode == 1
     assert "'tarin' is no command; allowed: train, sweep, explain, ui" in wrong.stderr
     assert list(tmp_path.iterdir()) == []
@@ -358,9 +358,11 @@ def test_help_and_configuration(tmp_path: Path) -> None:
 def test_shell_completion_knows_the_command(tmp_path: Path) -> None:
     line = "backprop-svc train train.e"
     # As the installed script calls it: with the name of the program alone.
-    done = call(tmp_path, "-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))
+    done = call_anew(tmp_path, "-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))
     assert "train.epochs=" in done.stdout, done.stderr
-    done = call(tmp_path, "-sc", "query=bash", COMP_LINE="backprop-svc ex", COMP_POINT="15")
+    done = call_anew(
+        tmp_path, "-sc", "query=bash", COMP_LINE="backprop-svc ex", COMP_POINT="15"
+    )
     assert done.stdout.split() == ["explain"]
 
 

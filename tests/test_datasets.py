@@ -19,7 +19,7 @@ from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
 from backprop_svc import datasets, tables
 from backprop_svc.cli.config.problem import Problem, problem
 from backprop_svc.cli.config.schema import DataConfig, InitConfig, NetworkConfig
-from command import call
+from command import call_anew
 
 CONF = Path(datasets.__file__).parent / "conf" / "data"
 
@@ -42,7 +42,7 @@ def test_sets_of_scikit_learn(name: str) -> None:
 def test_scikit_learn_is_optional(tmp_path: Path) -> None:
     # Python looks here first.
     (tmp_path / "sklearn.py").write_text("raise ModuleNotFoundError(name='sklearn')")
-    done = call(tmp_path, "train", "data=iris")
+    done = call_anew(tmp_path, "train", "data=iris")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "data.path is 'sklearn://iris', and scikit-learn is not installed" in line

@@ -281,10 +281,11 @@ bp.sweep(bp.Network(1, 1, 1), 2.0, 3.0, axes, tracking="sqlite:///mlflow.db"%s)
 """
 
 
-def test_ctrl_c_keeps_what_was_written(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM % ""],
-        cwd=tmp_path, env=CLEAN, text=True, stderr=subprocess.PIPE,
+        env=CLEAN, text=True, stderr=subprocess.PIPE,
     )  # fmt: skip
     database, end, count = tmp_path / "mlflow.db", time.monotonic() + 100, 0
     while count < 100 and time.monotonic() < end:
@@ -302,11 +303,7 @@ def test_ctrl_c_keeps_what_was_written(tmp_path: Path) -> None:
     assert told, err
     assert parent_of(f"sqlite:///{database}").info.status == "KILLED"
     for resume in (told[1], "last"):
-        program = PROGRAM % f", resume={resume!r}"
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=tmp_path, env=CLEAN, check=True
-        )
-        assert done.returncode == 0
+        exec(PROGRAM % f", resume={resume!r}", {})
     found = content(database)
     assert [run_id for run_id, *_ in found["runs"]] == [
         f"{told[1]}{index:016x}" for index in range(12_000)

@@ -204,15 +204,6 @@ def test_a_sweep_is_resumed_only_by_its_own_command(uri: str) -> None:
         writer.open_sweep(Sweep("a" * 16, digest="two"))
 
 
-def test_an_unknown_schema_is_written_by_the_client(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("backprop_svc.tracking.database.REVISIONS", frozenset({"another"}))
-    writer = DatabaseWriter.or_client(f"sqlite:///{tmp_path}/mlflow.db", "some")
-    assert type(writer) is ClientWriter
-    assert "another" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("history", ["", "some", "every:0", "every:-1", "every:x"])
 def test_unknown_histories_are_refused(history: str) -> None:
     with pytest.raises(ValueError, match=r"history is"):

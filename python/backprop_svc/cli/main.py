@@ -57,7 +57,7 @@ def _main(name: str = "", *arguments: str) -> None:
     if name == "-sc":
         _complete(list(arguments))
         return
-    # The end that a scheduler asks for leaves no run behind that seems to go on.
+    # When a scheduler ends the process by SIGTERM, no run may be left behind as RUNNING.
     signal.signal(signal.SIGTERM, _terminate)
     if name in {"", "-h", "--help", "help"}:
         print(usage(), end="")
@@ -102,7 +102,7 @@ def _complete(arguments: list[str]) -> None:
 
 
 def _hide(command: str) -> None:
-    """Take the command out of the line: Hydra's completion knows only its own words."""
+    """Remove the command from the line, because Hydra's completion does not know it."""
     line = os.environ["COMP_LINE"]
     program, _, rest = line.partition(f" {command} ")
     shortened = f"{program} {rest}"
@@ -120,7 +120,7 @@ def _train(arguments: list[str]) -> None:
     # Hydra shows a configuration of single runs only, and completes words of these.
     shown = (*_SHOWING, "-sc", "--shell-completion", "--shell_completion")
     multirun = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & given and not given & {*shown}
-    # First, wherever it was: argparse takes the words of a command only side by side.
+    # The option goes first, since argparse takes the overrides only if nothing stands between.
     words = [argument for argument in arguments if argument not in {"-m", "--multirun"}]
     arguments = ["-m", *words] if multirun else words
     named = any(argument.startswith("sweep.id=") for argument in arguments)
@@ -149,6 +149,12 @@ def _ui(arguments: list[str]) -> None:
     from backprop_svc.cli.commands.ui import ui
 
     raise SystemExit(ui(arguments))
+
+
+def _upgrade(arguments: list[str]) -> None:
+    from backprop_svc.cli.commands.upgrade import upgrade
+
+    upgrade(arguments)
 
 
 def _hydra(command: Command, arguments: list[str]) -> None:
@@ -213,6 +219,9 @@ COMMANDS = {
         "backprop_svc.cli.commands.explain:explain",
     ),
     "ui": Command("[tracking.uri=… port=…]", "open MLflow's UI on the tracked runs", _ui),
+    "upgrade": Command(
+        "[tracking.uri=…]", "bring a database of an older MLflow to this one", _upgrade
+    ),
 }
 """All commands: the usage text, the completion and the message for others are made of it."""
 

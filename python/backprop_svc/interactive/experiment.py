@@ -83,7 +83,7 @@ def build(
 
 
 def digest(experiment: Experiment, grid: Grid) -> str:
-    """Return what only the same call gives again: 16 hex digits."""
+    """Return a fingerprint of what a call trains: 16 hex digits that only the same call has."""
     rows = [experiment.data, experiment.validation or ()]
     arrays = [np.asarray(values, dtype=np.float64) for pair in rows for values in pair]
     tables = [(name, values) for table in grid.tables for name, values in table.items()]
@@ -107,7 +107,7 @@ def describe(experiment: Experiment, grid: Grid) -> str:
             for table in grid.tables
         ],
     }
-    # JSON is YAML, but for its word for what is infinite.
+    # JSON is valid YAML, except for how it writes infinity.
     text = json.dumps(told, indent=2, default=str)
     return re.sub(r"(?<=: )(-?)Infinity(?=,?$)", r"\1.inf", text, flags=re.MULTILINE)
 
@@ -141,7 +141,7 @@ def _pair(validation: object) -> Dataset:
 
 
 def _rows(x: ArrayLike, y: ArrayLike) -> Dataset:
-    # Training brings them into their shape, and names what does not fit.
+    # Training gives the arrays their shape, and its errors name what does not fit.
     return Dataset(cast(Floats, x), cast(Floats, y))
 
 

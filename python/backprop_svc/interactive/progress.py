@@ -1,4 +1,4 @@
-"""How far a sweep is: a live line, or now and then a line in a file."""
+"""Progress of a sweep: a live line in a terminal, or a line in a log now and then."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SweepBar:
         self._counts = np.zeros(len(OUTCOMES), dtype=np.int64)
 
     def __call__(self, chunk: Chunk) -> None:
-        """Take a chunk that is done."""
+        """Advance the bar by a chunk that was trained."""
         self._done += len(chunk.loss)
         self._there += chunk.there
         self._counts += np.bincount(chunk.result.outcome_code, minlength=len(OUTCOMES))

@@ -188,7 +188,7 @@ def sweep(
                 GridSampler(where),
                 sweep=sweep_id,
                 parent=parent,
-                # As the command writes init=normal.
+                # The command writes init=normal for the same.
                 settings={"init": work.init.method} if isinstance(work.init, Draw) else {},
                 record=kept,
                 progress=bar,

@@ -14,11 +14,11 @@ from backprop_svc.sweep.sampler import GRID, check_sampler, sampled
 from backprop_svc.sweep.space import Count, Grid, Interval
 
 RATES = ("train.lr", "train.lr1", "train.lr2")
-"""Learning rates: of all layers, of the first, of the second."""
+"""Names of the learning rates: that of all layers, of the first and of the second layer."""
 WEIGHTS = ("init.w1", "init.w2")
-"""Initial weights that are given, by their columns."""
+"""Names of initial weights that are given, in the order of their columns."""
 DRAWN = ("init.seed", "init.scale", "init.offset")
-"""What initial weights are drawn by."""
+"""Names of the settings by which initial weights are drawn."""
 AXES = (*RATES, *WEIGHTS, *DRAWN)
 """Settings that may differ from run to run of one call into Rust."""
 
@@ -73,7 +73,7 @@ def grid(
     intervals: dict[str, Interval] = {}
     for name, values in bare.items():
         zipped = isinstance(axes[name], Zipped)
-        # No axis is called so: its name would hold no letter.
+        # This name cannot be that of an axis, since an axis has a letter in its name.
         together = "*zipped" if zipped else name
         if not isinstance(values, Interval):
             tables.setdefault(together, {})[name] = values

@@ -12,7 +12,7 @@ from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.space import Points
 
 SAMPLE = 200
-"""Runs of a sweep that are trained again for their histories of loss."""
+"""The number of runs that are trained again for their histories of loss."""
 QUANTILES = {"best": 0.0, "quartile": 0.25, "median": 0.5}
 
 
@@ -22,7 +22,7 @@ class Curves(NamedTuple):
     loss: Floats
     """Shape (runs, epochs); NaN after a divergence."""
     learning_rate: Floats
-    """Of the first layer, shape (runs,)."""
+    """Learning rates of the first layer, shape (runs,)."""
 
     def quantiles(self) -> dict[str, Floats]:
         """Return the best loss, the lower quartile and the median, each (epochs,)."""

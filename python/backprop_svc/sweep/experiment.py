@@ -56,9 +56,9 @@ class Experiment:
     rates: Mapping[str, float]
     """Learning rates by their names in :data:`RATES`."""
     settings: Mapping[str, Any]
-    """All of :data:`SHARED`."""
+    """A value for each name in :data:`SHARED`."""
     data_name: str
-    """What runs say that they were trained on."""
+    """The name of the data, which each run records."""
 
     def check(self, grid: Grid) -> None:
         """Refuse what a later chunk could not train, before the first one is.

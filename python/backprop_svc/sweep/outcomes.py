@@ -1,4 +1,4 @@
-"""What came of a sweep: columns with one row for each run."""
+"""The outcomes of a sweep, as columns with one row for each run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("outcome", "epochs", "diverged_at", "period", "loss_ratio")
-"""What a result says of each run, in the order of a table; its loss stands before them."""
+"""Columns that come from a result, in the order of the table; the loss stands before them."""
 
 
 def with_histories(result: Result, record: Sequence[Record]) -> Result:
@@ -46,9 +46,9 @@ class Chunk:
     out_of_time: int
     """Runs that the time limit ended before their last epoch."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What distinguishes these runs from those of other configurations."""
+    """The settings that distinguish these runs from those of other configurations."""
     there: int = 0
-    """Runs of it that the store had before; a sweep that is resumed finds them."""
+    """Runs of it that were in the store already, since the sweep was resumed."""
 
     @classmethod
     def of(
@@ -60,9 +60,9 @@ class Chunk:
         out_of_time: int,
         record: Sequence[Record],
     ) -> Chunk:
-        """Keep what stays in memory to the end of a sweep."""
+        """Keep only what has to stay in memory until the end of the sweep."""
         nothing = np.empty((len(result), 0))
-        # The point and the experiment say where a run started.
+        # Where a run started follows from its point and the experiment.
         kept = replace(
             with_histories(result, record), learning_rate=nothing, initial_weights=nothing
         )
@@ -72,11 +72,11 @@ class Chunk:
 
     @property
     def loss(self) -> Floats:
-        """Last loss, infinite where it diverged, NaN without epochs; shape (runs,)."""
+        """The last loss, infinite where a run diverged, NaN without epochs; shape (runs,)."""
         return np.where(self.result.diverged_at >= 0, np.inf, self.result.last_loss)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """Return an axis or what came of it, shape (runs,)."""
+        """Return the column of an axis or of a result, shape (runs,)."""
         # An axis may be called by its short name here too.
         for axis in (name, f"train.{name}", f"init.{name}"):
             if axis in self.points.values:
@@ -88,7 +88,7 @@ class Chunk:
         return columns[name]
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """Return what came of each run, by name; each of shape (runs,)."""
+        """Return the results of each run by their names, each of shape (runs,)."""
         columns = {name: getattr(self.result, name) for name in COLUMNS}
         return {"loss": self.loss, **columns, **self.achieved}
 
@@ -126,13 +126,13 @@ class Outcomes:
         return cls(shards[0].sweep, chunks, sum(shard.written for shard in shards))
 
     def with_settings(self, settings: Mapping[str, Any]) -> Outcomes:
-        """Say what distinguishes these runs from those of other configurations."""
+        """Add the settings that distinguish these runs from those of other configurations."""
         return replace(self, chunks=[replace(c, settings=settings) for c in self.chunks])
 
     def __len__(self) -> int:
         return sum(len(chunk.result) for chunk in self.chunks)
 
-    # Its length counts runs and its keys are columns: there is no one way to go through it.
+    # The length counts runs and the keys are columns, so iteration would be ambiguous.
     __iter__: ClassVar[None] = None
 
     def __getitem__(self, name: str) -> NDArray[Any]:
@@ -155,7 +155,7 @@ class Outcomes:
 
     @cached_property
     def loss(self) -> Floats:
-        """Last loss, infinite where a run diverged, NaN without epochs; shape (runs,)."""
+        """The last loss, infinite where a run diverged, NaN without epochs; shape (runs,)."""
         return np.concatenate([chunk.loss for chunk in self.chunks])
 
     @cached_property
@@ -217,7 +217,8 @@ class Outcomes:
         import pyarrow as pa
 
         tables = [pa.table(self._arrow(chunk)) for chunk in self.chunks]
-        # Large networks keep no weights, also beside small ones; nor do all have accuracies.
+        # Chunks can differ in their columns: large networks keep no weights, and not every
+        # network has an accuracy.
         return pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
 
     def to_pandas(self) -> pd.DataFrame:

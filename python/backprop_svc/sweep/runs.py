@@ -1,4 +1,4 @@
-"""Runs as they are kept: which run it is, what was set, what came of it."""
+"""Runs in the form that a writer keeps: identity, settings and results of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backprop_svc.tracking import Runs
 from backprop_svc.tracking.record import build_tags, series_of
 
 MOST_SHOWN_WEIGHTS = 4
-"""Initial weights that the name of a run shows."""
+"""The largest number of initial weights that the name of a run shows."""
 
 
 def to_runs(

@@ -19,7 +19,7 @@ METHODS = ("random", "latin", "sobol")
 """Ways to draw samples of all intervals at once."""
 SAMPLERS = (GRID, *METHODS)
 MOST_SOBOL = 30
-"""Bits of the number of samples that SciPy's Sobol sequence has."""
+"""The base-2 logarithm of the length of SciPy's Sobol sequence."""
 
 
 class Sampler(Protocol):
@@ -69,7 +69,7 @@ class GridSampler:
         return self._grid.points(start, self._next)
 
     def tell(self, points: Points, loss: Floats) -> None:
-        """Take no notice: the points of a grid are known from the beginning."""
+        """Do nothing, as the points of a grid do not depend on losses."""
 
 
 def sampled(

@@ -1,4 +1,4 @@
-"""The points of a sweep: axes that become arrays, however many points they make."""
+"""The points of a sweep, which are computed chunk by chunk from the values of its axes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from backprop_svc.errors import SettingError, SettingTypeError, shown
 from backprop_svc.settings import Whole, check
 
 Count = Annotated[int, Whole(1, bits=53)]
-"""Numbers of values: memory is too small for the largest, but NumPy can count them."""
+"""A number of values, from 1 to 2^53: memory is too small for the largest, but NumPy can
+count them."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,12 @@ class Interval:
 
     def spaced(self, count: Count) -> Floats:
         """Return evenly spaced values, both bounds among them, shape (count,)."""
-        # The largest bounds may be passed by a rounding before the last value is set to high.
+        # Rounding may exceed the largest bounds before the last value is set to high.
         with np.errstate(over="ignore"):
             return np.linspace(self.low, self.high, check("count", count, Count))
 
     def at(self, unit: Floats) -> Floats:
-        """Return the values that lie at these shares of the way from low to high."""
+        """Return the values at these fractions of the way from low to high."""
         values: Floats = np.clip(self._between(unit), self.low, self.high)
         return values
 
@@ -106,7 +107,7 @@ class Points:
 
     count: int
     values: dict[str, Floats]
-    """Of each axis, shape (count,)."""
+    """The values of each axis, shape (count,)."""
 
 
 class Grid:

@@ -28,23 +28,24 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 
 
 def open_writer(uri: str, experiment: str) -> Writer:
-    """Return the writer for a tracking URI; MLflow is imported here and not before.
+    """Return the writer for a tracking URI.
+
+    MLflow is imported here and not before, once the store is known to be there.
 
     Raises
     ------
     StoreError
-        The store cannot be opened.
+        The store cannot be opened, or belongs to another MLflow than the installed one.
     SettingError
         The experiment was deleted.
     """
+    from backprop_svc.tracking import store
+
+    store.prepare(uri)
+    if store.is_bulk(uri):
+        from backprop_svc.tracking.database import DatabaseWriter
+
+        return DatabaseWriter.or_client(uri, experiment)
     from backprop_svc.tracking.client import ClientWriter
 
-    if uri.startswith(("postgresql", "mysql", "mssql")):
-        from backprop_svc.tracking.database import reach
-
-        reach(uri)
-    if not uri.startswith(("sqlite:", "postgresql")):
-        return ClientWriter(uri, experiment)
-    from backprop_svc.tracking.database import DatabaseWriter
-
-    return DatabaseWriter.or_client(uri, experiment)
+    return ClientWriter(uri, experiment)

@@ -50,8 +50,8 @@ from mlflow.utils.mlflow_tags import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+# What goes wrong is raised as well.
 for _name in ("mlflow", "alembic"):
-    # What goes wrong is raised too, and told in our words.
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 SWEEP_ID, KIND, INDEX = "backprop.sweep_id", "backprop.kind", "backprop.index"
@@ -346,6 +346,11 @@ def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[No
 def is_lasting(error: Exception) -> bool:
     """Tell whether SQLite has no room or no right to write."""
     return "is full" in str(error) or "readonly" in str(error)
+
+
+def make_tables(uri: str) -> None:
+    """Let MLflow make its tables in an empty database, as it does when it opens one."""
+    MlflowClient(uri).search_experiments(max_results=1)
 
 
 def latest_page(uri: str) -> str | None:

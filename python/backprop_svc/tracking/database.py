@@ -5,63 +5,29 @@ What it writes is what :class:`mlflow.MlflowClient` would write of ``Runs.record
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
-import sqlite3
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from functools import lru_cache
 from itertools import repeat
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 from mlflow.entities import LifecycleStage, RunStatus, SourceType
-from mlflow.store.db.utils import _get_schema_version, _safe_initialize_tables
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from mlflow.tracking._tracking_service.utils import _get_store
-from mlflow.utils.file_utils import ExclusiveFileLock
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_USER
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
 from backprop_svc.tracking.client import INDEX, ClientWriter, is_lasting, store_errors
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import Runs, Series, Summary
+from backprop_svc.tracking.tables import TABLES, difference
 from backprop_svc.tracking.uri import shown_uri
 
-REVISIONS = frozenset({"dc11669786a5"})
-"""Revisions of MLflow's schema whose tables are known to be those written here."""
 Rows = dict[str, Iterable[tuple[Any, ...]]]
-"""Of each table by its name, in the order of :data:`COLUMNS`."""
-PAGE = 16384
-"""Bytes of a page in a new SQLite file: a sweep fills it a tenth to a fifth faster."""
-COLUMNS = {
-    "runs": (
-        "run_uuid",
-        "name",
-        "source_type",
-        "source_name",
-        "entry_point_name",
-        "user_id",
-        "status",
-        "start_time",
-        "end_time",
-        "deleted_time",
-        "source_version",
-        "lifecycle_stage",
-        "artifact_uri",
-        "experiment_id",
-    ),
-    "tags": ("key", "value", "run_uuid"),
-    "params": ("key", "value", "run_uuid"),
-    "metrics": ("key", "value", "timestamp", "step", "is_nan", "run_uuid"),
-    "latest_metrics": ("key", "value", "timestamp", "step", "is_nan", "run_uuid"),
-}
-CONNECT_TIMEOUT = 10
-"""Seconds that a database may take to answer."""
+"""Of each table by its name, in the order of :data:`TABLES`."""
+ARTIFACTS = "artifacts"
+"""The folder of a run's artifacts, within its own."""
 
 
 class DatabaseWriter(ClientWriter):
@@ -70,12 +36,12 @@ class DatabaseWriter(ClientWriter):
     def __init__(self, uri: str, experiment: str) -> None:
         super().__init__(uri, experiment)
         with self.store_errors():
-            self._store: SqlAlchemyStore = _get_store(uri)
-            self._engine: sa.Engine = self._store.engine
+            self._engine = _engine(uri)
             # Errors of the bulk write come past SQLAlchemy.
             self._dbapi: Any = self._engine.dialect.loaded_dbapi
             self.failures = (*self.failures, self._dbapi.Error)
-            self._artifacts = self._store.get_experiment(self.experiment).artifact_location
+            kept = self._client.get_experiment(self.experiment)
+            self._artifacts = kept.artifact_location
             self._sqlite = self._engine.dialect.name == "sqlite"
             if self._sqlite:
                 # Readers, such as the UI, are then never kept waiting by a sweep.
@@ -83,20 +49,17 @@ class DatabaseWriter(ClientWriter):
 
     @classmethod
     def or_client(cls, uri: str, experiment: str) -> ClientWriter:
-        """Return a bulk writer, or with a warning its slow twin for an unknown schema."""
-        with _alone(uri):
-            client = ClientWriter(uri, experiment)
-            with client.store_errors():
-                revision = _get_schema_version(_get_store(uri).engine)
-            if revision in REVISIONS:
-                return cls(uri, experiment)
+        """Return a bulk writer, or with a warning its slow twin where the tables differ."""
+        with store_errors(uri, (sa.exc.SQLAlchemyError,)):
+            differs = difference(sa.inspect(_engine(uri)))
+        if differs is None:
+            return cls(uri, experiment)
         print(
-            f"backprop-svc: the schema of {shown_uri(uri)} has the revision {revision}; "
-            f"written in bulk: {', '.join(sorted(REVISIONS))}; each run is written by itself, "
-            "more slowly",
+            f"backprop-svc: {differs} in {shown_uri(uri)}, which this version does not "
+            "know; each run is written by itself, more slowly",
             file=sys.stderr,
         )
-        return client
+        return ClientWriter(uri, experiment)
 
     def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
         """End the parent; gather the statistics without which the UI sorts slowly."""
@@ -120,7 +83,6 @@ class DatabaseWriter(ClientWriter):
         ids = runs.run_ids
         shared = self.child_tags(runs, parent)
         user = shared.get(MLFLOW_USER, "unknown")
-        folder = SqlAlchemyStore.ARTIFACTS_FOLDER_NAME
         tags = {
             **{name: repeat(value) for name, value in shared.items()},
             **runs.tags,
@@ -146,7 +108,7 @@ class DatabaseWriter(ClientWriter):
                 repeat(None),
                 repeat(""),
                 repeat(LifecycleStage.ACTIVE),
-                (f"{self._artifacts}/{run_id}/{folder}" for run_id in ids),
+                (f"{self._artifacts}/{run_id}/{ARTIFACTS}" for run_id in ids),
                 repeat(int(self.experiment)),
             ),
             "tags": _cells(tags, ids),
@@ -192,7 +154,7 @@ class DatabaseWriter(ClientWriter):
 
     @staticmethod
     def _insert(cursor: Any, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        columns = COLUMNS[table]
+        columns = TABLES[table].columns
         marks = ", ".join("?" * len(columns))
         cursor.executemany(
             f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})",
@@ -204,7 +166,7 @@ class DatabaseWriter(ClientWriter):
             self._pragma("analysis_limit = 1000", "ANALYZE")
             return
         with self._engine.begin() as connection:
-            for table in COLUMNS:
+            for table in TABLES:
                 connection.execute(sa.text(f"ANALYZE {table}"))
 
     def _pragma(self, pragma: str, *statements: str) -> None:
@@ -217,43 +179,11 @@ class DatabaseWriter(ClientWriter):
             connection.close()
 
 
-def reach(uri: str) -> None:
-    """Connect once: MLflow would try for minutes, and say nothing."""
-    with store_errors(uri, (sa.exc.SQLAlchemyError, ModuleNotFoundError, ValueError)):
-        is_libpq = sa.make_url(uri).get_driver_name().startswith("psycopg")
-        patience = {"connect_timeout": CONNECT_TIMEOUT} if is_libpq else {}
-        engine = sa.create_engine(uri, connect_args=patience)
-        engine.connect().close()
-        engine.dispose()
-
-
-@contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """Keep other processes from making the same SQLite file and its tables meanwhile."""
-    file = uri.removeprefix("sqlite:///")
-    if file == uri or os.name == "nt":
-        yield
-        return
-    name = hashlib.sha256(str(Path(file).resolve()).encode()).hexdigest()[:16]
-    with ExclusiveFileLock(str(Path(tempfile.gettempdir(), f"backprop-svc-{name}.lock"))):
-        if not Path(file).exists():
-            # What cannot be made here is named by MLflow, which tries next.
-            with suppress(sqlite3.Error, sa.exc.SQLAlchemyError, OSError):
-                _create(Path(file))
-        yield
-
-
-def _create(file: Path) -> None:
-    """Make a database with MLflow's tables, all or nothing: a kill leaves no half of it."""
-    draft = file.with_name(f"{file.name}.new")
-    draft.unlink(missing_ok=True)
-    with closing(sqlite3.connect(draft)) as database:
-        database.execute(f"PRAGMA page_size = {PAGE}")
-        database.execute("VACUUM")
-    engine = sa.create_engine(f"sqlite:///{draft}")
-    _safe_initialize_tables(engine)
-    engine.dispose()
-    draft.replace(file)
+@lru_cache(maxsize=100)
+def _engine(uri: str) -> sa.Engine:
+    """Return our connections to a store; those that a restart has cut are made again."""
+    waits = {"timeout": 20} if uri.startswith("sqlite") else {}
+    return sa.create_engine(uri, connect_args=waits, pool_pre_ping=True)
 
 
 def _cells(columns: Any, ids: list[str]) -> Iterator[tuple[Any, ...]]:
@@ -297,7 +227,7 @@ def _metrics(runs: Runs, choose: Callable[[Series], np.ndarray]) -> Iterator[tup
 
 def _copy(cursor: Any, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
     """PostgreSQL's COPY, by psycopg 3 or psycopg2."""
-    statement = f"COPY {table} ({', '.join(COLUMNS[table])}) FROM STDIN"
+    statement = f"COPY {table} ({', '.join(TABLES[table].columns)}) FROM STDIN"
     if hasattr(cursor, "copy"):
         with cursor.copy(statement) as copy:
             for row in rows:

@@ -51,7 +51,7 @@ impl Activation {
         }
     }
 
-    /// Replace each z by φ(gain·z), and set the derivative of that by z.
+    /// Replaces each z by φ(gain·z), and sets its derivative with respect to z.
     #[inline(always)]
     pub(crate) fn apply(
         self,
@@ -105,8 +105,8 @@ pub(crate) fn sigmoid(z: f64) -> Point {
     // 1/(1 + e) and e/(1 + e): both tails keep their digits.
     let Exponential { even, odd, power } = exponential(-z.abs());
     let (one, e) = (even - odd, power * (even + odd));
-    let part = 1.0 / (one + e);
-    let (above, below) = (one * part, e * part);
+    let inverse = 1.0 / (one + e);
+    let (above, below) = (one * inverse, e * inverse);
     (if z >= 0.0 { above } else { below }, below * above)
 }
 
@@ -150,17 +150,17 @@ struct Exponential {
     power: f64,
 }
 
-/// For z ≤ 0. The power is one of 2, odd the rest r of the exponent, |r| ≤ ½ ln 2, and even
+/// Computes the three numbers for z ≤ 0. The power is one of 2, odd the rest r of the exponent, |r| ≤ ½ ln 2, and even
 /// is r·coth(r/2) by the polynomial in r² of fdlibm's exp, whose error is below 2^−59. There
 /// is no branch: vector registers do as many at a time as they hold. Products are added
 /// without being rounded, on every machine: where none can, the C library does it.
 #[inline(always)]
 fn exponential(z: f64) -> Exponential {
-    // Adding it rounds to a whole number, which is then in the low bits, with the bias of the
+    // Adding this constant rounds to a whole number, which is then in the low bits, with the bias of the
     // exponent, 1023, added.
     const ROUND: f64 = 6_755_399_441_055_744.0 + 1023.0;
     const LN_2: [f64; 2] = [6.931_457_519_531_25e-1, 1.428_606_820_309_417_2e-6];
-    /// The highest power first.
+    /// The coefficients, that of the highest power first.
     const EVEN: [f64; 6] = [
         4.138_136_797_057_238_5e-8,
         -1.653_390_220_546_525_2e-6,
@@ -180,7 +180,7 @@ fn exponential(z: f64) -> Exponential {
     }
 }
 
-/// Horner's rule.
+/// Evaluates a polynomial by Horner's rule.
 #[inline(always)]
 fn polynomial<const N: usize>(x: f64, coefficients: [f64; N]) -> f64 {
     let mut sum = coefficients[0];

@@ -1,7 +1,7 @@
 use crate::error::all_finite;
 use crate::{Error, Loss, Network, Result};
 
-/// Rows of inputs and targets that every run trains on, one full batch an epoch.
+/// Rows of inputs and targets that every run trains on.
 #[derive(Debug, Clone, Copy)]
 pub struct Data<'a> {
     x: &'a [f64],
@@ -12,8 +12,8 @@ pub struct Data<'a> {
 }
 
 impl<'a> Data<'a> {
-    /// Inputs `x` of shape (rows, inputs) and targets `y` of shape (rows, outputs),
-    /// both row by row.
+    /// Takes inputs `x` of shape (rows, inputs) and targets `y` of shape (rows, outputs), both
+    /// in row-major order.
     ///
     /// # Errors
     /// No rows, sizes that do not fit the network, NaN or infinite values.
@@ -41,7 +41,7 @@ impl<'a> Data<'a> {
         })
     }
 
-    /// Number of rows.
+    /// The number of rows.
     #[must_use]
     pub const fn rows(&self) -> usize {
         self.rows
@@ -91,7 +91,7 @@ fn are_probabilities(network: &Network, y: &[f64]) -> Result<()> {
     }
 }
 
-/// How many rows `x` holds, after checking them.
+/// Checks `x`, and returns the number of its rows.
 pub(crate) fn rows_of(network: &Network, x: &[f64]) -> Result<usize> {
     let inputs = network.inputs();
     if x.is_empty() || !x.len().is_multiple_of(inputs) {

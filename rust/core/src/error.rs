@@ -6,7 +6,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Everything that can go wrong: the bad value, then what is allowed, then the fix.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// A number that cannot be computed with.
+    /// A number that no computation can use.
     #[error("{name} is {value}; allowed: {allowed}; {fix}")]
     Value {
         /// Which argument, with its position in an array.
@@ -37,7 +37,7 @@ pub enum Error {
         *bytes as f64 / f64::from(1 << 30)
     )]
     OutOfMemory {
-        /// Bytes of the array that could not be had.
+        /// Bytes of the array that could not be allocated.
         bytes: u128,
     },
     /// [`crate::Progress::cancel`] was set.
@@ -47,7 +47,7 @@ pub enum Error {
 
 /// The first value that is NaN or infinite, named by its position.
 pub(crate) fn all_finite(name: &str, values: &[f64], columns: usize) -> Result<()> {
-    // Without a way out of the loop, it is made of vector instructions.
+    // The compiler makes vector instructions of a loop that has no early exit.
     let all = values
         .iter()
         .fold(true, |all, value| all & value.is_finite());
@@ -82,7 +82,7 @@ pub(crate) fn within(
     })
 }
 
-/// Refuses a count of none.
+/// Refuses a count of zero.
 pub(crate) fn at_least_one(name: &str, value: usize, fix: &'static str) -> Result<()> {
     let counts = |value: f64| value >= 1.0;
     within(name, value as f64, counts, "whole numbers from 1", fix)

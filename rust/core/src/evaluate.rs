@@ -1,4 +1,4 @@
-//! One pass of many runs: loss and gradients, or predictions.
+//! A single pass through many networks, for loss and gradients or for predictions.
 
 use crate::data::rows_of;
 use crate::kernel::{load, predictor, Number, TILE};
@@ -9,7 +9,7 @@ use crate::{
     train, Data, Dtype, Machine, Network, Progress, Quantity, Record, Result, Settings, Start,
 };
 
-/// Loss and gradients of one pass.
+/// The loss and the gradients of one pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gradients {
     /// Mean loss over the rows, shape (runs,).
@@ -71,7 +71,7 @@ pub fn gradients(
     machine: Machine,
     progress: &Progress,
 ) -> Result<Gradients> {
-    // The weights are checked by the training.
+    // Training checks the weights.
     let runs = weights.len() / network.parameters();
     let settings = Settings {
         epochs: 1,
@@ -81,7 +81,7 @@ pub fn gradients(
     };
     let start = Start {
         weights,
-        // Nobody sees the update.
+        // The updated weights are not returned.
         learning_rate: &filled(1.0, runs)?,
     };
     let mut histories = train(network, data, &start, &settings, progress)?.histories;
@@ -128,7 +128,7 @@ pub fn predict(
     Ok(predictions)
 }
 
-/// What all runs predict.
+/// The inputs for which all runs predict, and what predicting needs.
 struct Forward<'a> {
     network: &'a Network,
     /// Shape (rows, inputs).

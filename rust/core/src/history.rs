@@ -90,7 +90,7 @@ pub(crate) struct Last<'t, N> {
     pub place: usize,
 }
 
-/// Runs whose values are copied side by side: those of a line of the cache.
+/// How many runs are copied together: as many as share a line of the cache.
 const GROUP: usize = 8;
 
 /// Copies the values of neighbouring lanes, of planes that begin with the first of them, to
@@ -129,7 +129,7 @@ fn copy_group<N: Number>(group: &mut [f64], slots: Range<usize>, planes: &[N], w
     }
 }
 
-/// Copies the values of one lane, of planes with a value of each lane.
+/// Copies the values of one lane out of planes that hold a value for each lane.
 fn copy_lane<N: Number>(slots: &mut [f64], planes: &[N], lane: usize, width: usize) {
     for (slot, plane) in slots.iter_mut().zip(planes.chunks_exact(width)) {
         *slot = plane[lane].into();

@@ -2,7 +2,7 @@
 
 use crate::activation::{exp, sigmoid};
 
-/// What training makes small, for one row; over several rows it is the mean.
+/// The loss of one row, which training minimizes; the loss of several rows is its mean.
 ///
 /// The last layer's weighted sums z are ŷ for squared errors; for cross-entropies they
 /// are logits, and ŷ are probabilities.
@@ -44,7 +44,7 @@ impl Loss {
         matches!(self, Self::BinaryCrossEntropy | Self::SoftmaxCrossEntropy)
     }
 
-    /// Replace the z of the outputs, shape (outputs, samples), by ŷ.
+    /// Replaces the z of the outputs, shape (outputs, samples), by ŷ.
     #[inline(always)]
     pub(crate) fn predict(self, outputs: &mut [f64], space: &mut Space) {
         match self {
@@ -121,7 +121,7 @@ impl Loss {
     }
 }
 
-/// What a loss writes for some samples: a sample is a row in a lane.
+/// What a loss computes for some samples; a sample is one row of one lane.
 pub(crate) struct Space<'a> {
     /// Shape (samples,).
     pub losses: &'a mut [f64],
@@ -154,7 +154,7 @@ fn squared(outputs: &[f64], targets: &[f64], space: &mut Space, factors: [f64; 2
     }
 }
 
-/// Replace z by 1 / (1 + e^−z).
+/// Replaces z by 1 / (1 + e^−z).
 #[inline(always)]
 fn logistic(outputs: &mut [f64]) {
     for z in outputs {
@@ -162,7 +162,7 @@ fn logistic(outputs: &mut [f64]) {
     }
 }
 
-/// Replace z by e^z / Σ e^z; deltas keep z − max, and losses ln Σ e^(z − max).
+/// Replaces z by e^z / Σ e^z. The deltas keep z − max, and the losses ln Σ e^(z − max).
 #[inline(always)]
 fn softmax(outputs: &mut [f64], space: &mut Space) {
     let samples = space.losses.len();

@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 
-/// What vector registers a kernel is compiled for.
+/// The instruction set, and so the vector registers, that a kernel is compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InstructionSet {
     /// One number at a time, on any machine; products are never fused with sums.
@@ -16,7 +16,7 @@ pub enum InstructionSet {
 }
 
 impl InstructionSet {
-    /// Every one, the widest last.
+    /// Every instruction set, the widest last.
     pub const ALL: [Self; 4] = [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512];
 
     /// The name used in configuration and logs.
@@ -30,7 +30,7 @@ impl InstructionSet {
         }
     }
 
-    /// Whether this machine has it.
+    /// Whether this machine has the instruction set.
     #[must_use]
     pub fn is_available(self) -> bool {
         match self {
@@ -45,7 +45,7 @@ impl InstructionSet {
         }
     }
 
-    /// The widest one of this machine.
+    /// The widest instruction set of this machine.
     #[must_use]
     pub fn best() -> Self {
         let widest = Self::ALL.into_iter().rev().find(|set| set.is_available());
@@ -55,7 +55,7 @@ impl InstructionSet {
     /// The instruction set of that name.
     ///
     /// # Errors
-    /// There is none, or this machine lacks it.
+    /// No instruction set has that name, or this machine lacks it.
     pub fn named(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|set| set.name() == name);
         found.filter(|set| set.is_available()).ok_or_else(|| {
@@ -77,10 +77,10 @@ const LEAST_BOUND: usize = 64;
 /// The threads and the instruction set that a call uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Machine {
-    /// Threads; `None` for one on every core. There are never more than 64, or four on each core
-    /// where these are more.
+    /// The number of threads; `None` for one on every core. There are never more than 64, or
+    /// four on each core where these are more.
     pub threads: Option<usize>,
-    /// The widest one of the machine by default.
+    /// The instruction set; by default the widest one of the machine.
     pub instruction_set: InstructionSet,
 }
 
@@ -102,10 +102,10 @@ impl Machine {
     }
 }
 
-/// Threads that a call uses when not told how many.
+/// The number of threads that a call uses when it is not told how many.
 #[must_use]
 pub fn threads() -> usize {
-    // Asking rayon would start its threads, which a forked process does not have.
+    // Asking rayon would start its threads, and a process that is forked later would lack them.
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 

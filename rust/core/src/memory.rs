@@ -1,4 +1,4 @@
-//! Memory for results, which may be more than there is.
+//! Allocates memory for results, and reports an error where there is too little of it.
 
 use crate::{Error, Result};
 

@@ -5,7 +5,8 @@ use std::ops::Range;
 use crate::error::within;
 use crate::{Activation, Error, Loss, Result};
 
-/// Small networks, many of them: what lies beyond is a mistake more often than a wish.
+/// The largest number of parameters: networks here are small, and a larger number is most
+/// often a mistake.
 const MOST_PARAMETERS: usize = 1 << 24;
 
 /// The shape of a network: fully connected layers, with or without bias.
@@ -36,7 +37,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Every one, in the order in which messages name them.
+    /// Every type, in the order in which messages name them.
     pub const ALL: [Self; 2] = [Self::Float32, Self::Float64];
 
     /// The name used in configuration and logs.
@@ -61,7 +62,7 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// Whether its inputs are those of the network.
+    /// Whether the layer's inputs are those of the network.
     pub fn is_first(&self) -> bool {
         self.inputs.start == 0
     }
@@ -97,13 +98,13 @@ impl Network {
         })
     }
 
-    /// What training makes small; half the squared error by default.
+    /// Sets the loss that training minimizes; half the squared error by default.
     #[must_use]
     pub fn with_loss(self, loss: Loss) -> Self {
         Self { loss, ..self }
     }
 
-    /// What it computes with; double precision by default.
+    /// Sets the type of number to compute with; double precision by default.
     #[must_use]
     pub fn with_dtype(self, dtype: Dtype) -> Self {
         Self { dtype, ..self }
@@ -155,11 +156,11 @@ impl Network {
     /// # Errors
     /// A slope that is not a number from 0 to 1.
     pub fn with_negative_slope(self, negative_slope: f64) -> Result<Self> {
-        let share = |slope: f64| (0.0..=1.0).contains(&slope);
+        let from_0_to_1 = |slope: f64| (0.0..=1.0).contains(&slope);
         within(
             "negative_slope",
             negative_slope,
-            share,
+            from_0_to_1,
             "numbers from 0 to 1",
             "leave it out for 0.01",
         )?;
@@ -181,26 +182,26 @@ impl Network {
         self.negative_slope
     }
 
-    /// Replace each weighted sum z of a hidden layer by φ(gain·z), and set its derivative.
+    /// Replaces each weighted sum z of a hidden layer by φ(gain·z), and sets its derivative.
     #[inline(always)]
     pub(crate) fn activate(&self, neurons: &mut [f64], derivatives: &mut [f64]) {
         self.activation
             .apply(self.gain, self.negative_slope, neurons, derivatives);
     }
 
-    /// Number of inputs.
+    /// The number of inputs.
     #[must_use]
     pub fn inputs(&self) -> usize {
         self.sizes[0]
     }
 
-    /// Number of outputs.
+    /// The number of outputs.
     #[must_use]
     pub fn outputs(&self) -> usize {
         self.sizes[self.sizes.len() - 1]
     }
 
-    /// Number of parameters of one run.
+    /// The number of parameters of one run.
     #[must_use]
     pub fn parameters(&self) -> usize {
         self.layers[self.layers.len() - 1].biases.end
@@ -277,7 +278,7 @@ fn layers(sizes: &[usize], bias: bool) -> Result<Vec<Layer>> {
     Ok(layers)
 }
 
-// Gain and slope are finite: they equal themselves.
+// Gain and slope are never NaN, so equality is reflexive.
 impl Eq for Network {}
 
 impl Hash for Network {

@@ -1,4 +1,4 @@
-//! From gradients to new weights.
+//! How gradients become new weights.
 
 use crate::error::within;
 use crate::Result;
@@ -44,7 +44,7 @@ impl Optimizer {
         }
     }
 
-    /// Numbers that it remembers of each parameter.
+    /// The count of numbers that the optimizer remembers of each parameter.
     pub(crate) const fn memory(self) -> usize {
         match self {
             Self::GradientDescent => 0,
@@ -54,20 +54,20 @@ impl Optimizer {
     }
 
     pub(crate) fn check(self) -> Result<()> {
-        let share = "numbers from 0 to below 1";
-        let is_share = |value: f64| (0.0..1.0).contains(&value);
+        let allowed = "numbers from 0 to below 1";
+        let below_one = |value: f64| (0.0..1.0).contains(&value);
         match self {
             Self::GradientDescent => Ok(()),
             Self::Momentum { momentum } | Self::Nesterov { momentum } => {
-                within("momentum", momentum, is_share, share, "try 0.9")
+                within("momentum", momentum, below_one, allowed, "try 0.9")
             }
             Self::Adam {
                 momentum,
                 beta2,
                 epsilon,
             } => {
-                within("momentum", momentum, is_share, share, "try 0.9")?;
-                within("beta2", beta2, is_share, share, "try 0.999")?;
+                within("momentum", momentum, below_one, allowed, "try 0.9")?;
+                within("beta2", beta2, below_one, allowed, "try 0.999")?;
                 let positive = |value: f64| value > 0.0 && value.is_finite();
                 within(
                     "epsilon",

@@ -4,7 +4,7 @@ use crate::{Data, Network};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(u8)]
 pub enum Outcome {
-    /// None of the others after the given epochs.
+    /// None of the other outcomes applies after the given number of epochs.
     #[default]
     Unresolved,
     /// The last loss, or the largest gradient, is at most the tolerance.
@@ -40,7 +40,8 @@ impl Outcome {
     }
 }
 
-/// Whether for every row some hidden layer is off: all its neurons at zero.
+/// Whether every row has a hidden layer that is off, which means that all of its neurons are
+/// zero.
 pub(crate) struct Dead<'a> {
     network: &'a Network,
     data: &'a Data<'a>,

@@ -7,11 +7,11 @@ use crate::{Error, Result};
 /// Shared with other threads while [`crate::train`] works.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Epochs done so far, summed over the runs.
+    /// The epochs that are done so far, summed over the runs.
     pub epochs: AtomicU64,
-    /// Set it to end the call with [`Error::Cancelled`].
+    /// Setting this ends the call with [`Error::Cancelled`].
     pub cancel: AtomicBool,
-    /// Set it to end every run where it is, or at most 32 epochs further.
+    /// Setting this ends every run where it is, or at most 32 epochs later.
     pub stop: AtomicBool,
 }
 
@@ -20,7 +20,7 @@ impl Progress {
         self.cancel.load(Ordering::Relaxed)
     }
 
-    /// Refuses what was cancelled, whose results are of no use.
+    /// Returns an error if the call was cancelled: its results are incomplete.
     pub(crate) fn finished(&self) -> Result<()> {
         if self.is_cancelled() {
             return Err(Error::Cancelled);

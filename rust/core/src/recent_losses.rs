@@ -1,20 +1,21 @@
-//! The losses of the runs of a block, and what they say of how a run ends.
+//! The last losses of the runs of a block, from which the outcome of each run is judged.
 //!
-//! All loops go over the runs of an epoch, which the compiler turns into vector instructions:
-//! after twenty epochs of the guide's network, this is as much work as the training was.
+//! Every loop goes over the runs of one epoch, so that the compiler turns it into vector
+//! instructions. This matters: twenty epochs of the guide's network are trained in the time
+//! that this module takes afterwards.
 
 use std::ops::Range;
 
 use crate::kernel::Number;
 
-/// Losses looked at for a period: two turns of the longest one.
+/// The number of last losses in which a period is searched: twice the longest period.
 pub(crate) const WINDOW: usize = 2 * LONGEST_PERIOD;
 const LONGEST_PERIOD: usize = 16;
-/// Losses at the end of a run that are compared with its first.
+/// The number of last losses that are compared with the first loss.
 const LAST: usize = 20;
-/// What a loss ratio counts at most.
+/// The largest ratio that a loss contributes to the mean.
 const LARGEST_RATIO: f64 = 1e6;
-/// How far two losses of the same phase may differ, relative to the larger.
+/// How far two losses that are one period apart may differ, relative to the larger.
 const SAME: f64 = 1e-9;
 
 const _: () = assert!(LAST <= WINDOW, "losses that a ratio needs are kept");
@@ -40,7 +41,7 @@ impl<N: Number> RecentLosses<N> {
         }
     }
 
-    /// Keeps the losses of an epoch, shape (width,).
+    /// Stores the losses of an epoch, shape (width,).
     pub fn keep(&mut self, epoch: usize, losses: &[N]) {
         if epoch == 0 {
             for (first, loss) in self.first.iter_mut().zip(losses) {
@@ -102,10 +103,15 @@ impl<N: Number> RecentLosses<N> {
         let lasts = &self.last[(done - 1) % WINDOW * self.width..][lanes.clone()];
         for (lane, ((out, first), last)) in lanes.zip(out.iter_mut().zip(firsts).zip(lasts)) {
             let returned = (*last).into().to_bits() == first.to_bits();
-            // The sum of very large losses could overflow, and parts of very small ones vanish.
+            // The sum of very large losses could overflow, and quotients of very small ones vanish.
             if returned | (*first > 1e290) | (*first < 1e-290) | first.is_nan() {
-                let ratios = these.clone().map(|epoch| self.ratio(epoch, lane));
-                *out = (ratios.sum::<f64>() + missing) / count as f64;
+                let unchanged = |epoch| self.at(epoch, lane).to_bits() == first.to_bits();
+                let ratios = if these.clone().all(unchanged) {
+                    these.len() as f64
+                } else {
+                    these.clone().map(|epoch| self.ratio(epoch, lane)).sum()
+                };
+                *out = (ratios + missing) / count as f64;
             }
         }
     }
@@ -132,7 +138,7 @@ impl<N: Number> RecentLosses<N> {
             let losses = &self.last[epoch % WINDOW * self.width..][..self.width];
             widen(least, most, losses);
         }
-        // A little further than two losses of the same phase may be apart.
+        // The margin is a little wider than two losses one period apart may differ.
         for (least, most) in least.iter_mut().zip(&mut *most) {
             *least *= 1.0 - 2.0 * SAME;
             *most *= 1.0 + 2.0 * SAME;
@@ -156,7 +162,7 @@ impl<N: Number> RecentLosses<N> {
     }
 }
 
-/// Adds each loss, or the most that counts of it, to a sum.
+/// Adds each loss to a sum; a loss above its limit counts as the limit.
 #[inline(always)]
 fn add_capped<N: Number>(sums: &mut [f64], most: &[f64], losses: &[N]) {
     for ((sum, most), loss) in sums.iter_mut().zip(most).zip(losses) {
@@ -205,7 +211,7 @@ mod tests {
         assert_eq!(period(&[]), None);
     }
 
-    /// Another run beside it, of which nothing is to be seen.
+    /// A second run beside the first, which must not affect it.
     fn recent(losses: &[f64]) -> RecentLosses<f64> {
         let mut kept = RecentLosses::new(2);
         for (epoch, loss) in losses.iter().enumerate() {

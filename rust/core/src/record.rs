@@ -1,4 +1,4 @@
-//! What can be recorded of every epoch, and which epochs are.
+//! Which quantities can be recorded of an epoch, and which epochs are recorded.
 
 use std::ops::{Index, IndexMut};
 
@@ -9,13 +9,13 @@ use crate::Network;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Quantity {
-    /// L, the mean over the rows.
+    /// The loss L, the mean over the rows.
     Loss,
-    /// ŷ, the mean over rows and outputs.
+    /// The prediction ŷ, the mean over rows and outputs.
     Prediction,
-    /// ∂L/∂w of every parameter.
+    /// The gradient ∂L/∂w of every parameter.
     Gradients,
-    /// w of every parameter, from which the prediction was made.
+    /// The weights w with which the prediction was made.
     Weights,
 }
 
@@ -40,7 +40,7 @@ impl Quantity {
         matches!(self, Self::Gradients | Self::Weights)
     }
 
-    /// Numbers of one run in one epoch.
+    /// The count of numbers that one run has in one epoch.
     #[must_use]
     pub fn values(self, network: &Network) -> usize {
         if self.is_per_parameter() {
@@ -61,7 +61,7 @@ impl<T> PerQuantity<T> {
         Self(Quantity::ALL.map(&mut make))
     }
 
-    /// As [`PerQuantity::new`]; the first error ends it.
+    /// The same as [`PerQuantity::new`] with a `make` that can fail.
     ///
     /// # Errors
     /// The error that `make` returns.
@@ -74,14 +74,25 @@ impl<T> PerQuantity<T> {
         }))
     }
 
-    /// Another value for each quantity.
+    /// Replaces the value of each quantity by what `make` returns for it.
     pub fn map<U>(self, change: impl FnMut(T) -> U) -> PerQuantity<U> {
         PerQuantity(self.0.map(change))
+    }
+
+    /// A reference to each value.
+    pub fn each_mut(&mut self) -> PerQuantity<&mut T> {
+        PerQuantity(self.0.each_mut())
     }
 
     /// The values, in the order of [`Quantity::ALL`].
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.0.iter_mut()
+    }
+}
+
+impl<T> From<PerQuantity<T>> for [T; Quantity::ALL.len()] {
+    fn from(values: PerQuantity<T>) -> Self {
+        values.0
     }
 }
 
@@ -127,7 +138,7 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    /// Each `every`-th of so many epochs; 0 for the last one only.
+    /// Places for every `every`-th of `epochs` epochs; with 0 for the last epoch only.
     pub fn new(epochs: usize, every: usize) -> Self {
         Self {
             epochs,
@@ -136,7 +147,7 @@ impl Recorded {
         }
     }
 
-    /// Places for multiples of `every`.
+    /// The number of places for multiples of `every`.
     pub fn regular(self) -> usize {
         match self.every {
             0 => 0,
@@ -150,7 +161,7 @@ impl Recorded {
         self.every != 1 && self.epochs > 0
     }
 
-    /// Places in a history.
+    /// The number of places in a history.
     pub fn count(self) -> usize {
         self.regular() + usize::from(self.has_last())
     }
@@ -166,7 +177,7 @@ impl Recorded {
         (self.every > 0).then(|| epoch.div_ceil(self.every))
     }
 
-    /// How far recorded epochs are apart; `None` if there is only the last one.
+    /// The distance between two recorded epochs; `None` if only the last epoch is recorded.
     pub fn step(self) -> Option<usize> {
         (self.every > 0).then_some(self.every)
     }

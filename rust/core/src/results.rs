@@ -1,4 +1,4 @@
-//! What training gives for each run: as vectors of its own, or in arrays of the caller's.
+//! The results of training, either in vectors that it allocates or in arrays of the caller.
 
 use crate::memory::{room, zeros};
 use crate::record::PerQuantity;
@@ -33,7 +33,7 @@ macro_rules! results {
         }
 
         impl Training {
-            /// Room for the results of so many runs.
+            /// Allocates the results of so many runs.
             ///
             /// # Errors
             /// [`Error::OutOfMemory`].
@@ -121,7 +121,7 @@ results! {
     /// The mean over the last 20 epochs of min(ℓ/ℓ₀, 10⁶), ℓ₀ the first loss; a run that
     /// diverged has 10⁶ afterwards (Sohl-Dickstein, arXiv 2402.06184).
     loss_ratio: f64,
-    /// Epochs after which the loss repeats, or 0 if the run does not oscillate.
+    /// The number of epochs after which the loss repeats, or 0 if the run does not oscillate.
     period: u8,
 }
 
@@ -165,7 +165,7 @@ fn split_front<'a, T>(values: &mut &'a mut [T], total: usize, count: usize) -> &
     front
 }
 
-/// As [`split_front`], of values that are only read.
+/// The same as [`split_front`], for values that are only read.
 fn split_shared<'a>(values: &mut &'a [f64], total: usize, count: usize) -> &'a [f64] {
     let (front, rest) = values.split_at(values.len() / total.max(1) * count);
     *values = rest;

@@ -59,7 +59,10 @@ pub(crate) struct RunLoop<'a, N: Number> {
     saved: [Vec<N>; 2],
     losses: RecentLosses<N>,
     dead: Dead<'a>,
+    is_relu: bool,
     lanes: Lanes,
+    /// Scratch of shape (width,).
+    doubtful: Vec<usize>,
 }
 
 /// What is known of each run of the block, shape (width,) each.
@@ -150,6 +153,8 @@ impl<'a, N: Number> RunLoop<'a, N> {
             saved: kernel.state().map(|values| values.to_vec()),
             losses: RecentLosses::new(width),
             dead: Dead::new(network, task.data),
+            is_relu: network.activation() == Activation::Relu,
+            doubtful: vec![0; width],
             lanes: Lanes {
                 active: vec![true; width],
                 ended: vec![false; width],
@@ -382,9 +387,17 @@ impl<'a, N: Number> RunLoop<'a, N> {
             .loss_ratio
             .copy_from_slice(&self.lanes.loss_ratio[..count]);
         self.losses.write_last(done, arrays.last_loss);
+        let (mut doubtful, mut doubts) = (std::mem::take(&mut self.doubtful), 0);
         for lane in 0..count {
-            self.name(runs, lane, done);
+            let (outcome, look_closer) = self.first_look(runs, lane, done);
+            runs.arrays.outcome[lane] = outcome;
+            doubtful[doubts] = lane;
+            doubts += usize::from(look_closer);
         }
+        for lane in &doubtful[..doubts] {
+            self.look_closer(runs, *lane, done);
+        }
+        self.doubtful = doubtful;
     }
 
     fn end_history(&self, runs: &mut Runs, lane: usize, done: usize) {
@@ -425,25 +438,40 @@ impl<'a, N: Number> RunLoop<'a, N> {
 
     /// Names the outcome of a run that did not diverge.
     fn name(&mut self, runs: &mut Runs, lane: usize, done: usize) {
-        let (tolerance, steepest) = (self.task.settings.tolerance, self.lanes.steepest[lane]);
-        let loss = runs.arrays.last_loss[lane];
-        let is_relu = self.task.network.activation() == Activation::Relu;
-        let mut outcome = Outcome::Unresolved;
-        if done == 0 {
-            // Nothing is known of it.
-        } else if loss <= tolerance {
-            outcome = Outcome::Converged;
-        } else if is_relu && steepest == 0.0 && self.dead.is(runs.weights_of(lane)) {
-            outcome = Outcome::Dead;
-        } else if steepest <= tolerance {
-            outcome = Outcome::Converged;
-        } else if self.lanes.may_oscillate[lane] {
-            if let Some(period) = self.losses.period(done, lane) {
-                runs.arrays.period[lane] = u8::try_from(period).unwrap_or(u8::MAX);
-                outcome = Outcome::Oscillating;
-            }
-        }
+        let (outcome, look_closer) = self.first_look(runs, lane, done);
         runs.arrays.outcome[lane] = outcome;
+        if look_closer {
+            self.look_closer(runs, lane, done);
+        }
+    }
+
+    /// What a loss and a gradient say of a run that did not diverge, and whether its weights or
+    /// its losses may say something else. Without a branch, since runs end in any order.
+    #[inline(always)]
+    fn first_look(&self, runs: &Runs, lane: usize, done: usize) -> (Outcome, bool) {
+        let tolerance = self.task.settings.tolerance;
+        let steepest = self.lanes.steepest[lane];
+        let reached = (runs.arrays.last_loss[lane] <= tolerance) & (done > 0);
+        let flat = (steepest <= tolerance) & (done > 0);
+        let may_be_dead = self.is_relu & (steepest == 0.0) & flat;
+        let may_oscillate = self.lanes.may_oscillate[lane] & !flat & (done > 0);
+        let outcome = if reached | flat {
+            Outcome::Converged
+        } else {
+            Outcome::Unresolved
+        };
+        (outcome, !reached & (may_be_dead | may_oscillate))
+    }
+
+    fn look_closer(&mut self, runs: &mut Runs, lane: usize, done: usize) {
+        if self.lanes.steepest[lane] == 0.0 {
+            if self.dead.is(runs.weights_of(lane)) {
+                runs.arrays.outcome[lane] = Outcome::Dead;
+            }
+        } else if let Some(period) = self.losses.period(done, lane) {
+            runs.arrays.period[lane] = u8::try_from(period).unwrap_or(u8::MAX);
+            runs.arrays.outcome[lane] = Outcome::Oscillating;
+        }
     }
 }
 

@@ -1,26 +1,27 @@
 use crate::error::{at_least_one, within};
 use crate::{Error, Result};
 
-/// What the learning rate is multiplied by, epoch by epoch.
+/// The factors by which the learning rate is multiplied, epoch by epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
-    /// In the first W epochs it rises in a straight line: (e + 1)/W in epoch e (Goyal et
+    /// The number W of warm-up epochs, in which the factor rises linearly: (e + 1)/W in epoch e
+    /// (Goyal et
     /// al., arXiv 1706.02677).
     pub warmup: usize,
-    /// What follows, with e counted from there.
+    /// The decay after the warm-up; its epochs e are counted from there.
     pub decay: Decay,
 }
 
 /// How the learning rate falls.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decay {
-    /// Not at all.
+    /// The learning rate stays as it is.
     Constant,
-    /// factor^⌊e / every⌋.
+    /// The factor in epoch e is factor^⌊e / every⌋.
     Step {
-        /// Epochs between two steps, from 1.
+        /// The number of epochs between two steps, from 1.
         every: usize,
-        /// Above 0 and at most 1.
+        /// The factor of one step, above 0 and at most 1.
         factor: f64,
     },
     /// ½·(1 + cos(π·e/E)) over the E epochs that follow the warm-up (Loshchilov & Hutter,
@@ -38,7 +39,7 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// The factor of an epoch of so many.
+    /// The factor of one of `epochs` epochs.
     #[must_use]
     pub fn factor(&self, epoch: usize, epochs: usize) -> f64 {
         if epoch < self.warmup {

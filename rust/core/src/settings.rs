@@ -3,7 +3,7 @@ use crate::machine::bad_threads;
 use crate::record::{PerQuantity, Record, Recorded};
 use crate::{Decay, Machine, Network, Optimizer, Quantity, Result, Schedule};
 
-/// How products are added up.
+/// How sums of products are rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// Each product and each sum is rounded, as plain code does it: the same bits on every
@@ -14,7 +14,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Every one, in the order in which messages name them.
+    /// Every precision, in the order in which messages name them.
     pub const ALL: [Self; 2] = [Self::Exact, Self::Fast];
 
     /// The name used in configuration and logs.
@@ -41,15 +41,15 @@ pub struct Batches {
 /// What holds for all runs of a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
-    /// How often the data are gone through.
+    /// The number of epochs; an epoch goes through all rows once.
     pub epochs: usize,
-    /// From gradients to updates.
+    /// How gradients become updates.
     pub optimizer: Optimizer,
-    /// λ, from 0; decoupled: lr·λ·w more is taken from every weight.
+    /// The decoupled weight decay λ, from 0: each update also subtracts lr·λ·w.
     pub weight_decay: f64,
-    /// What becomes of the learning rate over the epochs.
+    /// How the learning rate changes over the epochs.
     pub schedule: Schedule,
-    /// `None` for one update an epoch, by all rows.
+    /// Mini-batches; `None` for one update an epoch from all rows.
     pub batches: Option<Batches>,
     /// How products are added up.
     pub precision: Precision,
@@ -59,12 +59,12 @@ pub struct Settings {
     pub tolerance: f64,
     /// A run has diverged when its loss is above this.
     pub divergence_bound: f64,
-    /// Which histories to keep.
+    /// The quantities of which histories are kept.
     pub record: Record,
-    /// Of which epochs: 1 for all; k > 1 for the multiples of k and, in the last place, the last
+    /// Which epochs are recorded: 1 for all; k > 1 for the multiples of k and, in the last place, the last
     /// epoch of each run; 0 for the last one only.
     pub record_every: usize,
-    /// Threads and instruction set.
+    /// The threads and the instruction set that are used.
     pub machine: Machine,
 }
 
@@ -105,7 +105,7 @@ impl Settings {
         constant && descent && self.batches.is_none() && !self.stop_when_converged
     }
 
-    /// Numbers that a run has in each history.
+    /// The count of numbers that a run has in each history.
     #[must_use]
     pub fn columns(&self, network: &Network) -> PerQuantity<usize> {
         let records = self.records();

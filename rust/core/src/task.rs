@@ -18,6 +18,6 @@ pub(crate) struct Task<'a> {
     pub data: &'a Data<'a>,
     pub settings: &'a Settings,
     pub progress: &'a Progress,
-    /// Learning rates of a run: one, or one for each layer.
+    /// The number of learning rates of a run: 1, or one for each layer.
     pub rates_per_run: usize,
 }

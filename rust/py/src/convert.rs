@@ -43,8 +43,8 @@ fn setting_error(fields: [&str; 5]) -> PyErr {
     })
 }
 
-/// The value of a keyword, checked by the same Python function as those of `train`: `kind` is
-/// the name of a built-in type.
+/// Checks the value of a keyword with the Python function that checks those of `train`; `kind`
+/// is the name of a built-in type.
 pub fn checked<'py, T>(name: &str, given: &Bound<'py, PyAny>, kind: &str) -> PyResult<T>
 where
     T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
@@ -55,13 +55,13 @@ where
     check.call1((name, given, kind))?.extract()
 }
 
-/// A value as messages show it, whatever it is.
+/// Any value as messages show it.
 pub fn shown(given: &Bound<'_, PyAny>) -> PyResult<String> {
     let shown = given.py().import("backprop_svc.errors")?.getattr("shown")?;
     shown.call1((given,))?.extract()
 }
 
-/// A copy in row order: the caller may change its array while the GIL is released.
+/// A copy in row-major order: the caller may change its array while the GIL is released.
 pub fn values<T: Element + Copy>(array: &PyReadonlyArrayDyn<T>) -> Result<Vec<T>, PyCoreError> {
     let copy = match in_row_order(array) {
         Ok(values) => collected(values.iter().copied()),

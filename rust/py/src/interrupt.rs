@@ -1,4 +1,4 @@
-//! Long calls that Ctrl-C ends and that say how far they are.
+//! Runs long calls so that Ctrl-C ends them and that their progress is reported.
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{sync_channel, RecvTimeoutError};
@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 use crate::convert::PyCoreError;
 
-/// Multiplications below which a call is over before a thread of its own would help.
+/// The number of multiplications below which a call ends before a thread would pay off.
 const SMALL: usize = 1_000_000;
 /// How often Python is asked for signals and told of progress.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -29,8 +29,8 @@ impl Callback {
     }
 }
 
-/// Does `work` without the GIL; larger work in a thread beside the caller's, so that this
-/// one can look after Python, and tell it when its time is up.
+/// Does `work` without the GIL. Larger work runs in a thread of its own, so that the caller's
+/// thread can check for signals, report progress and end the work when its time is up.
 pub fn interruptible<T: Send>(
     py: Python<'_>,
     size: usize,
@@ -51,7 +51,7 @@ pub fn interruptible<T: Send>(
     Ok(result)
 }
 
-/// A panic is a mistake of this package: the caller gets an exception that says so.
+/// Turns a panic, which is a mistake of this package, into an exception that says so.
 fn no_panic<T>(work: impl FnOnce() -> Result<T>) -> PyResult<T> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => Ok(result.map_err(PyCoreError)?),

@@ -40,7 +40,7 @@ pub fn machine(threads: Option<usize>) -> Result<Machine, PyCoreError> {
     })
 }
 
-/// After which all runs end where they are.
+/// The time after which all runs end where they are.
 pub fn time_limit(settings: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
     let limit: Option<f64> = settings.getattr("time_limit")?.extract()?;
     let limit = limit.map(|seconds| {

@@ -1,4 +1,4 @@
-"""The walk down the chain rule, printed."""
+"""Prints each step of the chain rule."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ USED = {
     "chain_rule": ("example=", "example.name=", "example.x="),
     "network": ("example=", "example.name=", "network", "data", "init", "train=", "train.lr="),
 }
-"""How overrides begin that change a walk."""
+"""Prefixes of the overrides that each example uses."""
 
 
 def explain(config: DictConfig) -> None:
@@ -31,7 +31,7 @@ def explain(config: DictConfig) -> None:
 
 
 def _refuse_unused(walk: str) -> None:
-    # An unknown walk is named where it is looked for: it refuses nothing here.
+    # An unknown example is refused later, by the function that looks it up.
     used = USED.get(walk, ("",))
     for word in HydraConfig.get().overrides.task:
         if not f"{name_of(word)}=".startswith(used):

@@ -24,12 +24,12 @@ def typed_settings(words: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
 
 
 def check_file(results: str) -> None:
-    """Refuse a file that cannot be written, before hours go into what it is for."""
+    """Refuse a file that cannot be written, before hours of training go into its content."""
     if not results.endswith(".parquet"):
         raise SettingError(
             "sweep.results", repr(results), "a Parquet file", "try sweep.results=map.parquet"
         )
-    # What a link points to, not the link.
+    # A symbolic link stays: the file that it points to is replaced.
     path = Path(results).resolve()
     with _writable(results):
         try:
@@ -41,7 +41,7 @@ def check_file(results: str) -> None:
 
 
 def write_file(results: str, content: bytes) -> None:
-    """Replace the table that was there; it stays where the new one cannot be written."""
+    """Write the table; one that was there stays where the new one cannot be written."""
     # What a link points to, not the link.
     path = Path(results).resolve()
     with _writable(results):
@@ -66,11 +66,11 @@ def _umask() -> int:
 
 
 def _typed(values: list[Any]) -> list[Any]:
-    """Give values one type, as a column of a table has it: text, where no other holds all."""
+    """Convert the values of a column to one type: to text if no other holds all of them."""
     given = [value for value in values if value is not None]
     kinds = set(map(type, given))
     if kinds == {int, float} or (kinds == {int} and max(map(abs, given)) >= 2**63):
-        # An integer of a table has 64 bits.
+        # An integer column holds 64 bits.
         return [None if value is None else float(value) for value in values]
     if len(kinds) > 1 or kinds - {bool, int, float, str}:
         return [None if value is None else written(value) for value in values]

@@ -1,4 +1,4 @@
-"""What a job of a sweep does: a shard of one configuration, or a single point of it."""
+"""Does one job of a sweep, which is a shard of one configuration or a single point."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
     offset = first if first is not None else (sweep.configuration or 0) * total
     parent = None
     if prepared.tracking is not None:
-        # Its parent was opened when the sweep began.
+        # The parent run was opened when the sweep began.
         parent = Parent.open(prepared.tracking, Sweep(sweep.id or ""), again=True)
     with SweepBar(stop - start, lines=True) as bar:
         return run(

@@ -1,4 +1,4 @@
-"""A whole sweep from the command line: what is said before it, and kept at its end."""
+"""A whole sweep from the command line: opens it, prints its summary, writes its report."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SweepCommand:
             OmegaConf.update(config, "sweep.axes", self._axes)
             prepared = Prepared.of(config)
             unneeded = unused(prepared.config, [*self._axes, *words])
-            # What one configuration of a sweep needs may mean nothing to another.
+            # A setting may be needed by one configuration of the sweep and unused in another.
             self._unused = unneeded if self._first is None else self._unused & unneeded
             self._first = self._first or prepared
             for name, value in _common(config).items():
@@ -114,7 +114,7 @@ class SweepCommand:
         """Show and keep the summary."""
         words = [swept(job.overrides or []) for job in returns]
         shards = [cast(Outcomes, job.return_value) for job in returns]
-        # The terminal shows what was written; a table has columns of one type.
+        # The terminal shows values as the user wrote them; the table needs one type per column.
         shown = _joined(shards, [dict(map(split, own)) for own in words])
         outcomes = _joined(shards, typed_settings(words))
         seconds = time.monotonic() - self._began
@@ -220,14 +220,14 @@ def _quoted(lines: list[str]) -> str:
 
 
 def _is_plan(word: str) -> bool:
-    """Tell whether an override decides what is trained, not how or where."""
+    """Tell whether an override affects what is trained, and not only how or where."""
     where = ("tracking=", "tracking.uri=", "tracking.experiment=", "hydra")
     how = ("train.threads=", "sweep.shards=", "sweep.results=")
     return not word.startswith((*where, *how, *SWEEP_WORDS))
 
 
 def _task_config(config: DictConfig) -> DictConfig:
-    """Return the configuration as a task gets it: a copy without Hydra's part."""
+    """Return a copy of the configuration without Hydra's own section, as a task gets it."""
     copy = config.copy()
     with read_write(copy), open_dict(copy):
         del copy["hydra"]

@@ -63,7 +63,7 @@ def _single(config: DictConfig) -> float:
     rates, weights = experiment.starts(Points(1, {}))
     writer: Writer | None = None
     if prepared.tracking is not None:
-        # Before the training, which a store that cannot be opened would lose.
+        # The store is opened before training, so that a store that fails costs no training.
         with show.waiting("opening MLflow"):
             writer = open_writer(prepared.tracking.uri, prepared.tracking.experiment)
     started = now()

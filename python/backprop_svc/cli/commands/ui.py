@@ -13,7 +13,8 @@ import urllib.request
 import webbrowser
 from pathlib import Path
 
-from backprop_svc.cli.terminal.errors import stop
+from backprop_svc.cli.terminal.errors import foreseen, stop
+from backprop_svc.errors import StoreError
 from backprop_svc.interactive.terminal import say
 from backprop_svc.tracking import DEFAULT_URI, remember, shown_uri
 
@@ -48,6 +49,11 @@ def ui(arguments: list[str]) -> int:
             f"{file} does not exist in {Path.cwd()}; allowed: a database with runs; "
             "run backprop-svc train first, or give tracking.uri=sqlite:///<path>"
         )
+    from backprop_svc.tracking.store import prepare
+
+    with foreseen(StoreError):
+        # MLflow's server would migrate the database of an older one.
+        prepare(uri)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -56,7 +62,7 @@ def ui(arguments: list[str]) -> int:
             stop(f"port {port} is taken; allowed: a free one; try port={port + 1}")
     command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
-    # The address is to be seen, not a line for each request.
+    # A line for each request would hide the address.
     command += ["--uvicorn-opts", "--log-level warning"]
     quiet = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -66,7 +72,8 @@ def ui(arguments: list[str]) -> int:
         # Not an argument: every user of the machine sees those, with the password in it.
         "MLFLOW_BACKEND_STORE_URI": uri,
     }
-    # A session of its own: Ctrl-C ends it from here, without its tracebacks.
+    # In a session of its own the server gets no Ctrl-C, so it prints no tracebacks; it is ended
+    # from here.
     # Standard output has our line alone: what MLflow says may come before it.
     process = subprocess.Popen(command, env=quiet, start_new_session=True, stdout=sys.stderr)
     try:
@@ -79,7 +86,7 @@ def ui(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        # Its end is the server's end and that of its workers, also when it was a signal.
+        # The server and its workers end with this process, even if a signal ends it.
         if os.name == "posix":
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
@@ -89,7 +96,7 @@ def ui(arguments: list[str]) -> int:
 
 
 def _latest(uri: str) -> str | None:
-    # MLflow is slow to import: it comes when the server is on its way.
+    # MLflow is slow to import, so it is imported while the server starts.
     from backprop_svc.tracking.client import latest_page
 
     return latest_page(uri)

@@ -22,7 +22,7 @@ def is_array(override: Override) -> bool:
         return False
     if override.is_interval_sweep():
         return True
-    # Not the iterator of the override: it would shuffle.
+    # The override's own iterator is not used, because it would shuffle.
     values = override.value()
     elements = getattr(values, "list", None)
     return elements is None or all(_is_number(value) for value in elements)
@@ -40,7 +40,7 @@ def build(settings: SweepConfig) -> Grid:
         An unknown sampler or tag; values out of range; zipped axes of different length.
     """
     overrides = OverridesParser.create().parse_overrides(list(settings.axes))
-    # Hydra's shuffle() draws from here.
+    # Hydra's shuffle() draws from this generator.
     random.seed(settings.seed)
     axes = {override.key_or_group: _axis(override) for override in overrides}
     points: Any = settings.points

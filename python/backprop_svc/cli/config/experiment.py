@@ -24,7 +24,7 @@ class Prepared:
     """A checked configuration, and what it asks for."""
 
     config: Config
-    """With the first of its points."""
+    """The experiment, with the values of its first point."""
     experiment: Experiment
     grid: Grid
     tracking: Tracking | None

@@ -20,7 +20,7 @@ class Problem(NamedTuple):
 
     network: Network
     data: datasets.Dataset
-    """To train on."""
+    """The rows to train on."""
     validation: datasets.Dataset | None
     weights: list[float]
 
@@ -80,7 +80,7 @@ def shown_unit(data: DataConfig) -> tuple[str, float]:
     scale = _plain(data.y_scale)
     if isinstance(scale, (int, float)):
         return data.unit, data.unit_factor * scale
-    # Scaled by what the data hold, a prediction is a plain number.
+    # Where the scale comes from the data, predictions have no unit.
     return "", 1.0
 
 
@@ -90,7 +90,7 @@ def _fitting(rows: datasets.Dataset, sizes: Sequence[int]) -> list[int]:
 
 
 def _shown(sizes: Sequence[int]) -> str:
-    """As it is written on the command line."""
+    """Return a value as it is written on the command line."""
     return f"[{','.join(map(str, sizes))}]"
 
 

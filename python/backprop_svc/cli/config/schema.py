@@ -48,10 +48,11 @@ class DataConfig:
     x_scale: Any = 1
     y_scale: Any = 1
     one_hot: bool = False
-    # A share of the rows, drawn by its seed: never trained on, not seen by the scales.
+    # The fraction of rows to validate with. They are drawn by the seed, are never trained on,
+    # and do not affect the scales.
     validation: float = 0.0
     validation_seed: int = 0
-    # Of y before scaling: the terminal and the picture show y × unit_factor in this unit.
+    # The unit of y before scaling: terminal and picture show y × unit_factor in this unit.
     unit: str = ""
     unit_factor: float = 1.0
 
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
 
     @dataclass
     class TrainConfig:
-        """From gradients to new weights, and for how long."""
+        """How gradients become new weights, and for how many epochs."""
 
         lr: float = 0.1
         lr1: float | None = None
@@ -83,14 +84,14 @@ else:
         "TrainConfig",
         [
             ("lr", "float", 0.1),
-            # Of the first and the second layer, where they differ.
+            # The learning rates of the first and the second layer, where they differ.
             ("lr1", "Optional[float]", None),
             ("lr2", "Optional[float]", None),
             *((name, _annotation(SETTINGS[name]), usual) for name, usual in SHARED.items()),
         ],
         namespace={"__doc__": "The settings of :func:`backprop_svc.train`."},
     )
-    # OmegaConf looks the types up where the class says that it is from.
+    # OmegaConf looks types up in the module that the class names as its own.
     TrainConfig.__module__ = __name__
 
 
@@ -130,7 +131,7 @@ class SweepConfig:
     resume: Optional[str] = None
     # A Parquet file for the table of results, tracked or not.
     results: Optional[str] = None
-    # From here on the sweeper tells its jobs what they are.
+    # The sweeper sets the following fields for each of its jobs.
     id: Optional[str] = None
     axes: list[str] = field(default_factory=list)
     configuration: Optional[int] = None

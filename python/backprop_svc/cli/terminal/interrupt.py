@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Iterator
@@ -42,9 +43,21 @@ def end() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
+    _close_databases()
     # What libraries do at the end of a program may take seconds, and show tracebacks.
     deferred.stop()
     raise SystemExit(130)
+
+
+def _close_databases() -> None:
+    """Let SQLite bring its files into one, as it does at the end of a program."""
+    sqlite = sys.modules.get("sqlite3")
+    if sqlite is None:
+        return
+    for found in gc.get_objects():
+        if type(found) is sqlite.Connection:
+            with suppress(sqlite.Error):
+                found.close()
 
 
 def _note(signal: int, _: object) -> NoReturn:

@@ -159,13 +159,18 @@ pub(crate) trait Arithmetic: Copy + Send + Sync + 'static {
     ) -> Self::Vector<S>;
     /// a if it is larger than b, else b.
     fn max<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    /// a·a + c, rounded once in any arithmetic: for numbers that no result depends on.
-    fn add_square<S: Simd>(simd: S, a: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
-    /// a > 0, by the bits: the units that multiply and add are left free. (A NaN may count as
-    /// positive.)
-    fn positive<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Mask<S>;
+    /// a > b for b ≥ 0, by the bits: the units that multiply and add are left free. (A NaN may
+    /// count as larger than any number.)
+    fn exceeds<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
     /// a where the mask is set, else 0.
     fn masked<S: Simd>(simd: S, mask: Self::Mask<S>, a: Self::Vector<S>) -> Self::Vector<S>;
+    /// a·b where the mask is set, else a zero of either sign.
+    fn masked_mul<S: Simd>(
+        simd: S,
+        mask: Self::Mask<S>,
+        a: Self::Vector<S>,
+        b: Self::Vector<S>,
+    ) -> Self::Vector<S>;
     fn select<S: Simd>(
         simd: S,
         mask: Self::Mask<S>,
@@ -267,13 +272,8 @@ macro_rules! arithmetic {
             }
 
             #[inline(always)]
-            fn add_square<S: Simd>(simd: S, a: S::$vector, c: S::$vector) -> S::$vector {
-                simd.$mul_add(a, a, c)
-            }
-
-            #[inline(always)]
-            fn positive<S: Simd>(simd: S, a: S::$vector) -> S::$mask {
-                simd.$greater(pulp::cast(a), pulp::cast(simd.$splat(0.0)))
+            fn exceeds<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$mask {
+                simd.$greater(pulp::cast(a), pulp::cast(b))
             }
 
             #[inline(always)]
@@ -282,6 +282,21 @@ macro_rules! arithmetic {
                 match bytemuck::try_cast(mask) {
                     Ok(bits) => simd.$and(bits, a),
                     Err(_) => simd.$select(mask, a, simd.$splat(0.0)),
+                }
+            }
+
+            #[inline(always)]
+            fn masked_mul<S: Simd>(
+                simd: S,
+                mask: S::$mask,
+                a: S::$vector,
+                b: S::$vector,
+            ) -> S::$vector {
+                // A factor that is masked once serves several products; a bit for each lane
+                // goes into the product itself.
+                match bytemuck::try_cast(mask) {
+                    Ok(bits) => simd.$mul(a, simd.$and(bits, b)),
+                    Err(_) => simd.$select(mask, simd.$mul(a, b), simd.$splat(0.0)),
                 }
             }
 

@@ -13,7 +13,7 @@ use super::matmul::{ColumnMajor, Matmul, Onto, RowMajor, Shared};
 use super::{Predictor, TILE};
 use crate::loss::Space;
 use crate::{Data, Loss, Network, Progress};
-/// Rows between two looks at whether to go on.
+/// The number of rows after which a pass checks again whether it was cancelled.
 const PATIENCE: usize = 64;
 
 /// The numbers of one block, allocated once and used for every pass.
@@ -26,13 +26,13 @@ pub(crate) struct Workspace<'a, S: Simd, A: Arithmetic> {
     pub gradients: Aligned<A::Vector<S>>,
     loss: A::Vector<S>,
     prediction: A::Vector<S>,
-    /// Of the rows that go through, which all runs share; shape (rows, inputs).
+    /// The inputs of the tile, which all runs share; shape (rows, inputs).
     inputs: Vec<A::Number>,
     /// Of each neuron its rows, shape (neurons, rows), as the next; no input is in them.
     activations: Aligned<A::Vector<S>>,
     /// ∂L/∂z; of hidden neurons φ'(z) on the way forward.
     deltas: Aligned<A::Vector<S>>,
-    /// For the loss, in double precision.
+    /// What the loss is computed from, in double precision.
     outputs: Vec<f64>,
     targets: Vec<f64>,
     losses: Vec<f64>,
@@ -41,7 +41,7 @@ pub(crate) struct Workspace<'a, S: Simd, A: Arithmetic> {
 }
 
 impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
-    /// A pass that is cancelled ends early, with nothing of use.
+    /// A pass that is cancelled ends early, and its results are not used.
     pub fn new(simd: S, network: &'a Network, progress: &'a Progress) -> Self {
         let zero = A::splat(simd, 0.0);
         let samples = TILE * A::lanes::<S>();
@@ -75,7 +75,7 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
         }
     }
 
-    /// The z of the outputs; every hidden neuron keeps its activation.
+    /// Computes the z of the outputs; every hidden neuron keeps its activation.
     #[inline(always)]
     fn forward(&mut self, rows: usize) {
         let simd = self.simd;
@@ -278,7 +278,7 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
         }
     }
 
-    /// Mean loss and prediction of so many rows, from their sums.
+    /// Divides the sums of loss and prediction by the number of rows.
     #[inline(always)]
     pub fn average(&mut self, rows: usize) {
         let outputs = rows * self.network.outputs();
@@ -290,18 +290,18 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
         );
     }
 
-    /// L, shape (width,).
+    /// The loss L, shape (width,).
     pub fn loss(&self) -> &[A::Number] {
         bytemuck::cast_slice(std::slice::from_ref(&self.loss))
     }
 
-    /// Mean of ŷ, shape (width,).
+    /// The mean of ŷ, shape (width,).
     pub fn prediction(&self) -> &[A::Number] {
         bytemuck::cast_slice(std::slice::from_ref(&self.prediction))
     }
 }
 
-/// From sums to means.
+/// Divides sums by the number of rows.
 #[inline(always)]
 pub(crate) fn divide<A: Arithmetic, S: Simd>(simd: S, sums: &mut [A::Vector<S>], by: usize) {
     if by > 1 {

@@ -14,9 +14,8 @@
 //!    memory, since no machine has registers for all; loads and stores have units of their own.
 //! 2. The units that multiply and add are what binds. Comparing and choosing is done by the
 //!    bits of numbers, for which there are others.
-//! 3. Epochs that nobody wants to see compute no loss. The sum of all e² on the way, one fused
-//!    operation, is at least as large as each loss: if it does not overflow, no loss did. A
-//!    bound that is smaller than any overflow needs each loss, and costs two operations more.
+//! 3. Epochs of which nobody wants to see more than the loss go through [`unwatched`], which
+//!    has fewer operations, wherever it gives the same bits. This file holds what always does.
 //! 4. In fast arithmetic lr·e is common to both updates, which are then fused.
 //! 5. In exact arithmetic even the sign of a zero is that of plain code, which multiplies by
 //!    the derivative, 1 or 0, and does not choose: hence 0·x.
@@ -26,15 +25,15 @@ use std::ops::Range;
 use pulp::{bytemuck, Simd, WithSimd};
 
 use super::arithmetic::{aligned, Aligned, Arithmetic, Number};
-use super::{all_at_most, all_finite, Kernel, Trace};
+use super::{all_at_most, all_finite, unwatched, Kernel, Trace};
 use crate::task::Task;
-use crate::{Activation, Data, Loss, Quantity};
+use crate::{Activation, Data, Loss, PerQuantity, Quantity};
 
 /// Vector registers of runs that are trained side by side.
-const REGISTERS: usize = 8;
+const REGISTERS: usize = 16;
 
 /// The hidden neuron computes the identity.
-const IDENTITY: u8 = 0;
+pub(super) const IDENTITY: u8 = 0;
 /// The hidden neuron computes ReLU.
 const RELU: u8 = 1;
 /// The hidden neuron computes ReLU, and no x is negative: 0·x is then 0 without a sign.
@@ -45,19 +44,15 @@ pub(crate) struct Chain<'a, S: Simd, A: Arithmetic, const LAYERS: usize> {
     simd: S,
     phi: u8,
     data: &'a Data<'a>,
-    /// Shape (layers, registers), as the next two.
+    /// Whether [`unwatched`] takes the data.
+    allows_no_watch: bool,
+    /// The largest w1 whose product with x rounds to 0.
+    vanishes: f64,
+    /// Shape (layers, registers).
     weights: Aligned<A::Vector<S>>,
-    gradients: Aligned<A::Vector<S>>,
     rates: Aligned<A::Vector<S>>,
-}
-
-/// How losses are looked at that are not traced.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Watch {
-    /// By a sum that is larger than each: for a bound that only an overflow passes.
-    Sum,
-    /// Each by itself.
-    Each,
+    /// What the last epoch gave.
+    last: PerQuantity<Aligned<A::Vector<S>>>,
 }
 
 /// What one pass gives for the runs of a register; the first three are of a single row.
@@ -118,9 +113,11 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
             simd,
             phi,
             data: task.data,
+            allows_no_watch: unwatched::allows_data(task.data),
+            vanishes: unwatched::largest_that_vanishes(task.data.x()[0]),
             weights: zeros(LAYERS * registers),
-            gradients: zeros(LAYERS * registers),
             rates: zeros(registers),
+            last: PerQuantity::new(|quantity| zeros(quantity.values(task.network) * registers)),
         }
     }
 
@@ -152,7 +149,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
             let z = A::mul(simd, first, x);
             input = z;
             if PHI != IDENTITY {
-                let on = A::positive(simd, z);
+                let on = A::exceeds(simd, z, given.zero);
                 input = A::masked(simd, on, z);
                 factor = if PHI == RELU_OF_POSITIVE {
                     A::masked(simd, on, x)
@@ -258,40 +255,69 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         }
     }
 
-    /// Epochs that are not traced. Returns what was watched, which is at most the bound only if
-    /// every loss was.
+    /// Epochs whose losses nobody has to watch: see [`unwatched`]. Losses are written to a
+    /// plane, if there is one.
     #[inline(always)]
-    fn untraced<const PHI: u8, const ONE_ROW: bool, const EACH: bool>(
+    fn unwatched<const PHI: u8>(&mut self, epochs: usize, losses: Option<&mut [A::Number]>) {
+        match self.rates.len() {
+            1 => self.unwatched_registers::<PHI, 1>(epochs, losses),
+            _ => self.unwatched_registers::<PHI, REGISTERS>(epochs, losses),
+        }
+    }
+
+    #[inline(always)]
+    fn unwatched_registers<const PHI: u8, const R: usize>(
         &mut self,
         epochs: usize,
-    ) -> A::Vector<S> {
-        let (simd, data, first) = (self.simd, self.data, self.given(0));
-        let mut watched = first.zero;
-        let mut watch = |_: usize, pass: &Pass<_, LAYERS>| {
-            watched = if EACH {
-                A::max(simd, pass.loss, watched)
-            } else if ONE_ROW {
-                A::add_square(simd, pass.error, watched)
-            } else {
-                A::add(simd, watched, pass.loss)
-            };
+        losses: Option<&mut [A::Number]>,
+    ) {
+        let simd = self.simd;
+        let [x, y, vanishes] =
+            [self.data.x()[0], self.data.y()[0], self.vanishes].map(|value| A::splat(simd, value));
+        let given = unwatched::Given { x, y, vanishes };
+        // Without a hidden neuron there is no first weight.
+        let mut none = [x; R];
+        let (first, last) = self.weights.split_at_mut((LAYERS - 1) * R);
+        let first = first.first_chunk_mut().unwrap_or(&mut none);
+        let (Some(last), Some(rates)) = (last.first_chunk_mut(), self.rates.first_chunk()) else {
+            return;
         };
-        if let [rate] = self.rates[..] {
-            // A single register of runs stays where it is.
-            let mut weights = [first.zero; LAYERS];
-            weights.copy_from_slice(&self.weights);
-            for _ in 0..epochs {
-                let pass = Self::step::<PHI, ONE_ROW>(simd, &mut weights, rate, &first, data);
-                watch(0, &pass);
-            }
-            self.weights.copy_from_slice(&weights);
-            return watched;
-        }
+        let weights = [first, last];
+        let Some(losses) = losses else {
+            return unwatched::advance::<S, A, LAYERS, PHI, R>(
+                simd,
+                weights,
+                rates,
+                given,
+                epochs,
+                |_, _| (),
+            );
+        };
+        let losses: &mut [A::Vector<S>] = bytemuck::cast_slice_mut(losses);
+        let losses = &mut losses[..epochs * R];
+        let half = A::splat(simd, 0.5);
+        unwatched::advance::<S, A, LAYERS, PHI, R>(
+            simd,
+            weights,
+            rates,
+            given,
+            epochs,
+            |place, error| losses[place] = A::mul(simd, half, A::mul(simd, error, error)),
+        );
+    }
+
+    /// Epochs that are not traced. Returns the largest loss.
+    #[inline(always)]
+    fn untraced<const PHI: u8, const ONE_ROW: bool>(&mut self, epochs: usize) -> A::Vector<S> {
+        let (simd, data, first) = (self.simd, self.data, self.given(0));
         let (weights, rates) = (&mut self.weights[..], &self.rates[..]);
+        let mut largest = first.zero;
         for _ in 0..epochs {
-            Self::epoch::<PHI, ONE_ROW>(simd, weights, rates, &first, data, &mut watch);
+            Self::epoch::<PHI, ONE_ROW>(simd, weights, rates, &first, data, |_, pass| {
+                largest = A::max(simd, pass.loss, largest);
+            });
         }
-        watched
+        largest
     }
 
     /// Epochs that are traced. Returns the largest loss.
@@ -303,44 +329,55 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
     ) -> A::Vector<S> {
         let (simd, data, first) = (self.simd, self.data, self.given(0));
         let (weights, rates) = (&mut self.weights[..], &self.rates[..]);
-        let gradients = &mut self.gradients[..];
         let registers = rates.len();
         let mut largest = first.zero;
-        // Nobody asks for the other quantities but in the last epoch.
-        let all_from = if trace.is_loss_only() {
-            epochs.end.saturating_sub(1).max(epochs.start)
-        } else {
-            epochs.start
-        };
-        for epoch in epochs.start..all_from {
-            let loss = trace.loss_of(epoch, registers * A::lanes::<S>());
-            let loss = bytemuck::cast_slice_mut(loss);
-            Self::epoch::<PHI, ONE_ROW>(simd, weights, rates, &first, data, |r, pass| {
-                largest = A::max(simd, pass.loss, largest);
-                loss[r] = pass.loss;
-            });
-        }
-        let (mut loss, mut prediction) = ([first.zero; REGISTERS], [first.zero; REGISTERS]);
-        for epoch in all_from..epochs.end {
+        for epoch in epochs.clone() {
             trace.keep(Quantity::Weights, epoch, bytemuck::cast_slice(weights));
+            let mut places = trace.places(epoch);
+            for (place, unwanted) in places.iter_mut().zip(self.last.iter_mut()) {
+                if place.is_empty() {
+                    *place = bytemuck::cast_slice_mut(unwanted);
+                }
+            }
+            let places = places.map(bytemuck::cast_slice_mut);
+            let [loss, prediction, gradients, _] = places.into();
+            let (front, back) = gradients.split_at_mut((LAYERS - 1) * registers);
+            let (loss, prediction, back) = (
+                &mut loss[..registers],
+                &mut prediction[..registers],
+                &mut back[..registers],
+            );
             Self::epoch::<PHI, ONE_ROW>(simd, weights, rates, &first, data, |r, pass| {
                 largest = A::max(simd, pass.loss, largest);
                 loss[r] = pass.loss;
                 prediction[r] = pass.prediction;
-                for (layer, gradient) in pass.gradients.iter().enumerate() {
-                    gradients[layer * registers + r] = *gradient;
+                back[r] = pass.gradients[LAYERS - 1];
+                if LAYERS == 2 {
+                    front[r] = pass.gradients[0];
                 }
             });
-            let [loss, prediction] = [&loss, &prediction].map(|all| &all[..registers]);
-            trace.keep(Quantity::Loss, epoch, bytemuck::cast_slice(loss));
-            trace.keep(
-                Quantity::Prediction,
-                epoch,
-                bytemuck::cast_slice(prediction),
-            );
-            trace.keep(Quantity::Gradients, epoch, bytemuck::cast_slice(gradients));
+        }
+        if !epochs.is_empty() {
+            let kept = trace.places(epochs.end - 1).map(|place| &*place);
+            let last: &mut [A::Number] =
+                bytemuck::cast_slice_mut(&mut self.last[Quantity::Gradients]);
+            if kept[Quantity::Gradients].len() == last.len() {
+                last.copy_from_slice(kept[Quantity::Gradients]);
+            }
         }
         largest
+    }
+
+    /// Whether an overflow on the way is seen in the weights after it. A single epoch is
+    /// judged by its loss.
+    #[inline(always)]
+    fn needs_no_watch(&self, epochs: usize, bound: f64) -> bool {
+        let rates: &[A::Number] = bytemuck::cast_slice(&self.rates);
+        self.allows_no_watch
+            && epochs > 1
+            && bound >= A::Number::LARGEST
+            && unwatched::allows_rates(rates)
+            && unwatched::is_moderate(self.weights())
     }
 
     /// The last epochs are traced, the others are not.
@@ -351,18 +388,24 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         bound: f64,
         trace: &mut Trace<A::Number>,
     ) -> bool {
-        let untraced = trace.first;
-        let watch = if bound < A::Number::LARGEST {
-            Watch::Each
+        let mut next = trace.first;
+        let mut watched = self.given(0).zero;
+        let unwatched = ONE_ROW && PHI != RELU && self.needs_no_watch(epochs, bound);
+        if unwatched {
+            self.unwatched::<PHI>(trace.first, None);
+            // The last epoch is a whole pass, since its gradients tell how runs end.
+            if trace.is_loss_only() && next < epochs {
+                let count = epochs - 1 - next;
+                self.unwatched::<PHI>(count, Some(trace.first_losses(count)));
+                next += count;
+            }
         } else {
-            Watch::Sum
-        };
-        let watched = match watch {
-            _ if untraced == 0 => self.given(0).zero,
-            Watch::Sum => self.untraced::<PHI, ONE_ROW, false>(untraced),
-            Watch::Each => self.untraced::<PHI, ONE_ROW, true>(untraced),
-        };
-        let largest = self.traced::<PHI, ONE_ROW>(untraced..epochs, trace);
+            watched = self.untraced::<PHI, ONE_ROW>(trace.first);
+        }
+        let largest = self.traced::<PHI, ONE_ROW>(next..epochs, trace);
+        if unwatched && !unwatched::is_moderate(self.weights()) {
+            return false;
+        }
         let seen = [watched, largest];
         // A loss that is NaN is not seen, but leaves weights that never are a number again.
         all_at_most::<A::Number>(bytemuck::cast_slice(&seen), bound) & all_finite(self.weights())
@@ -425,7 +468,7 @@ impl<S: Simd, A: Arithmetic, const LAYERS: usize> Kernel<A::Number> for Chain<'_
     }
 
     fn gradients(&self) -> &[A::Number] {
-        bytemuck::cast_slice(&self.gradients)
+        bytemuck::cast_slice(&self.last[Quantity::Gradients])
     }
 
     fn state(&mut self) -> [&mut [A::Number]; 2] {

@@ -67,17 +67,20 @@ pub(crate) fn predictor<'a, N: Number>(
     )
 }
 
-/// A network of single neurons has a kernel of its own.
+/// A network of single neurons has a kernel of its own, in double precision alone: the
+/// condition is a constant, so that nothing is compiled for single precision.
 fn fitting<'a, S: Simd, A: Arithmetic>(
     simd: S,
     task: Task<'a>,
     runs: usize,
 ) -> Box<dyn Kernel<A::Number> + 'a> {
-    if Chain::<S, A, 1>::fits(&task) {
-        Box::new(Chain::<S, A, 1>::new(simd, task, runs))
-    } else if Chain::<S, A, 2>::fits(&task) {
-        Box::new(Chain::<S, A, 2>::new(simd, task, runs))
-    } else {
-        Box::new(Dense::<S, A>::new(simd, task))
+    if const { size_of::<A::Number>() == size_of::<f64>() } {
+        if Chain::<S, A, 1>::fits(&task) {
+            return Box::new(Chain::<S, A, 1>::new(simd, task, runs));
+        }
+        if Chain::<S, A, 2>::fits(&task) {
+            return Box::new(Chain::<S, A, 2>::new(simd, task, runs));
+        }
     }
+    Box::new(Dense::<S, A>::new(simd, task))
 }

@@ -7,26 +7,26 @@ use pulp::Simd;
 
 use super::arithmetic::Arithmetic;
 
-/// Rows and columns of the result that stay in registers while the sums grow.
+/// The rows and columns of a tile of the result, whose sums stay in registers while they grow.
 const TALL: usize = 4;
 const WIDE: usize = 2;
-/// Columns where there are 32 registers.
+/// The columns of a tile where there are 32 registers.
 const WIDER: usize = 4;
-/// Columns of a single row: as many sums have to grow at once to keep the units busy.
+/// The columns of a tile with a single row: so many sums at once keep the units busy.
 const ALONE: usize = 8;
 
 /// A factor of a product, which is summed over its depth.
 pub(crate) trait Factor<V: Copy>: Copy {
-    type Part<const N: usize>: Part<V, N>;
+    type Neighbours<const N: usize>: Neighbours<V, N>;
 
-    /// The neighbours `first..first + N`, from depth to depth.
-    fn part<const N: usize>(self, first: usize) -> Self::Part<N>;
+    /// The indices `first..first + N`, from depth to depth.
+    fn neighbours<const N: usize>(self, first: usize) -> Self::Neighbours<N>;
 }
 
-/// Some neighbours of a factor. Not an iterator: its adapters would not be compiled for the
-/// instruction set.
-pub(crate) trait Part<V, const N: usize>: Clone {
-    /// Those at the next depth.
+/// `N` neighbouring indices of a factor. This is no `Iterator`, whose adapters would not be
+/// compiled for the instruction set.
+pub(crate) trait Neighbours<V, const N: usize>: Clone {
+    /// The `N` values at the next depth.
     fn next(&mut self) -> Option<[V; N]>;
 }
 
@@ -58,10 +58,10 @@ pub(crate) struct Columns<'a, V> {
 }
 
 impl<'a, V: Copy> Factor<V> for RowMajor<'a, V> {
-    type Part<const N: usize> = Rows<'a, V, N>;
+    type Neighbours<const N: usize> = Rows<'a, V, N>;
 
     #[inline(always)]
-    fn part<const N: usize>(self, first: usize) -> Rows<'a, V, N> {
+    fn neighbours<const N: usize>(self, first: usize) -> Rows<'a, V, N> {
         let mut rows = [&self.values[..self.depth]; N];
         for (n, row) in rows.iter_mut().enumerate() {
             *row = &self.values[(first + n) * self.depth..][..self.depth];
@@ -74,7 +74,7 @@ impl<'a, V: Copy> Factor<V> for RowMajor<'a, V> {
     }
 }
 
-impl<V: Copy, const N: usize> Part<V, N> for Rows<'_, V, N> {
+impl<V: Copy, const N: usize> Neighbours<V, N> for Rows<'_, V, N> {
     #[inline(always)]
     fn next(&mut self) -> Option<[V; N]> {
         if self.at == self.depth {
@@ -90,10 +90,10 @@ impl<V: Copy, const N: usize> Part<V, N> for Rows<'_, V, N> {
 }
 
 impl<'a, V: Copy> Factor<V> for ColumnMajor<'a, V> {
-    type Part<const N: usize> = Columns<'a, V>;
+    type Neighbours<const N: usize> = Columns<'a, V>;
 
     #[inline(always)]
-    fn part<const N: usize>(self, first: usize) -> Columns<'a, V> {
+    fn neighbours<const N: usize>(self, first: usize) -> Columns<'a, V> {
         Columns {
             rows: self.values.chunks_exact(self.count),
             first,
@@ -101,7 +101,7 @@ impl<'a, V: Copy> Factor<V> for ColumnMajor<'a, V> {
     }
 }
 
-impl<V: Copy, const N: usize> Part<V, N> for Columns<'_, V> {
+impl<V: Copy, const N: usize> Neighbours<V, N> for Columns<'_, V> {
     #[inline(always)]
     fn next(&mut self) -> Option<[V; N]> {
         let neighbours = &self.rows.next()?[self.first..][..N];
@@ -111,7 +111,7 @@ impl<V: Copy, const N: usize> Part<V, N> for Columns<'_, V> {
     }
 }
 
-/// A factor of numbers which all lanes share.
+/// A factor of numbers that all lanes share.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared<S, A, F> {
     pub simd: S,
@@ -120,34 +120,34 @@ pub(crate) struct Shared<S, A, F> {
 }
 
 #[derive(Clone)]
-pub(crate) struct SharedPart<S, A, P> {
+pub(crate) struct SharedNeighbours<S, A, P> {
     simd: S,
     arithmetic: PhantomData<A>,
-    part: P,
+    numbers: P,
 }
 
 impl<S: Simd, A: Arithmetic, F: Factor<A::Number>> Factor<A::Vector<S>> for Shared<S, A, F> {
-    type Part<const N: usize> = SharedPart<S, A, F::Part<N>>;
+    type Neighbours<const N: usize> = SharedNeighbours<S, A, F::Neighbours<N>>;
 
     #[inline(always)]
-    fn part<const N: usize>(self, first: usize) -> Self::Part<N> {
-        SharedPart {
+    fn neighbours<const N: usize>(self, first: usize) -> Self::Neighbours<N> {
+        SharedNeighbours {
             simd: self.simd,
             arithmetic: PhantomData,
-            part: self.factor.part(first),
+            numbers: self.factor.neighbours(first),
         }
     }
 }
 
-impl<S, A, P, const N: usize> Part<A::Vector<S>, N> for SharedPart<S, A, P>
+impl<S, A, P, const N: usize> Neighbours<A::Vector<S>, N> for SharedNeighbours<S, A, P>
 where
     S: Simd,
     A: Arithmetic,
-    P: Part<A::Number, N>,
+    P: Neighbours<A::Number, N>,
 {
     #[inline(always)]
     fn next(&mut self) -> Option<[A::Vector<S>; N]> {
-        let numbers = self.part.next()?;
+        let numbers = self.numbers.next()?;
         let mut values = [A::splat(self.simd, 0.0); N];
         for (value, number) in values.iter_mut().zip(numbers) {
             *value = A::splat(self.simd, number.into());
@@ -156,27 +156,27 @@ where
     }
 }
 
-/// What becomes of a result.
+/// What happens to the values where a result goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Onto {
-    /// It is written over what was there.
+    /// The result replaces the old value.
     Assign,
-    /// Its sums go on from what was there.
+    /// The sums continue from the old value.
     Accumulate,
-    /// What was there is multiplied by it.
+    /// The old value is multiplied by the result.
     Scale,
 }
 
 /// A product of two factors, added up in registers tile by tile.
 pub(crate) struct Matmul<S> {
     pub simd: S,
-    /// Of the result.
+    /// The number of columns of the result.
     pub columns: usize,
     pub onto: Onto,
 }
 
 impl<S: Simd> Matmul<S> {
-    /// left·right onto the results, shape (rows, columns).
+    /// Stores left·right in the results, shape (rows, columns).
     ///
     /// A sum begins with its first product, not with 0, which would lose the sign of −0.
     #[inline(always)]
@@ -187,26 +187,26 @@ impl<S: Simd> Matmul<S> {
         results: &mut [A::Vector<S>],
     ) {
         let mut row = 0;
-        let mut bands = results.chunks_exact_mut(TALL * self.columns);
-        for results in bands.by_ref() {
+        let mut groups = results.chunks_exact_mut(TALL * self.columns);
+        for results in groups.by_ref() {
             if S::REGISTER_COUNT < 32 {
-                self.band::<A, TALL, WIDE>(&left.part::<TALL>(row), right, results);
+                self.tiles::<A, TALL, WIDE>(&left.neighbours::<TALL>(row), right, results);
             } else {
-                self.band::<A, TALL, WIDER>(&left.part::<TALL>(row), right, results);
+                self.tiles::<A, TALL, WIDER>(&left.neighbours::<TALL>(row), right, results);
             }
             row += TALL;
         }
-        for results in bands.into_remainder().chunks_exact_mut(self.columns) {
-            self.band::<A, 1, ALONE>(&left.part::<1>(row), right, results);
+        for results in groups.into_remainder().chunks_exact_mut(self.columns) {
+            self.tiles::<A, 1, ALONE>(&left.neighbours::<1>(row), right, results);
             row += 1;
         }
     }
 
-    /// `M` rows of the results.
+    /// Stores `M` rows of the results, tile by tile.
     #[inline(always)]
-    fn band<A: Arithmetic, const M: usize, const N: usize>(
+    fn tiles<A: Arithmetic, const M: usize, const N: usize>(
         &self,
-        left: &impl Part<A::Vector<S>, M>,
+        left: &impl Neighbours<A::Vector<S>, M>,
         right: impl Factor<A::Vector<S>>,
         results: &mut [A::Vector<S>],
     ) {
@@ -214,7 +214,7 @@ impl<S: Simd> Matmul<S> {
         while column + N <= self.columns {
             self.tile::<A, M, N>(
                 left.clone(),
-                right.part::<N>(column),
+                right.neighbours::<N>(column),
                 &mut results[column..],
             );
             column += N;
@@ -222,7 +222,7 @@ impl<S: Simd> Matmul<S> {
         while column < self.columns {
             self.tile::<A, M, 1>(
                 left.clone(),
-                right.part::<1>(column),
+                right.neighbours::<1>(column),
                 &mut results[column..],
             );
             column += 1;
@@ -232,8 +232,8 @@ impl<S: Simd> Matmul<S> {
     #[inline(always)]
     fn tile<A: Arithmetic, const M: usize, const N: usize>(
         &self,
-        mut left: impl Part<A::Vector<S>, M>,
-        mut right: impl Part<A::Vector<S>, N>,
+        mut left: impl Neighbours<A::Vector<S>, M>,
+        mut right: impl Neighbours<A::Vector<S>, N>,
         results: &mut [A::Vector<S>],
     ) {
         let (simd, columns) = (self.simd, self.columns);

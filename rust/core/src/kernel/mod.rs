@@ -18,11 +18,12 @@ mod dense;
 mod instances;
 mod matmul;
 mod trace;
+mod unwatched;
 mod update;
 
-/// Some runs side by side, trained on the same data.
+/// A block of runs that is trained on the same data.
 ///
-/// Arrays are planar: a number of every run, then the next number of every run.
+/// Arrays are planar: they hold one number of every run, then the next number of every run.
 pub(crate) trait Kernel<N: Number> {
     /// Runs side by side.
     fn width(&self) -> usize;
@@ -52,7 +53,7 @@ pub(crate) trait Kernel<N: Number> {
     ) -> bool;
 }
 
-/// Some runs side by side, whose outputs are wanted.
+/// A block of runs that predicts.
 pub(crate) trait Predictor<N: Number> {
     /// Runs side by side.
     fn width(&self) -> usize;
@@ -64,7 +65,7 @@ pub(crate) trait Predictor<N: Number> {
     fn predict(&mut self, x: &[f64]) -> &[f64];
 }
 
-/// Rows that go through a network together.
+/// The number of rows in a tile, which goes through a network together.
 pub(crate) const TILE: usize = 8;
 
 /// Puts runs into lanes, from weights of shape (runs, values). The lanes that are left over
@@ -87,7 +88,7 @@ pub(crate) fn unload<N: Number>(planes: &[N], width: usize, lane: usize, values:
     }
 }
 
-/// NaN is not at most anything.
+/// Whether every value is at most `bound`; NaN never is.
 #[inline(always)]
 pub(crate) fn all_at_most<N: Number>(values: &[N], bound: f64) -> bool {
     values

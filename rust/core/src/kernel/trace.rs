@@ -1,4 +1,4 @@
-//! What a kernel keeps of some epochs.
+//! The quantities of some epochs, as a kernel hands them to the run loop.
 
 use super::arithmetic::{aligned, Aligned, Number};
 use crate::record::{PerQuantity, Quantity};
@@ -6,23 +6,26 @@ use crate::record::{PerQuantity, Quantity};
 /// The epochs of a span that a kernel has kept, planes of shape (epochs, values, width); a
 /// plane that is not wanted is empty.
 pub(crate) struct Trace<N> {
-    /// The first epoch of the span that is kept; all that follow are.
+    /// The first epoch of the span that is kept; every later one is kept too.
     pub first: usize,
+    /// Epochs that there is room for.
+    room: usize,
     pub planes: PerQuantity<Aligned<N>>,
 }
 
 impl<N: Number> Trace<N> {
-    /// With room for so many epochs; `values` tells how many numbers an epoch has in a plane,
+    /// Allocates room for so many epochs; `values` tells how many numbers an epoch has in a plane,
     /// over all runs of the block.
     pub fn new(epochs: usize, values: PerQuantity<usize>) -> Self {
         let zero = N::rounded(0.0);
         Self {
             first: 0,
+            room: epochs,
             planes: values.map(|values| aligned(zero, epochs * values)),
         }
     }
 
-    /// Keeps the numbers of an epoch, which is counted from the start of the span.
+    /// Stores the numbers of an epoch, which is counted from the start of the span.
     #[inline(always)]
     pub fn keep(&mut self, quantity: Quantity, epoch: usize, values: &[N]) {
         let plane = &mut self.planes[quantity];
@@ -32,7 +35,7 @@ impl<N: Number> Trace<N> {
         }
     }
 
-    /// Whether losses are all that is kept.
+    /// Whether the losses are the only quantity that is kept.
     pub fn is_loss_only(&self) -> bool {
         let others = [Quantity::Prediction, Quantity::Gradients, Quantity::Weights];
         others
@@ -40,12 +43,26 @@ impl<N: Number> Trace<N> {
             .all(|quantity| self.planes[*quantity].is_empty())
     }
 
-    /// The place for the losses of an epoch, from `first` on, shape (width,).
-    pub fn loss_of(&mut self, epoch: usize, width: usize) -> &mut [N] {
-        &mut self.planes[Quantity::Loss][(epoch - self.first) * width..][..width]
+    /// The places for an epoch, counted from the start of the span, each of shape (values,
+    /// width); empty for a quantity that is not wanted.
+    #[inline(always)]
+    pub fn places(&mut self, epoch: usize) -> PerQuantity<&mut [N]> {
+        let (place, room) = (epoch - self.first, self.room);
+        self.planes.each_mut().map(|plane| {
+            let values = plane.len() / room;
+            &mut plane[place * values..][..values]
+        })
     }
 
-    /// Losses of the epochs from `first` on, shape (epochs, width).
+    /// The places for the losses of some first epochs of those that are kept.
+    #[inline(always)]
+    pub fn first_losses(&mut self, epochs: usize) -> &mut [N] {
+        let plane = &mut self.planes[Quantity::Loss];
+        let values = plane.len() / self.room;
+        &mut plane[..epochs * values]
+    }
+
+    /// The losses of the epochs from `first` on, shape (epochs, width).
     pub fn loss(&self) -> &[N] {
         &self.planes[Quantity::Loss]
     }

@@ -1,0 +1,38 @@
+"""Brings the store of an older MLflow to the installed one, when a user asks for it."""
+
+from __future__ import annotations
+
+import os
+
+from backprop_svc.cli.terminal.errors import foreseen, stop
+from backprop_svc.errors import StoreError
+from backprop_svc.tracking import DEFAULT_URI
+
+USAGE = (
+    f"backprop-svc upgrade [tracking.uri={DEFAULT_URI}]\n"
+    "Upgrades the tables of an older MLflow to those of the installed one. A copy is upgraded\n"
+    "and then takes the place of the database, which stays beside it under another name."
+)
+
+
+def upgrade(arguments: list[str]) -> None:
+    """Upgrade a SQLite store; takes ``tracking.uri=…``."""
+    if {"-h", "--help"} & set(arguments):
+        print(USAGE)
+        return
+    uri = os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+    for argument in arguments:
+        name, _, uri = argument.partition("=")
+        if name != "tracking.uri" or not uri:
+            stop(
+                f"upgrade was told {argument!r}; allowed: tracking.uri={DEFAULT_URI}; "
+                "correct it"
+            )
+    from backprop_svc.tracking.upgrade import upgrade
+
+    with foreseen(StoreError):
+        kept = upgrade(uri)
+    if kept is None:
+        print("nothing to do: the database is of the installed MLflow")
+    else:
+        print(f"upgraded; the database as it was is {kept}")

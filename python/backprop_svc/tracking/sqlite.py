@@ -1,0 +1,95 @@
+"""Files of SQLite: where they are, whether they can be there, and their lock."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import sqlalchemy as sa
+
+WAIT = 120
+"""Seconds that another process may take to make a database, or to upgrade it."""
+
+
+def file_of(url: sa.URL) -> Path | None:
+    """Return the file of a SQLite URL; ``None`` where SQLite would keep it in memory."""
+    name = url.database or ""
+    if "mode" in url.query and url.query["mode"] == "memory":
+        return None
+    name = name.removeprefix("file:") if url.query.get("uri") else name
+    return Path(name) if name not in {"", ":memory:"} else None
+
+
+def trouble(file: Path) -> str | None:
+    """Return why a database cannot be here, or ``None``.
+
+    SQLite needs to make files beside the database, too: one is made here, and is gone again.
+    """
+    try:
+        if file.is_symlink() or file.exists():
+            # A link to a file that is not there yet is a place for one.
+            mode = file.stat().st_mode if file.exists() else stat.S_IFREG
+            if stat.S_ISDIR(mode):
+                return "which is a folder"
+            if not stat.S_ISREG(mode):
+                return "which is no file"
+            if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+                return "which may not be written"
+        folder = file.resolve().parent
+        if not folder.is_dir():
+            return f"and there is no folder {folder}"
+        with TemporaryFile(dir=folder):
+            pass
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return f"and {file.parent or '.'} cannot hold it: {reason}"
+    return None
+
+
+@contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """Keep other processes from making or upgrading the same file meanwhile.
+
+    The lock is on the folder itself: no file of it is left, no link is followed, and every
+    user who can read the folder can take it. A process that ends, however it does, lets go.
+
+    Raises
+    ------
+    TimeoutError
+        Another process did not let go.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        # Windows locks no folders.
+        yield
+        return
+    try:
+        folder = os.open(file.resolve().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        # A folder may be written without being read; what is made there is made at once.
+        yield
+        return
+    try:
+        end = time.monotonic() + WAIT
+        while True:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise TimeoutError(
+                        f"another process has kept it locked for {WAIT} s"
+                    ) from None
+                time.sleep(0.05)
+            except OSError:
+                # Some network file systems lock no folders.
+                break
+        yield
+    finally:
+        os.close(folder)

@@ -1,0 +1,165 @@
+//! Epochs of single neurons of which nobody wants to see anything: the loss is not even
+//! watched for an overflow.
+//!
+//! ```text
+//! for each epoch, for each register of runs
+//!   on = w1 > t                              e = y − w2·h
+//!   h = w1·x if on else 0                    w1 = w1 + lr·(e·w2·x if on else 0)
+//!                                            w2 = w2 + lr·(e·h)
+//! ```
+//!
+//! 1. The units that multiply and add are what binds: ten operations an epoch, or six if
+//!    products are fused. Everything else is done by other units, next to them.
+//! 2. ReLU asks for w1·x > 0. Since x is above 0 that is w1 > t, where t is the largest
+//!    number whose product with x rounds to 0, and needs not wait for the product.
+//! 3. Subtracting a product and adding the negative one are the same, bit for bit.
+//! 4. A neuron that is off has h = 0 of either sign here, which no result shows: no weight is
+//!    −0, nor is y.
+//!
+//! # Why nothing has to be watched
+//! Weights that are [moderate](is_moderate) after the last epoch have been so small all the
+//! way that no loss overflowed. Let p = w1 and q = w2 of a neuron that is on (one that is off
+//! keeps its weights) and c = lr·x·e. An epoch is p' = p + c·q, q' = q + c·p, hence
+//!
+//! ```text
+//! p' + q' = (1 + c)·(p + q)        p' − q' = (1 − c)·(p − q)
+//! ```
+//!
+//! One of the two grows, or both stay. If the larger one, u, does not grow and the other one,
+//! v, does not reach it, then |c| < 2 and |e| < 2 / (lr·|x|) ≤ 2²⁰¹. So |p·q| < 2³⁰³ and
+//! |u² − v²| < 2³⁰⁵. Wherever |u| > 2¹⁹⁹, v is as large but for one part in 2⁹². Thus max(|u|, |v|),
+//! once above 2¹⁹⁹, stays above 2¹⁹⁸ for more epochs than a span has, roundings included; what
+//! becomes infinite or NaN stays so. A loss above 2⁹⁹⁹ needs |e| > 2⁵⁰⁰, hence |p·q| > 2³⁹⁹ and
+//! such a u. Without a hidden neuron, e' = (1 − lr·x²)·e: it falls or grows all the way, and a
+//! weight that was moderate at both ends was moderate between.
+
+use pulp::Simd;
+
+use super::arithmetic::{Arithmetic, Number};
+use super::chain::IDENTITY;
+use crate::Data;
+
+/// x, y and learning rates up to this size, or down to its inverse, are what the proof takes.
+const MODERATE: f64 = (1_u128 << 100) as f64;
+/// Weights up to this size.
+const MODERATE_WEIGHT: f64 = MODERATE * (1_u128 << 90) as f64;
+
+/// Whether the proof holds for data: a single row, neither extreme nor a negative zero.
+pub(super) fn allows_data(data: &Data) -> bool {
+    match (data.x(), data.y()) {
+        ([x], [y]) => {
+            (1.0 / MODERATE..=MODERATE).contains(&x.abs())
+                && y.abs() <= MODERATE
+                && y.to_bits() != (-0.0_f64).to_bits()
+        }
+        _ => false,
+    }
+}
+
+/// Whether the proof holds for learning rates.
+#[inline(always)]
+pub(super) fn allows_rates<N: Number>(rates: &[N]) -> bool {
+    let moderate = 1.0 / MODERATE..=MODERATE;
+    rates
+        .iter()
+        .fold(true, |all, rate| all & moderate.contains(&(*rate).into()))
+}
+
+/// Whether weights are of a moderate size, and none is a negative zero.
+#[inline(always)]
+pub(super) fn is_moderate<N: Number>(weights: &[N]) -> bool {
+    weights.iter().fold(true, |all, weight| {
+        let weight: f64 = (*weight).into();
+        all & (weight.abs() <= MODERATE_WEIGHT) & (weight.to_bits() != (-0.0_f64).to_bits())
+    })
+}
+
+/// The largest number whose product with x > 0 rounds to 0.
+pub(super) fn largest_that_vanishes(x: f64) -> f64 {
+    let (mut vanishes, mut stays) = (0, 1.0_f64.max(1.0 / x).to_bits());
+    // Positive numbers are in the order of their bits.
+    while stays - vanishes > 1 {
+        let between = vanishes + (stays - vanishes) / 2;
+        if f64::from_bits(between) * x > 0.0 {
+            stays = between;
+        } else {
+            vanishes = between;
+        }
+    }
+    f64::from_bits(vanishes)
+}
+
+/// Registers of runs that are unrolled.
+const UNROLLED: usize = 8;
+
+/// Numbers that are the same for all runs, in registers.
+#[derive(Clone, Copy)]
+pub(super) struct Given<V> {
+    pub x: V,
+    pub y: V,
+    pub vanishes: V,
+}
+
+/// Trains `R` registers of runs; `keep` is told y − ŷ of each epoch and register. The loop over
+/// registers is unrolled group by group, since their numbers are constants.
+#[inline(always)]
+pub(super) fn advance<
+    S: Simd,
+    A: Arithmetic,
+    const LAYERS: usize,
+    const PHI: u8,
+    const R: usize,
+>(
+    simd: S,
+    [first, last]: [&mut [A::Vector<S>; R]; 2],
+    rates: &[A::Vector<S>; R],
+    given: Given<A::Vector<S>>,
+    epochs: usize,
+    mut keep: impl FnMut(usize, A::Vector<S>),
+) {
+    for place in 0..epochs {
+        for group in 0..R.div_ceil(UNROLLED) {
+            for r in group * UNROLLED..R.min((group + 1) * UNROLLED) {
+                let weights = [first[r], last[r]];
+                let after = epoch::<S, A, LAYERS, PHI>(simd, weights, rates[r], given);
+                (first[r], last[r]) = (after.0, after.1);
+                keep(place * R + r, after.2);
+            }
+        }
+    }
+}
+
+/// The weights of a register after an epoch, and y − ŷ before it.
+#[inline(always)]
+fn epoch<S: Simd, A: Arithmetic, const LAYERS: usize, const PHI: u8>(
+    simd: S,
+    [first, last]: [A::Vector<S>; 2],
+    rate: A::Vector<S>,
+    given: Given<A::Vector<S>>,
+) -> (A::Vector<S>, A::Vector<S>, A::Vector<S>) {
+    let Given { x, y, vanishes } = given;
+    let on = A::exceeds(simd, first, vanishes);
+    let times_x = |factor| match PHI {
+        IDENTITY => A::mul(simd, factor, x),
+        _ => A::masked_mul(simd, on, factor, x),
+    };
+    let input = if LAYERS == 1 { x } else { times_x(first) };
+    let error = A::mul_sub(simd, last, input, y);
+    if A::FUSED && LAYERS == 2 {
+        let factor = match PHI {
+            IDENTITY => x,
+            _ => A::masked(simd, on, x),
+        };
+        let step = A::mul(simd, rate, error);
+        let below = A::mul(simd, step, last);
+        let first = A::mul_add(simd, below, factor, first);
+        return (first, A::mul_add(simd, step, input, last), error);
+    }
+    let below = times_x(A::mul(simd, error, last));
+    let own = A::mul(simd, error, input);
+    let first = match LAYERS {
+        1 => first,
+        _ => A::mul_add(simd, rate, below, first),
+    };
+    (first, A::mul_add(simd, rate, own, last), error)
+}
