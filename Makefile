@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUST := Cargo.toml Cargo.lock $(wildcard rust/*/Cargo.toml rust/py/build.rs) \
 	$(shell find rust -name '*.rs')
 
-.PHONY: help install demo ui test compatibility lint format bench wheel clean
+.PHONY: help install demo ui test compatibility torture lint format bench wheel clean
 
 help:  ## What can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
@@ -52,6 +52,10 @@ test: .venv/developed  ## All tests, Rust and Python
 
 compatibility: .venv/developed  ## The oldest and the newest releases that are allowed
 	$(BIN)/python tests/compatibility.py oldest newest hydra-pre
+
+torture: .venv/developed  ## Kills, hostile calls and random command lines, for hours
+	$(BIN)/python tests/torture.py --sqlite 100 --postgresql 100 --server 100 \
+	--calls 1000000 --commands 10000
 
 lint: .venv/developed  ## rustfmt, clippy, ruff, mypy, stubtest
 	cargo fmt --check

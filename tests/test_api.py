@@ -109,7 +109,7 @@ def test_no_runs_and_no_epochs() -> None:
         ({"weights": ["a", "b"]}, TypeError, "weights has type <U1; allowed: real numbers"),
         ({"x": float("inf")}, ValueError, r"x\[0, 0\] is inf"),
         ({"x": [], "y": []}, ValueError, "x has 0 values; allowed: one or more rows"),
-        ({"y": [1, 2]}, ValueError, "y has 2 values; allowed: 1 rows"),
+        ({"y": [1, 2]}, ValueError, "y has 2 rows; allowed: 1, as many rows as x"),
         ({"x": [[1, 2]]}, ValueError, r"x has shape \(1, 2\); allowed: \(rows, 1\)"),
         ({"learning_rate": 0}, ValueError, r"learning_rate\[0\] is 0; allowed: finite"),
         ({"learning_rate": -1}, ValueError, r"learning_rate\[0\] is -1"),

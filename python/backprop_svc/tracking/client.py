@@ -194,12 +194,9 @@ class ClientWriter:
             self._parents.finish(parent, summary)
         self._client.set_terminated(parent, "FINISHED")
 
-    def _write_own(self, record: RunRecord, tags: dict[str, str]) -> str:
+    def _write_own(self, record: RunRecord, tags: dict[str, str]) -> None:
         if self._parents.lease is not None:
             self._parents.lease.check()
-        return self._write(record, tags)
-
-    def _write(self, record: RunRecord, tags: dict[str, str]) -> None:
         run_id = self._create(record, tags)
         with self._ended(run_id):
             self._fill(run_id, record)

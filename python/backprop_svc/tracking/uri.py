@@ -29,7 +29,8 @@ _known: set[str] = set()
 
 def remember(uri: str) -> None:
     """Keep the secrets of this URI out of all texts from now on."""
-    if "@" in uri or "?" in uri or "=" in uri:
+    has_place = "://" in uri and ("@" in uri or "?" in uri)
+    if has_place or re.search(r"\b(password|pwd)\s*=", uri, re.IGNORECASE):
         _known.add(uri)
 
 

@@ -20,8 +20,8 @@ from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.origin import configurations, planned
 from backprop_svc.cli.config.overrides import split, written
 from backprop_svc.cli.config.schema import Config
-from backprop_svc.cli.config.unused import refuse, unused
-from backprop_svc.cli.terminal import show
+from backprop_svc.cli.config.unused import refuse, refuse_unknown, unused
+from backprop_svc.cli.terminal import interrupt, show
 from backprop_svc.cli.terminal.errors import FORESEEN, describe, foreseen, require_values
 from backprop_svc.errors import SettingError
 from backprop_svc.interactive.terminal import say
@@ -59,6 +59,7 @@ class SweepCommand:
     def check(self, config: DictConfig, words: list[str]) -> None:
         """Refuse what a configuration could not train, with the name of what is wrong."""
         with foreseen(*FORESEEN):
+            refuse_unknown(words)
             data_name = str(config.hydra.runtime.choices.get("data"))
             config = _task_config(config)
             require_values(config)
@@ -132,6 +133,9 @@ class SweepCommand:
         common = set.intersection(*map(set, words))
         differing = {split(word)[0] for own in words for word in own if word not in common}
         show.print_sweep(shown, differing, seconds)
+        shares, first = outcomes.shares(), self._first
+        if first is not None and shares["dead"] + shares["diverged"] == 1:
+            show.print_scales(first.experiment.data, first.config.data)
         results = self._settings.sweep.results
         if results is not None:
             with foreseen(*FORESEEN):
@@ -149,7 +153,8 @@ class SweepCommand:
         if self._parent is None:
             return
         try:
-            self._parent.fail(error)
+            with interrupt.held():
+                self._parent.fail(error)
         except ConnectionError as also:
             say(f"backprop-svc: {describe(also)}", stderr=True)
         words = [word for word in sys.argv[1:] if not word.startswith(SWEEP_WORDS)]

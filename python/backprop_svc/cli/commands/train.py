@@ -17,7 +17,7 @@ from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.overrides import name_of, split
 from backprop_svc.cli.config.problem import shown_unit
 from backprop_svc.cli.config.schema import Config
-from backprop_svc.cli.config.unused import refuse, unused
+from backprop_svc.cli.config.unused import refuse, refuse_unknown, unused
 from backprop_svc.cli.terminal import show
 from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
 from backprop_svc.errors import SettingError, StoreError
@@ -56,6 +56,7 @@ def _single(config: DictConfig) -> float:
             "write backprop-svc sweep, or leave it out",
             verb="was given to",
         )
+    refuse_unknown(overrides)
     prepared = Prepared.of(config, data_name())
     settings, experiment = prepared.config, prepared.experiment
     refuse(unused(settings, overrides))
@@ -71,6 +72,8 @@ def _single(config: DictConfig) -> float:
     time_taken = started, now()
     unit, factor = shown_unit(settings.data)
     show.print_training(result, 0, len(experiment.data.x), unit, factor)
+    if str(result.outcome[0]) in {"dead", "diverged"}:
+        show.print_scales(experiment.data, settings.data)
     if experiment.count_out_of_time(result):
         say("train.time_limit ended it before its last epoch")
     achieved = experiment.evaluate(result)

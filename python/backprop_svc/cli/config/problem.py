@@ -162,7 +162,7 @@ def _names(name: str, value: Any) -> list[str]:
             f"data.{name}",
             shown(value),
             "with data.path names of columns",
-            f"such as data.{name}=[living_area_sqft]",
+            "write data=csv data.path=… data.x=[area] data.y=price, say",
         )
     return names
 

@@ -14,6 +14,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from backprop_svc.cli.terminal.nearest import nearest
 from backprop_svc.errors import SettingError, printable
 from backprop_svc.tracking import without_password
 
@@ -92,11 +93,14 @@ def describe(error: BaseException) -> str:
 
 def is_of_hydra(error: Exception) -> bool:
     """Tell what Hydra raises, as bare ``ValueError`` and others, from what nobody foresaw."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    module = str(frame.f_globals.get("__name__"))
-    return module.partition(".")[0] in {"hydra", "omegaconf"}
+    frames = [frame.f_globals for frame, _ in traceback.walk_tb(error.__traceback__)]
+    packages = [str(frame.get("__name__")).partition(".")[0] for frame in frames]
+    # What a library raises is of the one that called it.
+    called = [name for name in packages if name in {*_HYDRAS, "backprop_svc", "hydra_plugins"}]
+    return called[-1] in _HYDRAS
 
 
+_HYDRAS = {"hydra", "omegaconf"}
 _GRAMMAR = (
     "allowed: name=value, and [a,b] for lists; close each bracket, quote what the shell would "
     "change, and within that quote texts with other signs: 'name=[\"a (b)\"]'"
@@ -184,9 +188,11 @@ def _setting(error: OmegaConfBaseException, line: str) -> str:
         fields = {field.name: field for field in dataclasses.fields(kind)}
         field = fields.get(str(error.key))
         if field is None:
+            meant = nearest(name)
+            fix = f"write {meant}" if meant else "correct the name"
             return (
                 f"{name} is not a setting; allowed: {', '.join(fields)}; "
-                "correct the name (--cfg job shows all settings)"
+                f"{fix} (--cfg job shows all settings)"
             )
         optional = re.fullmatch(r"Optional\[(.*)\]", str(field.type))
         allowed = _KINDS.get(optional[1] if optional else str(field.type))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from threading import Event
 from typing import NoReturn
 
@@ -26,14 +28,36 @@ def answer() -> None:
         raise KeyboardInterrupt
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """Take no further Ctrl-C: impatience would leave a run that seems to go on."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def end() -> NoReturn:
     """Say one line, and end the program at once with the code that shells give to Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
+    _close_databases()
     # What libraries do at the end of a program may take seconds, and show tracebacks.
     deferred.stop()
     raise SystemExit(130)
+
+
+def _close_databases() -> None:
+    """Let SQLite bring its files into one, as it does at the end of a program."""
+    sqlite = sys.modules.get("sqlite3")
+    if sqlite is None:
+        return
+    for found in gc.get_objects():
+        if type(found) is sqlite.Connection:
+            with suppress(sqlite.Error):
+                found.close()
 
 
 def _note(signal: int, _: object) -> NoReturn:

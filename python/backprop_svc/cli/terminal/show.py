@@ -13,7 +13,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from backprop_svc import Check, Explanation, Result
+from backprop_svc.cli.config.schema import DataConfig
 from backprop_svc.cli.terminal import interrupt
+from backprop_svc.datasets import Dataset
 from backprop_svc.errors import printable
 from backprop_svc.interactive.terminal import Terminal, say
 from backprop_svc.sweep.outcomes import Outcomes
@@ -22,6 +24,8 @@ from backprop_svc.tracking import DEFAULT_URI, shown_uri
 PATIENCE = 1.0
 """Seconds that may pass before the terminal says what takes so long."""
 MOST_ROWS = 21
+LARGE = 30
+"""Inputs or targets above which the learning rates of the presets are too large."""
 BEST = 10
 """Runs of a sweep that are shown."""
 
@@ -161,6 +165,21 @@ def print_training(result: Result, run: int, rows: int, unit: str, factor: float
     if finals:
         plural = "s" if epochs != 1 else ""
         say(f"after {epochs} epoch{plural}: {', '.join(finals)}")
+
+
+def print_scales(data: Dataset, settings: DataConfig) -> None:
+    """Say how to scale data that no training can stand, if they are not scaled."""
+    for name, values, scale in (
+        ("x", data.x, settings.x_scale),
+        ("y", data.y, settings.y_scale),
+    ):
+        largest = np.abs(values).max()
+        if scale == 1 and largest > LARGE:
+            say(
+                f"data.{name} reaches {largest:g}, and is not scaled: try "
+                f"data.x_scale=standard data.y_scale=standard, or a smaller train.lr"
+            )
+            return
 
 
 def _some_epochs(epochs: int) -> list[int]:

@@ -1,0 +1,213 @@
+"""What a user reads, and what is kept, when a terminal, a reader or a store goes wrong."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+import backprop_svc as bp
+import stores
+from backprop_svc.cli.commands.results import write_file
+from backprop_svc.cli.commands.train import _kept_by
+from backprop_svc.errors import SettingError, StoreError
+from backprop_svc.interactive import progress
+from backprop_svc.interactive.progress import SweepBar
+from backprop_svc.sweep.outcomes import Chunk
+from backprop_svc.tracking import RunRecord, open_writer
+from command import CLEAN, COMMAND, call
+
+GRID = ["train.lr=tag(log,interval(0.001,1))", "init.w1=interval(-2,2)"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is loaded")
+@pytest.mark.parametrize("moment", ["numpy", "_core.abi3", "yaml", "pandas", "pyarrow"])
+def test_ctrl_c_while_packages_are_imported(moment: str, tmp_path: Path) -> None:
+    store = f"tracking.uri={stores.empty_database(tmp_path / 'kept.db')}"
+    process = subprocess.Popen(
+        [*COMMAND, "sweep", *GRID, "sweep.points=[999,999]", store],
+        cwd=tmp_path,
+        env=CLEAN,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    maps = Path(f"/proc/{process.pid}/maps")
+    # Of those that are not loaded, the time says when.
+    end = time.monotonic() + 3
+    while moment not in maps.read_text() and time.monotonic() < end:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, (out, err)
+    assert err.splitlines()[-1] == "backprop-svc: stopped"
+    assert "Traceback" not in err
+
+
+def test_a_reader_that_goes_away_ends_no_sweep(tmp_path: Path) -> None:
+    results = "sweep.results=table.parquet"
+    process = subprocess.Popen(
+        [*COMMAND, "sweep", *GRID, "tracking=none", results],
+        cwd=tmp_path,
+        env=CLEAN,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline().startswith(b"sweep ")
+    process.stdout.close()
+    said = process.stderr.read().decode()
+    assert (process.wait(60), said) == (0, "")
+    assert (tmp_path / "table.parquet").exists()
+    process.stderr.close()
+
+
+def test_no_command_line_ends_with_a_traceback_or_obeys_what_it_reads(tmp_path: Path) -> None:
+    (tmp_path / "names.csv").write_text("a\x1b[2Jb,\u202eprice\n1,2\n2,4\n")
+    (tmp_path / "cells.csv").write_text("a,price\n1,\x1b]0;pwn\x07\n")
+    (tmp_path / "large.csv").write_text("area,price\n2000,300000\n1000,150000\n")
+    data = ["tracking=none", "data=csv", "data.x=[area]", "data.y=price"]
+    cases = {
+        ("sweep", "--run", "train.lr=0.1,0.2"): (1, "allowed: one of them"),
+        ("sweep", "-sc", "install=bash"): (0, "COMP_WORDBREAKS"),
+        ("sweep", "hydra.launcher._target_=a.B", "train.lr=0.1,0.2"): (1, "Invalid plugin"),
+        ("sweep", "hydra.sweeper._target_=a.B", "train.lr=0.1,0.2"): (1, "Invalid plugin"),
+        ("train", "hydra.run.dir=/proc/x", "tracking=none"): (1, "/proc/x"),
+        ("train", "--experimental-rerun", "x.pickle"): (1, "pickle"),
+        ("train", "--exp", "x.pickle"): (1, "pickle"),
+        ("train", *data, "data.path=names.csv"): (1, r"a\x1b[2Jb, \u202eprice"),
+        ("train", *data, "data.path=cells.csv", "data.x=[a]"): (1, r"\x1b]0;pwn\x07"),
+        ("train", *data, "data.path=large.csv"): (0, "try data.x_scale=standard"),
+        ("train", "data.unit='[/x]'", "tracking=none"): (0, "last prediction 300 [/x]"),
+        ("train", "data.unit='\x1b[2J'", "tracking=none"): (0, r"300 \x1b[2J"),
+        ("train", "tracking.history=every:" + "9" * 5000): (1, "K from 1 to 2^63"),
+        ("train", "tracking.history=every:9223372036854775808"): (1, "K from 1 to 2^63"),
+        ("train", "tracking.uri=mlflow.db"): (1, "write sqlite:///mlflow.db"),
+        ("train", "lr=0.1"): (1, "write train.lr"),
+        ("train", "train.learning_rate=0.1"): (1, "write train.lr"),
+        ("train", "train.optimiser=adam"): (1, "write train.optimizer"),
+        ("train", "+train.foo=1", "tracking=none"): (1, "train.foo is not a setting"),
+        ("train", "data.path=large.csv", "tracking=none"): (1, "write data=csv"),
+        ("sweep", "train.lr=1e-3,0.1234567891", "tracking=none"): (0, "0.1234567891"),
+    }
+    for words, (code, text) in cases.items():
+        done = call(tmp_path, *words)
+        said = done.stdout + done.stderr
+        assert (done.returncode, "Traceback" in said) == (code, False), (words, said)
+        assert text in said, (words, said)
+        assert not {"\x1b", "\x07", "\u202e"} & {*said}, words
+
+
+def test_a_working_directory_that_was_deleted(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f"rmdir {gone}; exec {sys.executable} -m backprop_svc train tracking=none"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=gone, env=CLEAN, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "the working directory is not there" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_table_is_replaced_or_stays(tmp_path: Path) -> None:
+    table, link = tmp_path / "table.parquet", tmp_path / "link.parquet"
+    table.write_bytes(b"before")
+    table.chmod(0o640)
+    link.symlink_to(table)
+    write_file(str(link), b"after")
+    assert (table.read_bytes(), link.is_symlink()) == (b"after", True)
+    assert table.stat().st_mode & 0o777 == 0o640
+    # As on a full disk: no file may be larger.
+    code = f"""
+import resource, signal
+from backprop_svc.cli.commands.results import write_file
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+write_file({str(link)!r}, b"x" * 2000)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert "sweep.results" in done.stderr
+    assert table.read_bytes() == b"after"
+    assert sorted(tmp_path.iterdir()) == [link, table]
+    with pytest.raises(SettingError, match="cannot be written"):
+        write_file(str(tmp_path / "nowhere" / "table.parquet"), b"")
+
+
+@pytest.fixture
+def dripping() -> Iterator[str]:
+    """A server that sends a byte of its answer now and then; yields its address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                    while True:
+                        connection.sendall(b"H")
+                        time.sleep(0.2)
+                except OSError:
+                    if server.fileno() < 0:
+                        return
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_server_that_drips_bytes_is_given_up(
+    dripping: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backprop_svc.tracking.patience.ANSWER", 2.0)
+    begin = time.monotonic()
+    with pytest.raises(StoreError, match="has not answered within 2 s"):
+        open_writer(dripping, "e")
+    assert time.monotonic() - begin < 60
+
+
+def test_a_run_whose_store_fails_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with stores.mlflow_server(stores.empty_database(tmp_path / "a.db"), tmp_path) as address:
+        writer = open_writer(address, "e")
+    run = RunRecord("name", {"p": "1"}, [("loss", 0.5, 3)], {}, 1000, 2000)
+    stores.empty_database(tmp_path / "backprop-svc-1000.db")
+    with pytest.raises(StoreError) as caught:
+        _kept_by(writer, run, "e")
+    kept = f"sqlite:///{tmp_path}/backprop-svc-1000.db"
+    assert f"backprop-svc ui tracking.uri={kept}" in str(caught.value)
+    client = MlflowClient(kept)
+    experiment = client.get_experiment_by_name("e")
+    assert experiment is not None
+    (found,) = client.search_runs([experiment.experiment_id])
+    assert (found.data.metrics, found.data.params) == ({"loss": 0.5}, {"p": "1"})
+
+
+def test_a_log_tells_how_far_a_sweep_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "BETWEEN_LINES", 0.0)
+    bar = SweepBar(6, lines=True)
+    axes = {"w1": [-1.0, 0.5, 0.5]}
+    seen: list[Chunk] = []
+    bp.sweep(bp.Network(1, 1, 1), 2.0, 3.0, axes, epochs=50, progress=seen.append)
+    with bar:
+        bar(seen[0])
+        bar(Chunk(**{**vars(seen[0]), "there": 3}))
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("3 of 6 runs  ")
+    assert second.startswith("6 of 6 runs (3 were there)  ")
+    share = np.mean(seen[0].result.outcome == "dead")
+    assert f"{share:.0%} dead  0% diverged  0:00:00 left" in first
