@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -149,21 +150,26 @@ write_file({str(link)!r}, b"x" * 2000)
 @pytest.fixture
 def dripping() -> Iterator[str]:
     """A server that sends a byte of its answer now and then; yields its address."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    ended = threading.Event()
 
-        def serve() -> None:
+    def drip(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            while not ended.wait(0.2):
+                connection.sendall(b"H")
+
+    def serve(server: socket.socket) -> None:
+        with suppress(OSError):
             while True:
-                try:
-                    connection, _ = server.accept()
-                    while True:
-                        connection.sendall(b"H")
-                        time.sleep(0.2)
-                except OSError:
-                    if server.fileno() < 0:
-                        return
+                connection, _ = server.accept()
+                threading.Thread(target=drip, args=[connection], daemon=True).start()
 
-        threading.Thread(target=serve, daemon=True).start()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=[server], daemon=True)
+        thread.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        ended.set()
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
 
 
 def test_a_server_that_drips_bytes_is_given_up(

@@ -49,9 +49,12 @@ def main() -> None:
         interrupt.listen()
         _main(*sys.argv[1:])
         interrupt.answer()
-    except KeyboardInterrupt:
-        interrupt.end()
-    except Exception:
+    except BaseException as error:
+        # Libraries make other errors of it, in the middle of what they do.
+        if isinstance(error, KeyboardInterrupt) or interrupt.is_asked():
+            interrupt.end()
+        if not isinstance(error, Exception):
+            raise
         # A mistake of this program. Its traceback may show what a library was given.
         raise SystemExit(printable(without_password(traceback.format_exc().rstrip()))) from None
 

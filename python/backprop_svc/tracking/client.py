@@ -18,8 +18,6 @@ from backprop_svc.tracking.uri import HIDDEN, leaks, shown_uri, without_password
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# It prints an address for each run, with the password that the URI has.
-os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 # A request whose answer was lost must not be sent again blindly: see `_write_runs`.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -79,6 +77,8 @@ class ClientWriter:
     """What the parent of a sweep says of its writer."""
 
     def __init__(self, uri: str, experiment: str) -> None:
+        # MLflow prints an address for each run, with the password that the URI has.
+        os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
         self.uri = uri
         self.failures: tuple[type[Exception], ...] = (MlflowException, SQLAlchemyError, OSError)
         with self.store_errors():

@@ -22,6 +22,11 @@ def listen() -> None:
         signal.signal(signal.SIGINT, _note)
 
 
+def is_asked() -> bool:
+    """Tell whether a Ctrl-C came."""
+    return _asked.is_set()
+
+
 def answer() -> None:
     """Raise the ``KeyboardInterrupt`` of a Ctrl-C that came, and that nobody answered."""
     if _asked.is_set():
