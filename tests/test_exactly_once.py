@@ -285,7 +285,8 @@ def test_the_end_that_others_ask_for_is_no_failure(
     for each in (number, signal.SIGHUP):
         process.send_signal(each)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, err
+    # Which of them Python sees first is chance.
+    assert process.returncode in {128 + number, 128 + signal.SIGHUP}, err
     assert "Traceback" not in err
     assert "sweep.resume=" in err
     (parent,) = MlflowClient(uri).search_runs(["1"], "tags.`backprop.kind` = 'sweep'")

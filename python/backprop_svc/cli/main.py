@@ -123,7 +123,8 @@ def _hide(command: str) -> None:
 def _terminate(number: int, _: object) -> NoReturn:
     # Schedulers and terminals send several: the first one is enough, and is not interrupted.
     for each in ENDS:
-        signal.signal(each, signal.SIG_IGN)
+        # Not SIG_IGN: Python complains of signals that came before.
+        signal.signal(each, lambda *_: None)
     raise SystemExit(128 + number)
 
 

@@ -169,13 +169,14 @@ class DatabaseWriter(ClientWriter):
             connection.commit()
             return len(missing) + len(deleted)
         except BaseException:
-            # A connection that is lost cannot roll back: what it says then would hide why.
-            with suppress(Exception):
+            try:
                 connection.rollback()
+            except Exception:
+                # It is lost: what it says of that would hide why, and the pool shall forget it.
+                connection.invalidate()
             raise
         finally:
-            with suppress(Exception):
-                connection.close()
+            connection.close()
 
     def _unknown_to_the_client(self, runs: Runs, parent: str) -> Runs:
         """Leave out what the slow twin wrote, whose run ids are others."""
