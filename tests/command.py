@@ -21,6 +21,8 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
+from backprop_svc.tracking.environment import ENVIRONMENT
+
 COMMAND = [sys.executable, "-m", "backprop_svc"]
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
 # MLflow's server would start ten more processes for jobs that nobody gives it.
@@ -90,7 +92,7 @@ def _run(folder: Path, env: dict[str, str], arguments: tuple[str, ...], said: Pa
             os.dup2(file.fileno(), number)
     os.chdir(folder)
     os.environ.clear()
-    os.environ.update(env)
+    os.environ.update({**ENVIRONMENT, **env, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"})
     sys.argv[1:] = arguments
     try:
         runpy.run_module("backprop_svc", run_name="__main__", alter_sys=True)

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from backprop_svc.errors import SettingError, StoreError
+from backprop_svc.tracking.environment import ENVIRONMENT
 from backprop_svc.tracking.patience import bounded, patiently
 from backprop_svc.tracking.record import RunRecord, Runs, Summary, Sweep
 from backprop_svc.tracking.uri import HIDDEN, leaks, shown_uri, without_password
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# A request whose answer was lost must not be sent again blindly: see `_write_runs`.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.update({**ENVIRONMENT, **os.environ})
+# MLflow would print an address for each run, with the password that the URI has.
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 
 import mlflow
 from mlflow.entities import Metric, Param
@@ -77,8 +76,6 @@ class ClientWriter:
     """What the parent of a sweep says of its writer."""
 
     def __init__(self, uri: str, experiment: str) -> None:
-        # MLflow prints an address for each run, with the password that the URI has.
-        os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
         self.uri = uri
         self.failures: tuple[type[Exception], ...] = (MlflowException, SQLAlchemyError, OSError)
         with self.store_errors():

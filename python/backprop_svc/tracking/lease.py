@@ -196,10 +196,13 @@ class Lease:
     def leave(self) -> None:
         """End the work for an owner, who keeps the lease."""
         self._over.set()
+        self._thread.join(BEAT)
 
     def abandon(self) -> None:
         """Give it back without a word to the store, which is away: this process is done."""
         self._over.set()
+        # A connection must not be in use when it is closed.
+        self._thread.join(BEAT)
         _here.discard(self.name)
 
     def _keep(self) -> None:

@@ -12,6 +12,7 @@ import webbrowser
 from pathlib import Path
 
 from backprop_svc.cli.commands.server import serving
+from backprop_svc.cli.terminal import interrupt
 from backprop_svc.cli.terminal.errors import foreseen, stop
 from backprop_svc.errors import StoreError
 from backprop_svc.interactive.terminal import say
@@ -81,6 +82,7 @@ def ui(arguments: list[str]) -> int:
                 webbrowser.open(page)
             return process.wait()
     except KeyboardInterrupt:
+        interrupt.forget()
         return 0
 
 

@@ -33,6 +33,11 @@ def answer() -> None:
         raise KeyboardInterrupt
 
 
+def forget() -> None:
+    """Take the Ctrl-C that came for answered, where it is the way to end a command."""
+    _asked.clear()
+
+
 @contextmanager
 def held() -> Iterator[None]:
     """Take no further Ctrl-C: impatience would leave a run that seems to go on."""
