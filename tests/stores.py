@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import sqlalchemy as sa
 from mlflow import MlflowClient
 
 from command import CLEAN
@@ -86,9 +87,12 @@ def postgres(folder: Path) -> Iterator[str]:
             **user,
         )
     try:
-        wait_for(lambda: socket.create_connection(("127.0.0.1", port), 1).close())
         driver = "psycopg" if find_spec("psycopg") else "psycopg2"
-        yield f"postgresql+{driver}://postgres@127.0.0.1:{port}/postgres"
+        uri = f"postgresql+{driver}://postgres@127.0.0.1:{port}/postgres"
+        # The port is open before it takes work.
+        engine = sa.create_engine(uri, poolclass=sa.NullPool)
+        wait_for(lambda: engine.connect().close())
+        yield uri
     finally:
         # PostgreSQL's "fast" shutdown: it does not wait for its clients.
         server.send_signal(signal.SIGINT)
@@ -121,7 +125,7 @@ def wait_for(probe: object, seconds: float = 60) -> None:
     while True:
         try:
             probe()
-        except OSError:
+        except (OSError, sa.exc.OperationalError):
             if time.monotonic() > end:
                 raise
             time.sleep(0.1)

@@ -23,6 +23,12 @@ ALLOWED = "sqlite:///mlflow.db, postgresql://…, http://… and other stores of
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 """Of database servers, where the URI names none."""
 
+PASSING = {
+    "database is locked": ("which another program has kept locked", "end that program"),
+    "the database system is": ("which has been starting or stopping", "look at its log"),
+}
+"""What a database says that is soon to be had, and what is told if it is not."""
+
 
 def is_database(uri: str) -> bool:
     """Tell whether MLflow's tables are reached without a server of MLflow's."""
@@ -111,16 +117,18 @@ def _state(uri: str, engine: sa.Engine, refuse_older: bool) -> State:
             state, revision = read_state(engine)
             break
         except (sa.exc.SQLAlchemyError, OSError) as error:
-            if "database is locked" not in str(error):
+            signs = [told for sign, told in PASSING.items() if sign in str(error)]
+            if not signs:
                 raise refused(
                     uri, f"which failed: {one_line(error)}",
                     "correct it, install its driver, start the server",
                 ) from error  # fmt: skip
             if time.monotonic() > end:
+                reason, fix = signs[0]
                 raise refused(
-                    uri, f"which another program has kept locked for {sqlite.WAIT} s",
-                    "end that program, or give another database",
-                ) from error  # fmt: skip
+                    uri, f"{reason} for {sqlite.WAIT} s", f"{fix}, or give another database"
+                ) from error
+            time.sleep(0.1)
     this = f"MLflow {installed_mlflow()}"
     if state is State.OLDER and refuse_older:
         how = (
