@@ -28,6 +28,7 @@ import sqlalchemy as sa
 
 import stores
 from backprop_svc.cli.terminal.nearest import settings
+from backprop_svc.tracking.store import prepare
 from command import CLEAN, COMMAND
 
 AXES = ["train.lr=tag(log,interval(0.001,1))", "init.w1=interval(-2,2)"]
@@ -77,6 +78,7 @@ def store(kind: str, folder: Path) -> Iterator[tuple[str, sa.Engine]]:
     with ExitStack() as stack:
         if kind == "postgresql":
             uri = database = stack.enter_context(stores.postgres(folder / "postgres"))
+            prepare(uri)
         else:
             uri = database = stores.empty_database(folder / "mlflow.db")
         if kind == "server":
