@@ -54,6 +54,33 @@ def test_ctrl_c_while_packages_are_imported(moment: str, tmp_path: Path) -> None
     assert "Traceback" not in err
 
 
+SWALLOWED = """
+import os, signal
+from backprop_svc.cli import main
+def run(arguments):
+    try:
+        os.kill(os.getpid(), signal.{name})
+    except BaseException:
+        raise ValueError("what a library makes of it") from None
+main.COMMANDS["train"] = main.COMMANDS["train"]._replace(run=run)
+main.main()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_no_library_swallows_a_signal(tmp_path: Path, name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWED.format(name=name), "train"],
+        cwd=tmp_path,
+        env=CLEAN,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 128 + getattr(signal, name), done.stderr
+    assert done.stderr == ("backprop-svc: stopped\n" if name == "SIGINT" else "")
+
+
 def test_a_reader_that_goes_away_ends_no_sweep(tmp_path: Path) -> None:
     results = "sweep.results=table.parquet"
     process = subprocess.Popen(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,16 +11,13 @@ from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from pkgutil import resolve_name
 from tempfile import TemporaryDirectory
-from typing import NamedTuple, NoReturn, TextIO, cast
+from typing import NamedTuple, TextIO, cast
 
 from backprop_svc.cli.terminal import interrupt
 from backprop_svc.errors import printable
 from backprop_svc.interactive.terminal import WithoutPasswords
 from backprop_svc.sweep.identity import new_sweep_id
 from backprop_svc.tracking import remember, without_password
-
-ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""How schedulers and terminals end a process."""
 
 
 class Command(NamedTuple):
@@ -63,11 +59,6 @@ def _main(name: str = "", *arguments: str) -> None:
     if name == "-sc":
         _complete(list(arguments))
         return
-    # When a scheduler or a terminal ends the process, no run may be left behind as RUNNING.
-    for number in ENDS:
-        # Not where it is ignored already, as by nohup.
-        if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, _terminate)
     if name in {"", "-h", "--help", "help"}:
         print(usage(), end="")
         raise SystemExit(0 if name else 2)
@@ -118,14 +109,6 @@ def _hide(command: str) -> None:
     point = int(os.environ.get("COMP_POINT", len(line)))
     os.environ["COMP_LINE"] = shortened
     os.environ["COMP_POINT"] = str(max(0, point - (len(line) - len(shortened))))
-
-
-def _terminate(number: int, _: object) -> NoReturn:
-    # Schedulers and terminals send several: the first one is enough, and is not interrupted.
-    for each in ENDS:
-        # Not SIG_IGN: Python complains of signals that came before.
-        signal.signal(each, lambda *_: None)
-    raise SystemExit(128 + number)
 
 
 def _train(arguments: list[str]) -> None:

@@ -87,7 +87,7 @@ def run_point(config: DictConfig) -> float:
     except BaseException as error:
         parent = _parent(config)
         if parent is not None:
-            parent.fail(error)
+            parent.fail(interrupt.cause(error))
         raise
     parent = _parent(config)
     if parent is not None:

@@ -154,7 +154,7 @@ class SweepCommand:
             return
         try:
             with interrupt.held():
-                self._parent.fail(error)
+                self._parent.fail(interrupt.cause(error))
         except ConnectionError as also:
             say(f"backprop-svc: {describe(also)}", stderr=True)
         words = [word for word in sys.argv[1:] if not word.startswith(SWEEP_WORDS)]

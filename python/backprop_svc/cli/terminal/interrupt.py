@@ -1,4 +1,4 @@
-"""Ctrl-C, also where a library swallows it: in the middle of an import or of a clean-up."""
+"""Ctrl-C, and how schedulers end a command, also where a library swallows the signal."""
 
 from __future__ import annotations
 
@@ -7,34 +7,48 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from threading import Event
 from typing import NoReturn
 
 from backprop_svc import deferred
 
-_asked = Event()
+ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""How schedulers and terminals end a process."""
+_asked: list[int] = []
+"""Signals that came, the first one first."""
 
 
 def listen() -> None:
-    """Note each Ctrl-C from now on; it raises ``KeyboardInterrupt`` as it always does."""
-    # A script's background jobs ignore it.
+    """Note each signal from now on; it raises what stops the command, as it always does.
+
+    Ctrl-C is a ``KeyboardInterrupt``, the others a ``SystemExit``: no run is left behind that
+    seems to go on.
+    """
+    # A script's background jobs ignore Ctrl-C, and nohup ignores SIGHUP.
     if signal.getsignal(signal.SIGINT) in {signal.default_int_handler, deferred.stop}:
         signal.signal(signal.SIGINT, _note)
+    for number in ENDS:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _note)
 
 
 def is_asked() -> bool:
-    """Tell whether a Ctrl-C came."""
-    return _asked.is_set()
+    """Tell whether a signal came."""
+    return bool(_asked)
 
 
 def answer() -> None:
-    """Raise the ``KeyboardInterrupt`` of a Ctrl-C that came, and that nobody answered."""
-    if _asked.is_set():
-        raise KeyboardInterrupt
+    """Raise what a signal raises that came, and that nobody answered."""
+    if _asked:
+        raise _raised()
+
+
+def cause(error: BaseException) -> BaseException:
+    """Return what a signal raised that came, of which a library made another error."""
+    return _raised() if _asked else error
 
 
 def forget() -> None:
-    """Take the Ctrl-C that came for answered, where it is the way to end a command."""
+    """Take a signal that came for answered, where it is the way to end a command."""
     _asked.clear()
 
 
@@ -49,17 +63,22 @@ def held() -> Iterator[None]:
 
 
 def end() -> NoReturn:
-    """Say one line, and end the program at once with the code that shells give to Ctrl-C."""
+    """End the program with the code that shells give to its signal.
+
+    After Ctrl-C it says one line, and ends at once.
+    """
+    if _asked and _asked[0] != signal.SIGINT:
+        raise _raised()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
-    _close_databases()
+    close_databases()
     # What libraries do at the end of a program may take seconds, and show tracebacks.
     deferred.stop()
     raise SystemExit(130)
 
 
-def _close_databases() -> None:
+def close_databases() -> None:
     """Let SQLite bring its files into one, as it does at the end of a program."""
     sqlite = sys.modules.get("sqlite3")
     if sqlite is None:
@@ -70,6 +89,16 @@ def _close_databases() -> None:
                 found.close()
 
 
-def _note(signal: int, _: object) -> NoReturn:
-    _asked.set()
-    raise KeyboardInterrupt
+def _note(number: int, _: object) -> NoReturn:
+    _asked.append(number)
+    if number in ENDS:
+        # Schedulers and terminals send several: nothing interrupts what the first one began.
+        for each in ENDS:
+            # Not SIG_IGN: Python complains of signals that came before.
+            signal.signal(each, lambda *_: None)
+    raise _raised()
+
+
+def _raised() -> BaseException:
+    number = _asked[0]
+    return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
