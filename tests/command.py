@@ -9,19 +9,17 @@ end of any other process. `call_anew` starts a new interpreter instead.
 from __future__ import annotations
 
 import atexit
-import contextlib
-import gc
 import multiprocessing
 import os
 import runpy
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
-from backprop_svc.tracking.environment import ENVIRONMENT
+from backprop_svc.cli.terminal.interrupt import close_databases
+from backprop_svc.tracking.environment import told
 
 COMMAND = [sys.executable, "-m", "backprop_svc"]
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
@@ -92,7 +90,7 @@ def _run(folder: Path, env: dict[str, str], arguments: tuple[str, ...], said: Pa
             os.dup2(file.fileno(), number)
     os.chdir(folder)
     os.environ.clear()
-    os.environ.update({**ENVIRONMENT, **env, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"})
+    os.environ.update(told(env))
     sys.argv[1:] = arguments
     try:
         runpy.run_module("backprop_svc", run_name="__main__", alter_sys=True)
@@ -100,10 +98,7 @@ def _run(folder: Path, env: dict[str, str], arguments: tuple[str, ...], said: Pa
         # A process of the standard library ends without what an interpreter does at its end:
         # SQLite, for one, removes its own files when its last connection is closed.
         atexit._run_exitfuncs()
-        for found in gc.get_objects():
-            if type(found) is sqlite3.Connection:
-                with contextlib.suppress(sqlite3.Error):
-                    found.close()
+        close_databases()
 
 
 def call(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -119,6 +119,19 @@ def mlflow_server(uri: str, folder: Path, port: int | None = None) -> Iterator[s
         server.wait(30)
 
 
+@contextmanager
+def mounted(folder: Path, options: str, what: str) -> Iterator[Path]:
+    """A file system of its own in memory, mounted on a new folder."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip(f"{what} needs the right to mount one: run the tests as root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 def wait_for(probe: object, seconds: float = 60) -> None:
     assert callable(probe)
     end = time.monotonic() + seconds

@@ -156,15 +156,8 @@ def test_a_locked_database_is_waited_for(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(folder)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("a full disk needs the right to mount one: run the tests as root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with stores.mounted(tmp_path / "disk", "size=16m", "a full disk") as folder:
+        yield folder
 
 
 def test_a_full_disk_stops_a_sweep_that_can_be_resumed(

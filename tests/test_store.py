@@ -48,15 +48,8 @@ def revision(file: Path) -> str:
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "read-only"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("a read-only folder needs the right to mount one: run the tests as root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with stores.mounted(tmp_path / "read-only", "ro", "a read-only folder") as folder:
+        yield folder
 
 
 @pytest.mark.parametrize(

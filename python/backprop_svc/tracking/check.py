@@ -24,7 +24,7 @@ PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 """Of database servers, where the URI names none."""
 
 PASSING = {
-    "database is locked": ("which another program has kept locked", "end that program"),
+    sqlite.LOCKED: ("which another program has kept locked", "end that program"),
     "the database system is": ("which has been starting or stopping", "look at its log"),
 }
 """What a database says that is soon to be had, and what is told if it is not."""

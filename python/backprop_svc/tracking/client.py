@@ -9,17 +9,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from backprop_svc.errors import SettingError, StoreError
-from backprop_svc.tracking.environment import ENVIRONMENT
+from backprop_svc.tracking import sqlite
+from backprop_svc.tracking.environment import told
 from backprop_svc.tracking.patience import bounded, patiently
 from backprop_svc.tracking.record import RunRecord, Runs, Summary, Sweep
 from backprop_svc.tracking.uri import HIDDEN, leaks, shown_uri, without_password
 
-os.environ.update({**ENVIRONMENT, **os.environ})
-# MLflow would print an address for each run, with the password that the URI has.
-os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+os.environ.update(told(os.environ))
 
 import mlflow
 from mlflow.entities import Metric, Param
@@ -42,6 +40,7 @@ from backprop_svc.tracking.parents import (
     MOST_METRICS,
     SWEEP_ID,
     Parents,
+    batches,
     log_files,
     tag,
 )
@@ -221,9 +220,9 @@ class ClientWriter:
     def _log(self, run_id: str, record: RunRecord) -> None:
         metrics = [Metric(n, v, record.end_time, step) for n, v, step in record.metrics]
         params = [Param(name, value) for name, value in record.params.items()]
-        for batch in _batches(params, MOST_PARAMS):
+        for batch in batches(params, MOST_PARAMS):
             self._client.log_batch(run_id, params=batch)
-        for batch in _batches(metrics, MOST_METRICS):
+        for batch in batches(metrics, MOST_METRICS):
             self._client.log_batch(run_id, metrics=batch)
         log_files(self._client, run_id, record.texts, record.images)
 
@@ -319,7 +318,7 @@ def is_lasting(error: Exception) -> bool:
 
 def is_locked(error: Exception) -> bool:
     """Tell whether SQLite did nothing, since another program writes."""
-    return "database is locked" in str(error)
+    return sqlite.LOCKED in str(error)
 
 
 def make_tables(uri: str) -> None:
@@ -353,11 +352,6 @@ def source_tags() -> dict[str, str]:
         **({MLFLOW_GIT_COMMIT: commit} if commit else {}),
         "mlflow.version": mlflow.__version__,
     }
-
-
-def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
 
 
 def _page(experiment: str, run_id: str, tab: str) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -194,10 +195,8 @@ class Parents:
             for name, value, step in metrics
             if (name, step) not in there
         ]
-        for start in range(0, len(points), MOST_METRICS):
-            self._client.log_batch(
-                run.info.run_id, metrics=points[start : start + MOST_METRICS]
-            )
+        for batch in batches(points, MOST_METRICS):
+            self._client.log_batch(run.info.run_id, metrics=batch)
 
     def _log_picture(self, parent: str, title: str, png: bytes) -> None:
         paths = [file.path for file in self._client.list_artifacts(parent, "images")]
@@ -236,6 +235,12 @@ def log_files(
         for name, content in files.items():
             Path(folder, name).write_bytes(content)
         client.log_artifacts(run_id, folder)
+
+
+def batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+    """Cut a list into what MLflow's server takes at once."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def tag(name: str) -> str:

@@ -11,6 +11,8 @@ from tempfile import TemporaryFile
 
 import sqlalchemy as sa
 
+LOCKED = "database is locked"
+"""What SQLite's errors say of a file that another program keeps for itself."""
 WAIT = 120
 """Seconds that another process may take to make a database, or to upgrade it."""
 

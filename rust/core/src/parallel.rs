@@ -15,7 +15,7 @@ const SLICE: usize = 1 << 16;
 
 /// How many runs to give to a thread at a time, so that all have as much to do.
 pub(crate) fn share(network: &Network, runs: usize, machine: Machine) -> usize {
-    // Whole blocks of any kernel: those of the smallest networks are eight registers wide.
+    // Whole blocks of any kernel: those of the smallest networks are sixteen registers wide.
     let block = match network.dtype() {
         _ if network.parameters() <= 2 => 128,
         Dtype::Float64 => 8,

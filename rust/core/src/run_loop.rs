@@ -446,15 +446,19 @@ impl<'a, N: Number> RunLoop<'a, N> {
     }
 
     /// What a loss and a gradient say of a run that did not diverge, and whether its weights or
-    /// its losses may say something else. Without a branch, since runs end in any order.
+    /// its losses may say something else. No branch depends on the run, since runs end in any order.
     #[inline(always)]
     fn first_look(&self, runs: &Runs, lane: usize, done: usize) -> (Outcome, bool) {
+        if done == 0 {
+            // Nothing is known of it.
+            return (Outcome::Unresolved, false);
+        }
         let tolerance = self.task.settings.tolerance;
         let steepest = self.lanes.steepest[lane];
-        let reached = (runs.arrays.last_loss[lane] <= tolerance) & (done > 0);
-        let flat = (steepest <= tolerance) & (done > 0);
+        let reached = runs.arrays.last_loss[lane] <= tolerance;
+        let flat = steepest <= tolerance;
         let may_be_dead = self.is_relu & (steepest == 0.0) & flat;
-        let may_oscillate = self.lanes.may_oscillate[lane] & !flat & (done > 0);
+        let may_oscillate = self.lanes.may_oscillate[lane] & !flat;
         let outcome = if reached | flat {
             Outcome::Converged
         } else {

@@ -90,9 +90,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         let ours = network.loss() == Loss::HalfSquaredError
             && (LAYERS == 1 || plain && network.gain().to_bits() == 1.0_f64.to_bits());
         let single = network.parameters() == LAYERS && network.layers().len() == LAYERS;
-        // In single precision losses are evaluated in double and rounded, which is not done here.
-        let double = size_of::<A::Number>() == size_of::<f64>();
-        ours && single && double && task.rates_per_run == 1 && task.settings.is_plain()
+        ours && single && task.rates_per_run == 1 && task.settings.is_plain()
     }
 
     /// For so many runs: a single register of them needs no others beside it.

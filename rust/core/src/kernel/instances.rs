@@ -67,8 +67,9 @@ pub(crate) fn predictor<'a, N: Number>(
     )
 }
 
-/// A network of single neurons has a kernel of its own, in double precision alone: the
-/// condition is a constant, so that nothing is compiled for single precision.
+/// A network of single neurons has a kernel of its own, in double precision alone: in single
+/// precision losses are evaluated in double and rounded, which it does not do. The condition
+/// is a constant, so that nothing is compiled for single precision.
 fn fitting<'a, S: Simd, A: Arithmetic>(
     simd: S,
     task: Task<'a>,
