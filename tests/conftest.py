@@ -8,9 +8,11 @@ import signal
 import pytest
 from hypothesis import settings
 
-# A script's background job ignores Ctrl-C. What the tests start would inherit that, and they
-# send it on purpose.
+# A script's background job ignores Ctrl-C, and what nohup starts ignores SIGHUP. What the tests
+# start would inherit that, and they send both on purpose.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # The tests run side by side: how long an example took says nothing of the code.
 settings.register_profile("side by side", deadline=None)
 settings.load_profile("side by side")

@@ -483,7 +483,7 @@ def main() -> int:
         anything = drawn(ANYTHING, 2000, number)
         usual = {name: drawn(calls((name,), 0), 100, number) for name in FUNCTIONS}
         choice = random.Random(number)
-        for _ in range(min(total - sum(counts.values()), 20_000)):
+        for _ in range(min(total - sum(counts.values()), 100_000)):
             name = choice.choice(list(FUNCTIONS))
             call = choice.choice(usual[name])
             hostile = choice.sample(sorted(call.arguments), min(len(call.arguments), 2))

@@ -37,10 +37,9 @@ impl<N: Number> Trace<N> {
 
     /// Whether the losses are the only quantity that is kept.
     pub fn is_loss_only(&self) -> bool {
-        let others = [Quantity::Prediction, Quantity::Gradients, Quantity::Weights];
-        others
+        Quantity::ALL
             .iter()
-            .all(|quantity| self.planes[*quantity].is_empty())
+            .all(|quantity| *quantity == Quantity::Loss || self.planes[*quantity].is_empty())
     }
 
     /// The places for an epoch, counted from the start of the span, each of shape (values,
