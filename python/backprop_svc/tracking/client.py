@@ -214,7 +214,8 @@ class ClientWriter:
             self._client.log_batch(run_id, params=batch)
         for batch in batches(metrics, MOST_METRICS):
             self._client.log_batch(run_id, metrics=batch)
-        log_files(self._client, run_id, record.texts, record.images)
+        pictures = {name: picture() for name, picture in record.images.items()}
+        log_files(self._client, run_id, record.texts, pictures)
 
     def _tidy(self, parent: str) -> None:
         """Delete the halves of a sweep whose answers were lost."""

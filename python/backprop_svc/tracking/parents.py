@@ -16,7 +16,7 @@ from backprop_svc.tracking.artifacts import smaller
 from backprop_svc.tracking.entities import MLFLOW_RUN_NOTE, Client, Metric, Run, ViewType
 from backprop_svc.tracking.lease import Lease
 from backprop_svc.tracking.plan import Plan
-from backprop_svc.tracking.record import Metrics, Summary, Sweep, now
+from backprop_svc.tracking.record import Metrics, Picture, Summary, Sweep, now
 from backprop_svc.tracking.uri import shown_uri
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class Parents:
         run = self._client.get_run(parent)
         self._log_metrics(run, summary.metrics)
         log_files(self._client, parent, summary.texts, summary.files)
-        for title, png in summary.figures.items():
-            self._log_picture(parent, title, png)
+        for title, picture in summary.figures.items():
+            self._log_picture(parent, title, picture)
 
     @contextmanager
     def releasing(self, *, only_errors: bool = False) -> Iterator[None]:
@@ -194,7 +194,7 @@ class Parents:
         for batch in batches(points, MOST_METRICS):
             self._client.log_batch(run.info.run_id, metrics=batch)
 
-    def _log_picture(self, parent: str, title: str, png: bytes) -> None:
+    def _log_picture(self, parent: str, title: str, picture: Picture) -> None:
         paths = [file.path for file in self._client.list_artifacts(parent, "images")]
         files = {path.rpartition("/")[2] for path in paths}
         for file in files:
@@ -206,9 +206,9 @@ class Parents:
             if not previews & files:
                 # It was stopped between the two.
                 sign = "+" if "+step+" in stem else "%"
-                self._log_preview(parent, f"{stem}{sign}compressed.webp", png)
+                self._log_preview(parent, f"{stem}{sign}compressed.webp", picture())
             return
-        self._client.log_image(parent, _opened(png), key=title, step=0)
+        self._client.log_image(parent, _opened(picture()), key=title, step=0)
 
     def _log_preview(self, parent: str, name: str, png: bytes) -> None:
         with TemporaryDirectory() as folder:
