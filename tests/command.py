@@ -30,7 +30,8 @@ _FORKSERVER = multiprocessing.get_context("forkserver")
 _FORKSERVER.set_forkserver_preload(
     [
         *(f"backprop_svc.cli.commands.{name}" for name in ("explain", "sweep", "train", "ui")),
-        *("backprop_svc.plots", "backprop_svc.tracking.database"),
+        *(f"backprop_svc.plots.{name}" for name in ("painter", "report", "sweep", "training")),
+        *("backprop_svc.tracking.database", "backprop_svc.tracking.remote"),
         *("hydra.main", "hydra_plugins.backprop_batch_sweeper.batch_sweeper"),
         *("matplotlib.backends.backend_agg", "mlflow.store.tracking.sqlalchemy_store"),
         *("psycopg", "pyarrow.parquet", "scipy.stats.qmc", "sklearn.datasets"),

@@ -18,6 +18,7 @@ from mlflow.entities import Run
 
 import stores
 from backprop_svc.errors import SettingError
+from backprop_svc.tracking import client_of
 from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.database import DatabaseWriter
 from backprop_svc.tracking.lease import HEARTBEAT, OWNER, Lease
@@ -112,7 +113,7 @@ def test_of_many_claims_one_is_the_owner(store: str) -> None:
 
     def take(_: int) -> Lease | SettingError:
         try:
-            return Lease.take(MlflowClient(store), run.info.run_id)
+            return Lease.take(client_of(store), run.info.run_id)
         except SettingError as error:
             return error
 
@@ -122,7 +123,7 @@ def test_of_many_claims_one_is_the_owner(store: str) -> None:
     assert len(owners) == 1, found
     assert list(claims(client, run.info.run_id)) == [f"{OWNER}1.{owners[0].name}"]
     owners[0].give_back()
-    again = Lease.take(client, run.info.run_id)
+    again = Lease.take(client_of(store), run.info.run_id)
     assert list(claims(client, run.info.run_id)) == [f"{OWNER}2.{again.name}"]
     with pytest.raises(SettingError, match="was taken over by process"):
         owners[0].confirm()
@@ -134,16 +135,16 @@ def test_a_process_elsewhere_is_given_up_when_it_is_silent(store: str) -> None:
     writer = ClientWriter(store, "elsewhere")
     run = client.create_run(writer.experiment)
     run_id = run.info.run_id
-    Lease.take(client, run_id).give_back()
+    Lease.take(client_of(store), run_id).give_back()
     (owner,) = claims(client, run_id).values()
     far = json.loads(owner)
     far["process"] |= {"host": "far", "machine": "far", "pid": 7}
     client.set_tag(run_id, f"{OWNER}2.{far['lease']}", json.dumps(far))
     client.set_tag(run_id, HEARTBEAT, json.dumps({**far, "time": time.time() - 5}))
     with pytest.raises(SettingError, match=r"process 7 on far, .* try again in \d\d s$"):
-        Lease.take(client, run_id)
+        Lease.take(client_of(store), run_id)
     client.set_tag(run_id, HEARTBEAT, json.dumps({**far, "time": time.time() - 60}))
-    Lease.take(client, run_id).give_back()
+    Lease.take(client_of(store), run_id).give_back()
 
 
 def test_who_lost_a_sweep_writes_no_more(store: str) -> None:

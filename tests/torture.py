@@ -221,7 +221,7 @@ OPTIONS = [
 ]
 FORKING = """
 import os, sys
-import backprop_svc.cli.main, backprop_svc.plots, hydra, matplotlib.pyplot
+import backprop_svc.cli.main, backprop_svc.plots.training, hydra, matplotlib.pyplot
 for line in sys.stdin:
     output, words = eval(line)
     child = os.fork()

@@ -199,7 +199,7 @@ def sweep(
             )
         if parent is None:
             return outcomes
-        from backprop_svc.plots import summary
+        from backprop_svc.plots.report import summary
 
         curves = sample_curves(work, outcomes) if work.settings["epochs"] else None
         place = parent.finish(summary(outcomes, time.monotonic() - began, curves))
@@ -239,7 +239,7 @@ def figure(outcomes: Outcomes) -> Figure:
         raise SettingTypeError(
             "outcomes", shown(outcomes), "Outcomes", "give it what bp.sweep returned"
         )
-    from backprop_svc.plots import map_figure
+    from backprop_svc.plots.sweep import map_figure
 
     return map_figure(outcomes.points, outcomes.loss, outcomes.outcome)
 

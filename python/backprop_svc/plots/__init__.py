@@ -1,7 +1,5 @@
-"""Figures of results and of sweeps."""
+"""Figures of results and of sweeps.
 
-from backprop_svc.plots.report import summary
-from backprop_svc.plots.sweep import curves_png, map_figure, map_png
-from backprop_svc.plots.training import training_png
-
-__all__ = ["curves_png", "map_figure", "map_png", "summary", "training_png"]
+``training`` and ``sweep`` draw with Matplotlib, which takes long to import: what needs no
+picture of theirs imports neither, and ``painter`` lets them draw while something else goes on.
+"""

@@ -1,5 +1,6 @@
 """Where runs are kept."""
 
+from backprop_svc.tracking.entities import Client
 from backprop_svc.tracking.record import (
     RunRecord,
     Runs,
@@ -11,12 +12,14 @@ from backprop_svc.tracking.uri import checked_uri, remember, shown_uri, without_
 
 __all__ = [
     "DEFAULT_URI",
+    "Client",
     "RunRecord",
     "Runs",
     "Summary",
     "Sweep",
     "Writer",
     "checked_uri",
+    "client_of",
     "open_writer",
     "remember",
     "shown_uri",
@@ -30,7 +33,8 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 def open_writer(uri: str, experiment: str) -> Writer:
     """Return the writer for a tracking URI.
 
-    MLflow is imported here and not before, once the store is known to be there.
+    MLflow is imported for a store that only its own client knows, once that is known to be
+    there; what it can do in its own tables is done without it.
 
     Raises
     ------
@@ -57,3 +61,21 @@ def open_writer(uri: str, experiment: str) -> Writer:
             f"which the installed MLflow cannot open with the installed packages: {error}",
             "install those of docs/compatibility.md, such as `pip install --upgrade mlflow`",
         ) from error
+
+
+def client_of(uri: str) -> Client:
+    """Return the client for a store that is there: without MLflow where that can be."""
+    import sqlalchemy as sa
+
+    from backprop_svc.tracking import store
+
+    if store.is_bulk(uri):
+        from backprop_svc.tracking.local import LocalClient, connections, has_workspaces
+        from backprop_svc.tracking.tables import difference
+
+        engine = connections(uri)
+        if difference(sa.inspect(engine)) is None and not has_workspaces(engine):
+            return LocalClient(uri)
+    from backprop_svc.tracking.remote import connect
+
+    return connect(uri)

@@ -1,39 +1,25 @@
-"""The writer for any tracking URI: MLflow's public client."""
+"""The writer for any tracking URI, run by run, by a client of MLflow's."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backprop_svc.errors import SettingError, StoreError
-from backprop_svc.tracking import sqlite
-from backprop_svc.tracking.environment import told
-from backprop_svc.tracking.patience import bounded, patiently
-from backprop_svc.tracking.record import RunRecord, Runs, Summary, Sweep
-from backprop_svc.tracking.uri import HIDDEN, leaks, shown_uri, without_password
-
-os.environ.update(told(os.environ))
-
-import mlflow
-from mlflow.entities import Metric, Param
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
-from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.git_utils import get_git_commit
-from mlflow.utils.mlflow_tags import (
+from backprop_svc.errors import SettingError
+from backprop_svc.tracking.entities import (
     MLFLOW_GIT_COMMIT,
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_SOURCE_NAME,
     MLFLOW_SOURCE_TYPE,
     MLFLOW_USER,
+    Client,
+    Metric,
+    Param,
 )
-from sqlalchemy.exc import SQLAlchemyError
-
+from backprop_svc.tracking.failures import is_lasting, is_locked, store_errors
 from backprop_svc.tracking.parents import (
     BY_CLIENT,
     INDEX,
@@ -44,10 +30,10 @@ from backprop_svc.tracking.parents import (
     log_files,
     tag,
 )
-
-# What goes wrong is raised as well.
-for _name in ("mlflow", "alembic"):
-    logging.getLogger(_name).setLevel(logging.CRITICAL)
+from backprop_svc.tracking.patience import patiently
+from backprop_svc.tracking.record import RunRecord, Runs, Summary, Sweep
+from backprop_svc.tracking.source import source_tags
+from backprop_svc.tracking.uri import HIDDEN, shown_uri
 
 KIND_OF_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
 """The UI then shows what belongs to training, and not to language models."""
@@ -69,21 +55,29 @@ class There:
 
 
 class ClientWriter:
-    """Keeps runs with :class:`mlflow.MlflowClient`."""
+    """Keeps runs with a :class:`.entities.Client`, which is MLflow's own one here."""
 
     kind = BY_CLIENT
     """What the parent of a sweep says of its writer."""
 
     def __init__(self, uri: str, experiment: str) -> None:
         self.uri = uri
-        self.failures: tuple[type[Exception], ...] = (MlflowException, SQLAlchemyError, OSError)
+        self._client = self._connect()
         with self.store_errors():
-            mlflow.set_tracking_uri(uri)
-            self._client = bounded(MlflowClient(uri), uri)
             self.experiment = patiently(lambda: self._experiment_id(experiment), is_locked)
             self.source_tags = source_tags()
         self._parents = Parents(self._client, uri, self.experiment, self.kind, self.source_tags)
         self._there: dict[str, There] = {}
+
+    def _connect(self) -> Client:
+        from backprop_svc.tracking.remote import connect
+
+        return connect(self.uri)
+
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        """What the store raises where it refuses or fails."""
+        return self._client.failures
 
     def write(self, record: RunRecord) -> str:
         """Keep one run; a failure on the way leaves it FAILED, an interrupt KILLED."""
@@ -136,11 +130,7 @@ class ClientWriter:
 
     def passes(self, error: Exception) -> bool:
         """Tell whether an error may be gone in some seconds, such as a server's restart."""
-        return (
-            isinstance(error, MlflowException)
-            and error.error_code in PASSING
-            and not is_lasting(error)
-        )
+        return getattr(error, "error_code", None) in PASSING and not is_lasting(error)
 
     def child_tags(self, runs: Runs, parent: str) -> dict[str, str]:
         """Tags which the runs of a sweep share; the rest of the versions is the parent's."""
@@ -224,7 +214,8 @@ class ClientWriter:
             self._client.log_batch(run_id, params=batch)
         for batch in batches(metrics, MOST_METRICS):
             self._client.log_batch(run_id, metrics=batch)
-        log_files(self._client, run_id, record.texts, record.images)
+        pictures = {name: picture() for name, picture in record.images.items()}
+        log_files(self._client, run_id, record.texts, pictures)
 
     def _tidy(self, parent: str) -> None:
         """Delete the halves of a sweep whose answers were lost."""
@@ -263,7 +254,7 @@ class ClientWriter:
         if found is None:
             try:
                 return str(self._client.create_experiment(name, tags=KIND_OF_EXPERIMENT))
-            except MlflowException:
+            except self.failures:
                 # Another process was quicker.
                 found = self._client.get_experiment_by_name(name)
                 if found is None:
@@ -294,41 +285,11 @@ class ClientWriter:
         return store_errors(self.uri, self.failures)
 
 
-@contextlib.contextmanager
-def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[None]:
-    """Turn what a store raises into one :class:`StoreError` that says what to do."""
-    try:
-        yield
-    except failures as error:
-        reason = without_password(" ".join(str(error).split()))
-        if len(reason) > 300:
-            reason = reason[:300] + "…"
-        raise StoreError(
-            "tracking",
-            f"{shown_uri(uri)!r}, which failed: {reason}",
-            "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow",
-            "correct it, install its driver, start the server, make room, or do not track",
-        ) from (None if leaks(error) else error)
-
-
-def is_lasting(error: Exception) -> bool:
-    """Tell whether SQLite has no room or no right to write."""
-    return "is full" in str(error) or "readonly" in str(error)
-
-
-def is_locked(error: Exception) -> bool:
-    """Tell whether SQLite did nothing, since another program writes."""
-    return sqlite.LOCKED in str(error)
-
-
-def make_tables(uri: str) -> None:
-    """Let MLflow make its tables in an empty database, as it does when it opens one."""
-    MlflowClient(uri).search_experiments(max_results=1)
-
-
 def latest_page(uri: str) -> str | None:
     """Return the path of the UI's page on the newest run, or on the sweep that it is of."""
-    client = MlflowClient(uri)
+    from backprop_svc.tracking import client_of
+
+    client = client_of(uri)
     experiments = [e.experiment_id for e in client.search_experiments()]
     order = ["attributes.start_time DESC"]
     newest = client.search_runs(experiments, max_results=1, order_by=order)
@@ -338,20 +299,6 @@ def latest_page(uri: str) -> str | None:
     sweep = SWEEP_ID in tags
     run_id = tags.get(MLFLOW_PARENT_RUN_ID, info.run_id)
     return _page(info.experiment_id, run_id, "/model-metrics" if sweep else "")
-
-
-def source_tags() -> dict[str, str]:
-    """Who ran what: MLflow's own tags; the commit of the experiment, else of this package.
-
-    MLflow asks for the commit of the program's file, which an installed command lacks.
-    """
-    commit = get_git_commit(str(Path.cwd())) or get_git_commit(__file__)
-    return {
-        # The address of a repository may hold a token.
-        **{name: without_password(value) for name, value in resolve_tags().items()},
-        **({MLFLOW_GIT_COMMIT: commit} if commit else {}),
-        "mlflow.version": mlflow.__version__,
-    }
 
 
 def _page(experiment: str, run_id: str, tab: str) -> str:

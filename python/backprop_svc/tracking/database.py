@@ -8,19 +8,25 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from mlflow.entities import LifecycleStage, RunStatus, SourceType
-from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_USER
-from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
 from backprop_svc.errors import SettingError
-from backprop_svc.tracking.client import ClientWriter, is_lasting, store_errors
+from backprop_svc.tracking.artifacts import ARTIFACTS, below
+from backprop_svc.tracking.client import ClientWriter
+from backprop_svc.tracking.entities import (
+    ACTIVE,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NAME,
+    MLFLOW_USER,
+    Client,
+)
+from backprop_svc.tracking.failures import is_lasting, store_errors
+from backprop_svc.tracking.limits import MAX_PARAM, cut
+from backprop_svc.tracking.local import LocalClient, connections, has_workspaces
 from backprop_svc.tracking.parents import BY_CLIENT, IN_BULK, INDEX, WRITER
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import Runs, Series, Summary
@@ -29,8 +35,6 @@ from backprop_svc.tracking.uri import shown_uri
 
 Rows = dict[str, Iterable[tuple[Any, ...]]]
 """Of each table by its name, in the order of :data:`TABLES`."""
-ARTIFACTS = "artifacts"
-"""The folder of a run's artifacts, within its own."""
 UNIQUE_VIOLATION = "23505"
 """SQL's code for a key that is there already."""
 
@@ -41,13 +45,12 @@ class DatabaseWriter(ClientWriter):
     kind = IN_BULK
 
     def __init__(self, uri: str, experiment: str) -> None:
+        self._engine = connections(uri)
+        # Errors of the bulk write come past SQLAlchemy.
+        self._dbapi: Any = self._engine.dialect.loaded_dbapi
         super().__init__(uri, experiment)
         self._by_client: dict[str, bool] = {}
         with self.store_errors():
-            self._engine = _engine(uri)
-            # Errors of the bulk write come past SQLAlchemy.
-            self._dbapi: Any = self._engine.dialect.loaded_dbapi
-            self.failures = (*self.failures, self._dbapi.Error)
             kept = self._client.get_experiment(self.experiment)
             self._artifacts = kept.artifact_location
             self._sqlite = self._engine.dialect.name == "sqlite"
@@ -56,11 +59,23 @@ class DatabaseWriter(ClientWriter):
                 # Readers, such as the UI, are then never kept waiting by a sweep.
                 patiently(lambda: self._pragma("journal_mode = WAL"), self.passes)
 
+    def _connect(self) -> Client:
+        with store_errors(self.uri, LocalClient.failures):
+            if has_workspaces(self._engine):
+                # Only MLflow knows which of them is meant.
+                return super()._connect()
+        return LocalClient(self.uri)
+
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        """What the store raises where it refuses or fails."""
+        return (*super().failures, self._dbapi.Error)
+
     @classmethod
     def or_client(cls, uri: str, experiment: str) -> ClientWriter:
         """Return a bulk writer, or with a warning its slow twin where the tables differ."""
         with store_errors(uri, (sa.exc.SQLAlchemyError,)):
-            differs = difference(sa.inspect(_engine(uri)))
+            differs = difference(sa.inspect(connections(uri)))
         if differs is None:
             return cls(uri, experiment)
         print(
@@ -86,7 +101,7 @@ class DatabaseWriter(ClientWriter):
             *(self._dbapi.OperationalError, self._dbapi.InterfaceError),
         )
         # MLflow's client gives the error of a lost connection a code of its own.
-        cause = error.__cause__ if isinstance(error, MlflowException) else None
+        cause = error if isinstance(error, sa.exc.DBAPIError) else error.__cause__
         lost = isinstance(cause, sa.exc.DBAPIError) and cause.connection_invalidated
         return (isinstance(error, away) or lost) and not is_lasting(error)
 
@@ -114,24 +129,24 @@ class DatabaseWriter(ClientWriter):
         }
         # MLflow's client cuts them too.
         params = {
-            name: [value[:MAX_PARAM_VAL_LENGTH] for value in column]
+            name: [cut("param", value, MAX_PARAM) for value in column]
             for name, column in runs.params.items()
         }
         return {
             "runs": zip(
                 ids,
                 runs.names,
-                repeat(SourceType.to_string(SourceType.UNKNOWN)),
+                repeat("UNKNOWN"),
                 repeat(""),
                 repeat(""),
                 repeat(user),
-                repeat(RunStatus.to_string(RunStatus.FINISHED)),
+                repeat("FINISHED"),
                 repeat(runs.start_time),
                 repeat(runs.end_time),
                 repeat(None),
                 repeat(""),
-                repeat(LifecycleStage.ACTIVE),
-                (f"{self._artifacts}/{run_id}/{ARTIFACTS}" for run_id in ids),
+                repeat(ACTIVE),
+                (below(self._artifacts, run_id, ARTIFACTS) for run_id in ids),
                 repeat(int(self.experiment)),
             ),
             "tags": _cells(tags, ids),
@@ -211,7 +226,7 @@ class DatabaseWriter(ClientWriter):
             )
         there = {run_id for run_id, _, _ in rows}
         wanted = set(ids)
-        deleted = [i for i, stage, _ in rows if stage != LifecycleStage.ACTIVE and i in wanted]
+        deleted = [i for i, stage, _ in rows if stage != ACTIVE and i in wanted]
         if not there:
             return runs, []
         missing = np.flatnonzero([run_id not in there for run_id in ids])
@@ -242,13 +257,6 @@ class DatabaseWriter(ClientWriter):
             connection.commit()
         finally:
             connection.close()
-
-
-@lru_cache(maxsize=100)
-def _engine(uri: str) -> sa.Engine:
-    """Return our connections to a store; those that a restart has cut are made again."""
-    waits = {"timeout": 20} if uri.startswith("sqlite") else {}
-    return sa.create_engine(uri, connect_args=waits, pool_pre_ping=True)
 
 
 def _cells(columns: Any, ids: list[str]) -> Iterator[tuple[Any, ...]]:

@@ -14,11 +14,8 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
-
 from backprop_svc.errors import SettingError
+from backprop_svc.tracking.entities import Client, Run
 
 OWNER, HEARTBEAT = "backprop.owner.", "backprop.heartbeat"
 """Tags of a parent: one for each claim, with its number and its lease, and the last sign of
@@ -95,7 +92,7 @@ class Lease:
     The process that began or resumed the sweep takes it; the jobs of its launcher join it.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str, number: int, name: str) -> None:
+    def __init__(self, client: Client, run_id: str, number: int, name: str) -> None:
         self._client, self._run_id, self._number = client, run_id, number
         self.name = name
         self._taken_by: Holder | None = None
@@ -104,7 +101,7 @@ class Lease:
         self._thread.start()
 
     @classmethod
-    def take(cls, client: MlflowClient, run_id: str, *, is_new: bool = False) -> Lease:
+    def take(cls, client: Client, run_id: str, *, is_new: bool = False) -> Lease:
         """Become the owner of a sweep by its parent, which nobody else knows if it is new.
 
         Raises
@@ -146,7 +143,7 @@ class Lease:
         )  # fmt: skip
 
     @classmethod
-    def join(cls, client: MlflowClient, run: Run, name: str) -> Lease:
+    def join(cls, client: Client, run: Run, name: str) -> Lease:
         """Work for the owner of a sweep, who gave the name of its lease.
 
         Raises
@@ -239,9 +236,9 @@ def _owner(run: Run) -> tuple[int, Holder | None]:
     return last, Holder.read(run.data.tags[name])
 
 
-def _forget(client: MlflowClient, run_id: str, name: str) -> None:
+def _forget(client: Client, run_id: str, name: str) -> None:
     # Another process may have been first; one that stays does no harm.
-    with suppress(MlflowException):
+    with suppress(*client.failures):
         client.delete_tag(run_id, name)
 
 

@@ -9,20 +9,18 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import mlflow
-import numpy as np
-import PIL.Image
-from mlflow.entities import Metric, Run, ViewType
-from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+from typing import TYPE_CHECKING, Any
 
 from backprop_svc.errors import SettingError
+from backprop_svc.tracking.artifacts import smaller
+from backprop_svc.tracking.entities import MLFLOW_RUN_NOTE, Client, Metric, Run, ViewType
 from backprop_svc.tracking.lease import Lease
 from backprop_svc.tracking.plan import Plan
-from backprop_svc.tracking.record import Metrics, Summary, Sweep, now
+from backprop_svc.tracking.record import Metrics, Picture, Summary, Sweep, now
 from backprop_svc.tracking.uri import shown_uri
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SWEEP_ID, KIND, INDEX = "backprop.sweep_id", "backprop.kind", "backprop.index"
 DIGEST, PLAN, WRITER = "backprop.digest", "backprop.plan", "backprop.writer"
@@ -32,8 +30,6 @@ MOST_NAMED = 5
 """Sweeps that a message names."""
 MOST_METRICS = 1000
 """What MLflow's server takes in one ``log_batch``."""
-PREVIEW = 256
-"""Pixels of the smaller copy that MLflow's page shows of a picture."""
 _PICTURE = re.compile(r"(.+?)[+%]step[+%]0[+%]timestamp[+%]\d+[+%][0-9a-f-]{36}")
 """How MLflow names a picture, without its ending."""
 
@@ -42,7 +38,7 @@ class Parents:
     """The parents of sweeps in one experiment."""
 
     def __init__(
-        self, client: MlflowClient, uri: str, experiment: str, writer: str, tags: dict[str, str]
+        self, client: Client, uri: str, experiment: str, writer: str, tags: dict[str, str]
     ) -> None:
         self._client, self._uri, self._experiment = client, uri, experiment
         self._writer, self._tags = writer, tags
@@ -91,8 +87,8 @@ class Parents:
         run = self._client.get_run(parent)
         self._log_metrics(run, summary.metrics)
         log_files(self._client, parent, summary.texts, summary.files)
-        for title, png in summary.figures.items():
-            self._log_picture(parent, title, png)
+        for title, picture in summary.figures.items():
+            self._log_picture(parent, title, picture)
 
     @contextmanager
     def releasing(self, *, only_errors: bool = False) -> Iterator[None]:
@@ -198,7 +194,7 @@ class Parents:
         for batch in batches(points, MOST_METRICS):
             self._client.log_batch(run.info.run_id, metrics=batch)
 
-    def _log_picture(self, parent: str, title: str, png: bytes) -> None:
+    def _log_picture(self, parent: str, title: str, picture: Picture) -> None:
         paths = [file.path for file in self._client.list_artifacts(parent, "images")]
         files = {path.rpartition("/")[2] for path in paths}
         for file in files:
@@ -210,21 +206,24 @@ class Parents:
             if not previews & files:
                 # It was stopped between the two.
                 sign = "+" if "+step+" in stem else "%"
-                self._log_preview(parent, f"{stem}{sign}compressed.webp", png)
+                self._log_preview(parent, f"{stem}{sign}compressed.webp", picture())
             return
-        image = mlflow.Image(np.asarray(PIL.Image.open(io.BytesIO(png))))
-        self._client.log_image(parent, image, key=title, step=0)
+        self._client.log_image(parent, _opened(picture()), key=title, step=0)
 
     def _log_preview(self, parent: str, name: str, png: bytes) -> None:
-        image = PIL.Image.open(io.BytesIO(png))
-        image.thumbnail((PREVIEW, PREVIEW))
         with TemporaryDirectory() as folder:
-            image.save(Path(folder, name))
+            smaller(_opened(png)).save(Path(folder, name))
             self._client.log_artifact(parent, str(Path(folder, name)), "images")
 
 
+def _opened(png: bytes) -> Image:
+    import PIL.Image
+
+    return PIL.Image.open(io.BytesIO(png))
+
+
 def log_files(
-    client: MlflowClient, run_id: str, texts: Mapping[str, str], files: Mapping[str, bytes]
+    client: Client, run_id: str, texts: Mapping[str, str], files: Mapping[str, bytes]
 ) -> None:
     """Keep artifacts by their names, over those of before."""
     if not texts and not files:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,6 +16,8 @@ from backprop_svc.result import MOST_NAMED_WEIGHTS, Result
 from backprop_svc.tracking.plan import Plan
 
 Metrics = list[tuple[str, float, int]]
+Picture = Callable[[], bytes]
+"""Waits for a picture that is drawn meanwhile, and returns it as a PNG."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Summary:
     """Artifacts: file name and content."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Artifacts: file name and content."""
-    figures: Mapping[str, bytes] = field(default_factory=dict)
-    """Shown on the parent's page: title and PNG."""
+    figures: Mapping[str, Picture] = field(default_factory=dict)
+    """Shown on the parent's page, by title; drawn only if they are not there yet."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class RunRecord:
     end_time: int
     texts: Mapping[str, str] = field(default_factory=dict)
     """Artifacts: file name and content."""
-    images: Mapping[str, bytes] = field(default_factory=dict)
-    """Artifacts: file name and PNG."""
+    images: Mapping[str, Picture] = field(default_factory=dict)
+    """Artifacts: file name and picture."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def prepare(uri: str) -> None:
 
 def make(uri: str) -> None:
     """Let MLflow make its tables in a database that has none, once for all processes."""
-    from backprop_svc.tracking.client import make_tables
+    from backprop_svc.tracking.remote import make_tables
 
     url = sa.make_url(uri)
     file = sqlite.file_of(url) if url.get_backend_name() == "sqlite" else None
@@ -82,7 +82,7 @@ def _fill(file: Path) -> None:
     SQLite itself fills the file, in one transaction. So it removes what an earlier database of
     that name left behind, such as a log of changes that would be replayed into this one.
     """
-    from backprop_svc.tracking.client import make_tables
+    from backprop_svc.tracking.remote import make_tables
 
     with TemporaryDirectory(prefix="backprop-svc-", ignore_cleanup_errors=True) as folder:
         draft = Path(folder, "mlflow.db")

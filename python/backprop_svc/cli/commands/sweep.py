@@ -25,6 +25,7 @@ from backprop_svc.cli.terminal import interrupt, show
 from backprop_svc.cli.terminal.errors import FORESEEN, describe, foreseen, require_values
 from backprop_svc.errors import SettingError
 from backprop_svc.interactive.terminal import say
+from backprop_svc.plots.painter import CURVES, MAP, Painter, draw_here
 from backprop_svc.sweep.curves import sample_curves
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.parent import Parent, identity
@@ -53,6 +54,7 @@ class SweepCommand:
         self._unused: set[str] = set()
         self._common: dict[str, list[object]] = {}
         self._parent: Parent | None = None
+        self._painter: Painter | None = None
         self._id = ""
         self._began = time.monotonic()
 
@@ -147,9 +149,11 @@ class SweepCommand:
             there = f", {already:,} were there" if already else ""
             say(f"{show.count(outcomes.written)} tracked{there}: {place}")
             say(f"look at them with: {show.look(self._settings.tracking.uri, place)}")
+        self._leave_painter()
 
     def stop(self, error: BaseException) -> None:
         """End the parent, and say how to go on."""
+        self._leave_painter()
         if self._parent is None:
             return
         try:
@@ -162,6 +166,10 @@ class SweepCommand:
         words = [word for word in words if not word.startswith("hydra.sweep.dir=")]
         command = shlex.join(["backprop-svc", "sweep", *words, f"sweep.resume={self._id}"])
         say(f"what was written stays; go on with: {command}", stderr=True)
+
+    def _leave_painter(self) -> None:
+        if self._painter is not None:
+            self._painter.close()
 
     def _describe(self, grid: Grid) -> None:
         configurations, points = len(self._configurations), len(grid)
@@ -185,6 +193,7 @@ class SweepCommand:
         where = tracking(self._settings)
         if where is None:
             return
+        self._painter = Painter(MAP, CURVES)
         several = configurations(self._configurations)
         told = Sweep(
             self._id,
@@ -198,14 +207,15 @@ class SweepCommand:
 
     def _close(self, parent: Parent, outcomes: Outcomes, seconds: float) -> str:
         """End the parent with the report of the sweep; return where to look at it."""
-        from backprop_svc.plots import summary
+        from backprop_svc.plots.report import summary
 
         with foreseen(*FORESEEN), show.waiting("writing the summary"):
             curves, first = None, self._first
             if first is not None and len(self._configurations) == 1:
                 trained = first.config.train.epochs > 0
                 curves = sample_curves(first.experiment, outcomes) if trained else None
-            return parent.finish(summary(outcomes, seconds, curves))
+            draw = draw_here if self._painter is None else self._painter.draw
+            return parent.finish(summary(outcomes, seconds, curves, draw))
 
 
 def _joined(shards: list[Outcomes], settings: Sequence[Mapping[str, object]]) -> Outcomes:

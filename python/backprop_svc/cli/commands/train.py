@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
@@ -11,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from backprop_svc.arrays import Floats
 from backprop_svc.cli.commands.shard import data_name, run_point, run_shard, swept
 from backprop_svc.cli.config.experiment import Prepared
 from backprop_svc.cli.config.kept import kept
@@ -22,11 +24,13 @@ from backprop_svc.cli.terminal import show
 from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive.terminal import say
+from backprop_svc.plots.painter import TRAINING, Painter
 from backprop_svc.result import Result
 from backprop_svc.sweep.runs import to_runs
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking import Writer, open_writer
-from backprop_svc.tracking.record import RunRecord, build_tags, now
+from backprop_svc.tracking.opening import Opening
+from backprop_svc.tracking.record import Picture, RunRecord, build_tags, now
 from backprop_svc.train import RECORDS
 
 
@@ -45,6 +49,9 @@ def train(config: DictConfig) -> Any:
         return run_shard(config)
 
 
+PICTURE = "training.png"
+
+
 def _single(config: DictConfig) -> float:
     overrides = HydraConfig.get().overrides.task
     words = [word for word in overrides if name_of(word).startswith("sweep.")]
@@ -61,25 +68,16 @@ def _single(config: DictConfig) -> float:
     settings, experiment = prepared.config, prepared.experiment
     refuse(unused(settings, overrides))
     rates, weights = experiment.starts(Points(1, {}))
-    writer: Writer | None = None
-    if prepared.tracking is not None:
-        # The store is opened before training, so that a store that fails costs no training.
-        with show.waiting("opening MLflow"):
-            writer = open_writer(prepared.tracking.uri, prepared.tracking.experiment)
-    started = now()
-    with show.TrainingBar() as bar:
-        result = experiment.train(rates, weights, RECORDS, progress=bar)
-    time_taken = started, now()
-    unit, factor = shown_unit(settings.data)
-    show.print_training(result, 0, len(experiment.data.x), unit, factor)
-    if str(result.outcome[0]) in {"dead", "diverged"}:
-        show.print_scales(experiment.data, settings.data)
-    if experiment.count_out_of_time(result):
-        say("train.time_limit ended it before its last epoch")
-    achieved = experiment.evaluate(result)
-    show.print_achieved({name: float(values[0]) for name, values in achieved.items()})
-    if writer is not None:
-        with show.waiting("writing to MLflow"):
+    where, epochs = prepared.tracking, settings.train.epochs
+    with Painter(TRAINING) if where is not None and epochs else nullcontext() as painter:
+        opening = None
+        if where is not None:
+            opening = Opening(lambda: open_writer(where.uri, where.experiment))
+        result, time_taken = _train(prepared, rates, weights, opening)
+        images = {} if painter is None else {PICTURE: _picture(painter, prepared, result)}
+        achieved = experiment.evaluate(result)
+        _show(prepared, result, achieved)
+        if opening is not None:
             runs = to_runs(
                 experiment,
                 Points(1, {}),
@@ -92,16 +90,48 @@ def _single(config: DictConfig) -> float:
                 time=time_taken,
             )
             (record,) = runs.records()
-            run = replace(
-                record,
-                tags={**record.tags, **build_tags()},
-                texts={"config.yaml": kept(config)},
-                images=_images(prepared, result),
-            )
-            place = _kept_by(writer, run, settings.tracking.experiment)
-        say(f"tracked as {place}")
-        say(f"look at it with: {show.look(settings.tracking.uri, place)}")
+            tags = {**record.tags, **build_tags()}
+            texts = {"config.yaml": kept(config)}
+            _track(prepared, opening, replace(record, tags=tags, texts=texts, images=images))
     return float(result.last_loss[0]) if result.diverged_at[0] < 0 else float("inf")
+
+
+def _train(
+    prepared: Prepared, rates: Floats, weights: Floats, opening: Opening | None
+) -> tuple[Result, tuple[int, int]]:
+    """Train, and return when that began and ended, too."""
+
+    def progress(done: int, total: int) -> None:
+        bar(done, total)
+        if opening is not None:
+            # A store that fails costs no more than a moment of training.
+            opening.look()
+
+    began = now()
+    with show.TrainingBar() as bar:
+        result = prepared.experiment.train(rates, weights, RECORDS, progress=progress)
+    return result, (began, now())
+
+
+def _show(prepared: Prepared, result: Result, achieved: dict[str, Floats]) -> None:
+    settings, experiment = prepared.config, prepared.experiment
+    unit, factor = shown_unit(settings.data)
+    show.print_training(result, 0, len(experiment.data.x), unit, factor)
+    if str(result.outcome[0]) in {"dead", "diverged"}:
+        show.print_scales(experiment.data, settings.data)
+    if experiment.count_out_of_time(result):
+        say("train.time_limit ended it before its last epoch")
+    show.print_achieved({name: float(values[0]) for name, values in achieved.items()})
+
+
+def _track(prepared: Prepared, opening: Opening, run: RunRecord) -> None:
+    where = prepared.config.tracking
+    with show.waiting("opening MLflow"):
+        writer = opening.writer()
+    with show.waiting("writing to MLflow"):
+        place = _kept_by(writer, run, where.experiment)
+    say(f"tracked as {place}")
+    say(f"look at it with: {show.look(where.uri, place)}")
 
 
 def _kept_by(writer: Writer, run: RunRecord, experiment: str) -> str:
@@ -122,11 +152,7 @@ def _kept_by(writer: Writer, run: RunRecord, experiment: str) -> str:
     raise failed
 
 
-def _images(prepared: Prepared, result: Result) -> dict[str, bytes]:
-    if not prepared.config.train.epochs:
-        return {}
-    from backprop_svc.plots import training_png
-
+def _picture(painter: Painter, prepared: Prepared, result: Result) -> Picture:
     unit, factor = shown_unit(prepared.config.data)
     target = float(prepared.experiment.data.y.mean())
-    return {"training.png": training_png(result, 0, target, unit=unit, factor=factor)}
+    return painter.draw(TRAINING, result, 0, target, unit=unit, factor=factor)

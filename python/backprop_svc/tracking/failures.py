@@ -1,0 +1,39 @@
+"""What goes wrong in stores, as one error that says what to do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from backprop_svc.errors import StoreError
+from backprop_svc.tracking import sqlite
+from backprop_svc.tracking.uri import leaks, shown_uri, without_password
+
+
+@contextlib.contextmanager
+def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Turn what a store raises into one :class:`StoreError` that says what to do."""
+    try:
+        yield
+    except failures as error:
+        if isinstance(error, StoreError):
+            raise
+        reason = without_password(" ".join(str(error).split()))
+        if len(reason) > 300:
+            reason = reason[:300] + "…"
+        raise StoreError(
+            "tracking",
+            f"{shown_uri(uri)!r}, which failed: {reason}",
+            "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow",
+            "correct it, install its driver, start the server, make room, or do not track",
+        ) from (None if leaks(error) else error)
+
+
+def is_lasting(error: Exception) -> bool:
+    """Tell whether SQLite has no room or no right to write."""
+    return "is full" in str(error) or "readonly" in str(error)
+
+
+def is_locked(error: Exception) -> bool:
+    """Tell whether SQLite did nothing, since another program writes."""
+    return sqlite.LOCKED in str(error)
