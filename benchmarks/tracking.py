@@ -56,7 +56,7 @@ def records(experiment: Experiment, grid: Grid) -> list[RunRecord]:
     result = experiment.train(*experiment.starts(few), ("loss", "gradients"))
     runs = to_runs(
         experiment, few, result, {},
-        sweep=SWEEP, first=0, settings={}, history="all", time=(now, now),
+        sweep=SWEEP, first=0, settings={}, history="all", keep="all", time=(now, now),
     )  # fmt: skip
     return list(runs.records())
 

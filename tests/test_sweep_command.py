@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 import backprop_svc as bp
 import stores
-from backprop_svc.sweep.identity import check_sweep_id, new_sweep_id
+from backprop_svc.tracking.identity import check_sweep_id, new_sweep_id
 from command import call
 
 BAD = {

@@ -30,6 +30,7 @@ with Deferred():
     from backprop_svc.sweep.experiment import Draw
     from backprop_svc.sweep.outcomes import Outcomes
     from backprop_svc.sweep.space import Interval, LogInterval
+    from backprop_svc.tracking import TrackedRun, load_run, load_sweep
     from backprop_svc.train import train
 
 __version__ = VERSION
@@ -48,6 +49,7 @@ __all__ = [
     "SettingError",
     "SettingTypeError",
     "Step",
+    "TrackedRun",
     "Zipped",
     "accuracy",
     "boundary",
@@ -59,6 +61,8 @@ __all__ = [
     "figure",
     "gradients",
     "initial_weights",
+    "load_run",
+    "load_sweep",
     "predict",
     "sweep",
     "train",

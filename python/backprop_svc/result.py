@@ -96,6 +96,34 @@ class Result:
         return np.where(self.outcome_code == DIVERGED, self.epochs - 1, -1)
 
     @property
+    def final_gradients(self) -> Floats:
+        """∂L/∂w of each run's last epoch, before its update, shape (runs, parameters).
+
+        It is NaN for runs without epochs.
+
+        Raises
+        ------
+        SettingError
+            The gradients were not recorded.
+        """
+        if self.gradients is None:
+            raise SettingError(
+                "gradients", "not recorded", 'results of train(record=["gradients"])',
+                "record them", verb="were",
+            )  # fmt: skip
+        if not len(self.recorded):
+            return np.full(self.weights.shape, np.nan)
+        # Where not every epoch is recorded, the last place is that of each run's own last one.
+        places = self.epochs - 1 if self.records_every_epoch else np.full(len(self), -1)
+        found = self.gradients[np.arange(len(self)), places]
+        return np.where((self.epochs > 0)[:, np.newaxis], found, np.nan)
+
+    @property
+    def records_every_epoch(self) -> bool:
+        """Whether the histories hold every epoch."""
+        return not len(self.recorded) or len(self.recorded) == self.recorded[-1] + 1
+
+    @property
     def outcome(self) -> NDArray[np.str_]:
         """``converged``, ``dead``, ``diverged``, ``oscillating`` or ``unresolved``, (runs,).
 

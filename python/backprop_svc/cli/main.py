@@ -16,8 +16,8 @@ from typing import NamedTuple, TextIO, cast
 from backprop_svc.cli.terminal import interrupt
 from backprop_svc.errors import printable
 from backprop_svc.interactive.terminal import WithoutPasswords
-from backprop_svc.sweep.identity import new_sweep_id
 from backprop_svc.tracking import remember, without_password
+from backprop_svc.tracking.identity import new_sweep_id
 
 
 class Command(NamedTuple):
@@ -153,6 +153,12 @@ def _upgrade(arguments: list[str]) -> None:
     upgrade(arguments)
 
 
+def _export(arguments: list[str]) -> None:
+    from backprop_svc.cli.commands.export import export
+
+    export(arguments)
+
+
 def _hydra(command: Command, arguments: list[str]) -> None:
     import hydra
 
@@ -217,6 +223,9 @@ COMMANDS = {
         "backprop_svc.cli.commands.explain:explain",
     ),
     "ui": Command("[tracking.uri=… port=…]", "open MLflow's UI on the tracked runs", _ui),
+    "export": Command(
+        "sweep=… out=…", "write the runs of a sweep, with their weights, into a table", _export
+    ),
     "upgrade": Command(
         "[tracking.uri=…]", "bring a database of an older MLflow to this one", _upgrade
     ),

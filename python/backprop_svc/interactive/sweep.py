@@ -25,6 +25,7 @@ from backprop_svc.sweep.sampler import GRID, GridSampler
 from backprop_svc.sweep.space import Interval
 from backprop_svc.tracking import Sweep
 from backprop_svc.tracking.record import history_interval
+from backprop_svc.tracking.states import Keep, check_keep
 from backprop_svc.train import Record
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def sweep(
     tracking: str | None = None,
     experiment: str = "backprop-svc",
     history: str = "all",
+    keep_weights: Keep = "all",
     data: str = "arrays",
     sweep_id: str | None = None,
     resume: str | None = None,
@@ -90,6 +92,9 @@ def sweep(
         nothing is tracked by default.
     history
         What the store keeps of each run: ``"all"``, ``"every:10"``, ``"last"``, ``"none"``.
+    keep_weights
+        Of which runs the store keeps the final weights and gradients: ``"all"``, ``"best"``
+        (of each chunk of runs), ``"none"``.
     data
         The name of the data, which the tracked runs show.
     sweep_id
@@ -143,12 +148,18 @@ def sweep(
         )  # fmt: skip
     history = check("history", history, str)
     history_interval(history)
-    if tracking is None and (experiment, history) != ("backprop-svc", "all"):
-        name, value = ("history", history) if history != "all" else ("experiment", experiment)
-        raise SettingError(
-            name, f"{shown(value)}, and nothing is tracked", "with tracking",
-            "give tracking a URI, or leave it out",
-        )  # fmt: skip
+    keep_weights = _keep(keep_weights)
+    if tracking is None:
+        for name, value, usual in (
+            ("history", history, "all"),
+            ("keep_weights", keep_weights, "all"),
+            ("experiment", experiment, "backprop-svc"),
+        ):
+            if value != usual:
+                raise SettingError(
+                    name, f"{shown(value)}, and nothing is tracked", "with tracking",
+                    "give tracking a URI, or leave it out",
+                )  # fmt: skip
     kept = histories(record)
     pairs = _pairs(axes)
     named = {axis_name(name): axis for name, axis in pairs}
@@ -173,7 +184,7 @@ def sweep(
     work.check(where)
     uri = check("tracking", tracking, str | None)
     experiment = check("experiment", experiment, str)
-    store = None if uri is None else Tracking(uri, experiment, history)
+    store = None if uri is None else Tracking(uri, experiment, history, keep_weights)
     sweep_id = identity(store, resume=resume, told=sweep_id)
     parent = None
     if store is not None:
@@ -181,7 +192,7 @@ def sweep(
             sweep_id,
             description=f"A sweep of {', '.join(where.names)}",
             config=describe(work, where),
-            plan=plan(work, where, history),
+            plan=plan(work, where, history, keep_weights),
             resume=resume is not None,
         )
         parent = Parent.open(store, told)
@@ -208,6 +219,13 @@ def sweep(
             _end(parent, error, sweep_id)
         raise
     return replace(outcomes, place=place)
+
+
+def _keep(keep: object) -> Keep:
+    try:
+        return check_keep(keep)
+    except SettingError as error:
+        raise error.renamed("keep_weights") from None
 
 
 def _refuse_unused(

@@ -108,6 +108,7 @@ def run(
                     first=position,
                     settings=settings or {},
                     history=parent.tracking.history,
+                    keep=parent.tracking.weights,
                     time=(began, ended),
                 )
                 writing = pool.submit(parent.write, runs)
@@ -144,8 +145,9 @@ def _tracked(parent: Parent | None) -> tuple[Record, ...]:
     """Return the histories that the store is given."""
     if parent is None:
         return ()
-    kept = history_interval(parent.tracking.history) is not None
-    return ("loss", "gradients") if kept else ("loss",)
+    where = parent.tracking
+    gradients = history_interval(where.history) is not None or where.weights != "none"
+    return ("loss", "gradients") if gradients else ("loss",)
 
 
 def _tracked_interval(parent: Parent | None) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backprop_svc.errors import SettingError, shown
-from backprop_svc.sweep.identity import check_sweep_id, new_sweep_id
 from backprop_svc.tracking import (
     Runs,
     Summary,
@@ -15,8 +14,10 @@ from backprop_svc.tracking import (
     open_writer,
     shown_uri,
 )
+from backprop_svc.tracking.identity import check_sweep_id, new_sweep_id
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import history_interval
+from backprop_svc.tracking.states import Keep, check_keep
 
 LAST = "last"
 """Names the newest sweep that was not finished."""
@@ -32,10 +33,13 @@ class Tracking:
     experiment: str = "backprop-svc"
     history: str = "all"
     """See :func:`backprop_svc.tracking.record.history_interval`."""
+    weights: Keep = "all"
+    """Of which runs the final weights are kept: of all, the best of each chunk, or none."""
 
     def __post_init__(self) -> None:
         checked_uri(self.uri)
         history_interval(self.history)
+        check_keep(self.weights)
 
 
 @dataclass(frozen=True)

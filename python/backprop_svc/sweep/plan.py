@@ -27,6 +27,7 @@ def plan(
     experiment: Experiment,
     grid: Grid,
     history: str,
+    weights: str,
     *,
     data: Mapping[str, str] | None = None,
     axes: Mapping[str, str] | None = None,
@@ -38,8 +39,8 @@ def plan(
     ----------
     experiment, grid
         What is trained at which points.
-    history
-        Which epochs the store is given.
+    history, weights
+        Which epochs the store is given, and the final weights of which runs.
     data, axes
         What the rows and the axes came from, to explain a difference. They are kept as they
         are, so that what stands in an environment variable must not be in them.
@@ -56,6 +57,7 @@ def plan(
         **_start(experiment, grid),
         "data": experiment.data_name,
         "tracking.history": history,
+        "tracking.weights": weights,
     }
     if settings["precision"] == "fast":
         # Only exact results have the same bits everywhere.

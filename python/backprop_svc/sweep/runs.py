@@ -13,6 +13,7 @@ from backprop_svc.sweep.experiment import Experiment
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking import Runs
 from backprop_svc.tracking.record import build_tags, series_of
+from backprop_svc.tracking.states import Keep, States
 
 MOST_SHOWN_WEIGHTS = 4
 """The largest number of initial weights that the name of a run shows."""
@@ -28,6 +29,7 @@ def to_runs(
     first: int,
     settings: Mapping[str, str],
     history: str,
+    keep: Keep,
     time: tuple[int, int],
 ) -> Runs:
     """Return runs as a writer keeps them.
@@ -42,6 +44,9 @@ def to_runs(
         Further settings that identify these runs, as they were written.
     history
         Which epochs are kept: see :func:`backprop_svc.tracking.record.history_interval`.
+    keep
+        Of which runs the final weights are kept: see
+        :func:`backprop_svc.tracking.states.check_keep`.
     time
         Begin and end of the training, in milliseconds since 1970.
     """
@@ -74,6 +79,7 @@ def to_runs(
         tags={"outcome": result.outcome.tolist(), "backprop.version": [version] * count},
         start_time=start_time,
         end_time=end_time,
+        states=States.of(result, first, keep),
     )
 
 

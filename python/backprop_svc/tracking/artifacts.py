@@ -80,6 +80,19 @@ class Folder:
             if not entry.name.startswith(_DRAFT)
         ]
 
+    def path(self, name: str) -> Path:
+        """Return where a file is.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is none.
+        """
+        path = self._folder / _plain(name)
+        if not path.exists():
+            raise FileNotFoundError(f"there is no artifact {name!r} in {self._folder}")
+        return path
+
     def write(self, name: str, content: bytes) -> None:
         """Write a file at once: nobody sees a part of it."""
         with self._draft(name) as file:

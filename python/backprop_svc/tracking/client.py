@@ -149,6 +149,9 @@ class ClientWriter:
     def _write_confirmed(self, runs: Runs, parent: str) -> int:
         if self._parents.lease is not None:
             self._parents.lease.confirm()
+        if runs.states is not None:
+            # Before the runs: whoever finds a run finds its weights.
+            log_files(self._client, parent, {}, dict([runs.states.file()]))
         return self._write_runs(runs, parent)
 
     def _write_runs(self, runs: Runs, parent: str) -> int:
@@ -215,7 +218,7 @@ class ClientWriter:
         for batch in batches(metrics, MOST_METRICS):
             self._client.log_batch(run_id, metrics=batch)
         pictures = {name: picture() for name, picture in record.images.items()}
-        log_files(self._client, run_id, record.texts, pictures)
+        log_files(self._client, run_id, record.texts, {**record.files, **pictures})
 
     def _tidy(self, parent: str) -> None:
         """Delete the halves of a sweep whose answers were lost."""
@@ -287,7 +290,7 @@ class ClientWriter:
 
 def latest_page(uri: str) -> str | None:
     """Return the path of the UI's page on the newest run, or on the sweep that it is of."""
-    from backprop_svc.tracking import client_of
+    from backprop_svc.tracking.access import client_of
 
     client = client_of(uri)
     experiments = [e.experiment_id for e in client.search_experiments()]

@@ -10,7 +10,7 @@ import math
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +96,10 @@ class LocalClient:
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._engine = connections(uri)
+
+    def reading(self) -> AbstractContextManager[sa.Connection]:
+        """Return a connection for what no client of MLflow's has a method for."""
+        return self._engine.connect()
 
     def get_experiment(self, experiment_id: str) -> Experiment:
         """Return an experiment by its id."""
@@ -260,6 +264,13 @@ class LocalClient:
         if folder is None:
             return self._elsewhere().list_artifacts(run_id, path)
         return folder.files(path)
+
+    def download_artifacts(self, run_id: str, path: str) -> str:
+        """Return where an artifact is: a local one stays where it is."""
+        folder = self._folder(run_id)
+        if folder is None:
+            return self._elsewhere().download_artifacts(run_id, path)
+        return str(folder.path(path))
 
     def log_text(self, run_id: str, text: str, artifact_file: str) -> None:
         """Keep a text as an artifact."""

@@ -225,14 +225,15 @@ def _opened(png: bytes) -> Image:
 def log_files(
     client: Client, run_id: str, texts: Mapping[str, str], files: Mapping[str, bytes]
 ) -> None:
-    """Keep artifacts by their names, over those of before."""
+    """Keep artifacts by their paths, over those of before."""
     if not texts and not files:
         return
     with TemporaryDirectory() as folder:
-        for name, text in texts.items():
-            Path(folder, name).write_text(text, encoding="utf-8")
-        for name, content in files.items():
-            Path(folder, name).write_bytes(content)
+        told = {name: text.encode() for name, text in texts.items()}
+        for name, content in (told | dict(files)).items():
+            path = Path(folder, name)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
         client.log_artifacts(run_id, folder)
 
 

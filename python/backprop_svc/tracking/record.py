@@ -14,6 +14,7 @@ from backprop_svc._core import build_info
 from backprop_svc.errors import SettingError, shown
 from backprop_svc.result import MOST_NAMED_WEIGHTS, Result
 from backprop_svc.tracking.plan import Plan
+from backprop_svc.tracking.states import States, parameters_of_layers
 
 Metrics = list[tuple[str, float, int]]
 Picture = Callable[[], bytes]
@@ -64,7 +65,9 @@ class RunRecord:
     """Milliseconds since 1970, as for ``end_time``."""
     end_time: int
     texts: Mapping[str, str] = field(default_factory=dict)
-    """Artifacts: file name and content."""
+    """Artifacts: path and content."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Artifacts: path and content."""
     images: Mapping[str, Picture] = field(default_factory=dict)
     """Artifacts: file name and picture."""
 
@@ -100,6 +103,9 @@ class Runs:
     tags: Mapping[str, list[str]]
     start_time: int
     end_time: int
+    states: States | None = None
+    """Where the runs ended, or those of them of which it is kept. Writing some of the runs
+    keeps all of it."""
 
     @property
     def run_ids(self) -> list[str]:
@@ -122,6 +128,7 @@ class Runs:
             {name: [column[row] for row in rows] for name, column in self.tags.items()},
             self.start_time,
             self.end_time,
+            self.states,
         )
 
     def records(self) -> Iterator[RunRecord]:
@@ -213,7 +220,7 @@ def series_of(
     """
     every = history_interval(history)
     runs, network = len(result), result.network
-    # Larger networks have the norm of their gradient instead of each part.
+    # Larger networks have norms of their gradient, in all and of each layer.
     named = network.parameters <= MOST_NAMED_WEIGHTS
     names = network.parameter_names if named else []
     histories: dict[str, np.ndarray] = {}
@@ -226,7 +233,12 @@ def series_of(
             columns = np.moveaxis(result.gradients, 2, 0)
             histories |= {f"grad_{n}": column for n, column in zip(names, columns, strict=True)}
         else:
-            histories["grad_norm"] = np.linalg.norm(result.gradients, axis=2)
+            layers = enumerate(parameters_of_layers(network), start=1)
+            parts = {"grad_norm": slice(None), **{f"grad_norm_{i}": own for i, own in layers}}
+            # The squares of a run that diverges may be too large.
+            with np.errstate(over="ignore"):
+                for name, own in parts.items():
+                    histories[name] = np.linalg.norm(result.gradients[:, :, own], axis=2)
     diverged = result.diverged_at >= 0
     series: dict[str, Series] = {}
     steps, kept = _kept(result, every)
@@ -263,7 +275,7 @@ def _kept(result: Result, every: int | None) -> tuple[np.ndarray, np.ndarray]:
     """
     recorded, last = result.recorded, (result.epochs - 1)[:, np.newaxis]
     wanted = (recorded % every == 0) if every else np.zeros(len(recorded), dtype=bool)
-    if not len(recorded) or len(recorded) == recorded[-1] + 1:
+    if result.records_every_epoch:
         return recorded, (recorded == last) | (wanted & (recorded < last))
     steps = np.tile(recorded, (len(result), 1))
     steps[:, -1:] = last

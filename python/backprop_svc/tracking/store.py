@@ -36,7 +36,7 @@ def prepare(uri: str) -> None:
     state = check(uri)
     if state in (State.NEW, State.HALF):
         make(uri)
-    elif state is not None and uri.startswith("sqlite"):
+    elif state is not None:
         gather(uri)
 
 
@@ -61,7 +61,8 @@ def make(uri: str) -> None:
 
 def gather(uri: str) -> None:
     """Keep the runs of a SQLite file and the artifacts beside it together."""
-    file = sqlite.file_of(sa.make_url(uri))
+    url = sa.make_url(uri)
+    file = sqlite.file_of(url) if url.get_backend_name() == "sqlite" else None
     if file is None:
         return
     try:

@@ -40,11 +40,11 @@ def check_file(results: str) -> None:
             path.unlink()
 
 
-def write_file(results: str, content: bytes) -> None:
-    """Write the table; one that was there stays where the new one cannot be written."""
+def write_file(results: str, content: bytes, setting: str = "sweep.results") -> None:
+    """Write the table that a setting names; the one before stays if the new one cannot be."""
     # What a link points to, not the link.
     path = Path(results).resolve()
-    with _writable(results):
+    with _writable(results, setting):
         mode = path.stat().st_mode if path.exists() else 0o666 & ~_umask()
         with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             draft = Path(file.name)
@@ -78,13 +78,13 @@ def _typed(values: list[Any]) -> list[Any]:
 
 
 @contextmanager
-def _writable(results: str) -> Iterator[None]:
+def _writable(results: str, setting: str = "sweep.results") -> Iterator[None]:
     """Name the setting when its file cannot be written."""
     try:
         yield
     except OSError as error:
         raise SettingError(
-            "sweep.results",
+            setting,
             f"{results!r}, which cannot be written ({error.strerror})",
             "a file in a folder that exists",
             "choose another name, or make the folder",

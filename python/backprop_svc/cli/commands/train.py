@@ -77,7 +77,7 @@ def _single(config: DictConfig) -> float:
         images = {} if painter is None else {PICTURE: _picture(painter, prepared, result)}
         achieved = experiment.evaluate(result)
         _show(prepared, result, achieved)
-        if opening is not None:
+        if opening is not None and where is not None:
             runs = to_runs(
                 experiment,
                 Points(1, {}),
@@ -86,13 +86,16 @@ def _single(config: DictConfig) -> float:
                 sweep="",
                 first=0,
                 settings=dict(map(split, swept(overrides))),
-                history=settings.tracking.history,
+                history=where.history,
+                keep=where.weights,
                 time=time_taken,
             )
             (record,) = runs.records()
             tags = {**record.tags, **build_tags()}
             texts = {"config.yaml": kept(config)}
-            _track(prepared, opening, replace(record, tags=tags, texts=texts, images=images))
+            files = {} if runs.states is None else dict([runs.states.file()])
+            run = replace(record, tags=tags, texts=texts, files=files, images=images)
+            _track(prepared, opening, run)
     return float(result.last_loss[0]) if result.diverged_at[0] < 0 else float("inf")
 
 

@@ -17,6 +17,7 @@ from backprop_svc.sweep.experiment import SHARED, Draw, Experiment
 from backprop_svc.sweep.parent import Tracking
 from backprop_svc.sweep.space import Grid
 from backprop_svc.tracking.record import history_interval
+from backprop_svc.tracking.states import check_keep
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,11 @@ class Prepared:
 def tracking(config: Config) -> Tracking | None:
     """Return where runs are kept, if they are."""
     where = config.tracking
-    return Tracking(where.uri, where.experiment, where.history) if where.enabled else None
+    if not where.enabled:
+        return None
+    with named("tracking", TrackingConfig):
+        keep = check_keep(where.weights)
+    return Tracking(where.uri, where.experiment, where.history, keep)
 
 
 def _experiment(config: Config, data_name: str) -> Experiment:

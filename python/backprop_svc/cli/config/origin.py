@@ -28,6 +28,7 @@ def planned(prepared: Prepared, config: DictConfig) -> Plan:
         prepared.experiment,
         prepared.grid,
         prepared.config.tracking.history,
+        prepared.config.tracking.weights,
         data={n: text for n, text in _plain(config, "data").items() if n not in SHOWN},
         axes={**{f"sweep.{name}": sweep[f"sweep.{name}"] for name in READING}, **readers},
         axis={name: {name: value} for name, value in map(split, prepared.config.sweep.axes)},

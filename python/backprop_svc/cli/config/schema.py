@@ -116,6 +116,7 @@ class TrackingConfig:
     uri: str = "${oc.env:MLFLOW_TRACKING_URI,sqlite:///mlflow.db}"
     experiment: str = "${oc.env:MLFLOW_EXPERIMENT_NAME,backprop-svc}"
     history: str = "all"
+    weights: str = "all"
 
 
 @dataclass

@@ -62,6 +62,7 @@ NEEDS: dict[str, Need] = {
     "tracking.uri": _TRACKED,
     "tracking.experiment": _TRACKED,
     "tracking.history": _TRACKED,
+    "tracking.weights": _TRACKED,
     "sweep.sampler": ("an interval", _has_interval),
     "sweep.samples": (
         "sweep.sampler=random, latin or sobol",

@@ -1,0 +1,229 @@
+"""Tracked runs read back: one with all that is known of it, or those of a sweep as a table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backprop_svc._core import Network
+from backprop_svc.arrays import Floats
+from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.tracking.access import DEFAULT_URI, client_of
+from backprop_svc.tracking.entities import MLFLOW_PARENT_RUN_ID, Client, Run
+from backprop_svc.tracking.parents import INDEX, KIND, SWEEP_ID, tag
+from backprop_svc.tracking.states import FOLDER, States, first_of
+from backprop_svc.tracking.states import read as read_states
+from backprop_svc.tracking.uri import checked_uri, shown_uri
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from backprop_svc.tracking.table import Cells
+
+LAST = "last"
+"""Names the newest sweep."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedRun:
+    """A run as the tracking store has it."""
+
+    run_id: str
+    name: str
+    status: str
+    """``FINISHED``, ``RUNNING``, ``FAILED`` or ``KILLED``."""
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    """The last value of each metric."""
+    histories: Mapping[str, tuple[NDArray[np.int64], Floats]]
+    """The epochs and the values of each metric, in ascending order of the epochs."""
+    network: Network | None
+    """``None`` where its weights were not kept, as for ``weights`` and ``gradients``."""
+    weights: Floats | None
+    """After the last update, shape (parameters,)."""
+    gradients: Floats | None
+    """∂L/∂w of the last epoch, taken before its update, shape (parameters,)."""
+
+    def __repr__(self) -> str:
+        """Name it, and say what it is of."""
+        network = "no weights kept" if self.network is None else str(self.network)
+        return f"<TrackedRun {self.run_id} {self.name!r}: {network}, {self.status}>"
+
+
+def load_run(run_id: str, *, tracking: str | None = None) -> TrackedRun:
+    """Return a tracked run with its histories, and with the weights in which it ended.
+
+    Parameters
+    ----------
+    run_id
+        32 hex digits, as MLflow shows them.
+    tracking
+        MLflow's tracking URI; by default that of the environment, else
+        ``sqlite:///mlflow.db``.
+
+    Raises
+    ------
+    SettingError
+        The store has no such run; a ``ValueError``.
+    ConnectionError
+        The store cannot be opened.
+
+    >>> import backprop_svc as bp
+    >>> run = bp.load_run("00000000000000000000000000000000")  # doctest: +SKIP
+    >>> bp.predict(run.network, run.weights, [[2.0]])  # doctest: +SKIP
+    """
+    from backprop_svc.tracking.failures import store_errors
+
+    uri, client = _opened(tracking)
+    if not isinstance(run_id, str) or len(run_id) != 32 or not run_id.isalnum():
+        raise SettingError("run_id", shown(run_id), "32 hex digits", "copy it from MLflow")
+    try:
+        run = client.get_run(run_id)
+    except client.failures as error:
+        if "no run" not in str(error).lower() and "not found" not in str(error):
+            with store_errors(uri, client.failures):
+                raise
+        raise SettingError(
+            "run_id", f"{run_id}, and {shown_uri(uri)} has no such run", "a run that is there",
+            "correct it, or name another store",
+        ) from None  # fmt: skip
+    with store_errors(uri, client.failures):
+        found = {key: client.get_metric_history(run_id, key) for key in run.data.metrics}
+        states = _state(client, run)
+    histories = {}
+    for key, points in found.items():
+        points = sorted(points, key=lambda point: (point.step, point.timestamp))
+        steps = np.array([point.step for point in points], dtype=np.int64)
+        histories[key] = (steps, np.array([point.value for point in points]))
+    return TrackedRun(
+        run_id,
+        run.info.run_name,
+        run.info.status,
+        dict(run.data.params),
+        dict(run.data.tags),
+        dict(run.data.metrics),
+        histories,
+        None if states is None else states.network,
+        None if states is None else states.weights[0],
+        None if states is None else states.gradients[0],
+    )
+
+
+def load_sweep(sweep: str, *, tracking: str | None = None) -> pa.Table:
+    """Return the runs of a tracked sweep as a table, one row a run, in their order.
+
+    Its columns are ``run_id``, ``index`` (the position in the sweep), ``name``, ``status``,
+    the params (numbers where all of them are), the last value of each metric,
+    ``outcome``, and ``weights`` and ``gradients`` (lists) where they were kept.
+
+    Parameters
+    ----------
+    sweep
+        Its identity, 16 hex digits; the run id of its parent; or ``"last"``, the newest one.
+    tracking
+        MLflow's tracking URI; by default that of the environment, else
+        ``sqlite:///mlflow.db``.
+
+    Raises
+    ------
+    SettingError
+        The store has no such sweep; a ``ValueError``.
+    ConnectionError
+        The store cannot be opened.
+    """
+    from backprop_svc.tracking.failures import store_errors
+    from backprop_svc.tracking.table import table
+
+    uri, client = _opened(tracking)
+    with store_errors(uri, client.failures):
+        parent = _parent(client, uri, sweep)
+        cells = _cells(client, parent)
+        states = list(_states(client, parent.info.run_id))
+    return table(cells, states)
+
+
+def _opened(tracking: str | None) -> tuple[str, Client]:
+    # Importing the package needs none of what opens a store.
+    from backprop_svc.tracking.check import check
+    from backprop_svc.tracking.revision import State
+    from backprop_svc.tracking.store import gather
+
+    uri = tracking or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+    if not isinstance(uri, str):
+        raise SettingTypeError("tracking", shown(uri), "a tracking URI", "leave it out")
+    checked_uri(uri)
+    state = check(uri)
+    if state in (State.NEW, State.HALF):
+        raise SettingError(
+            "tracking", f"{shown_uri(uri)}, which has no runs", "a store that is there",
+            "name the store in which the runs are", verb="is",
+        )  # fmt: skip
+    if state is not None:
+        gather(uri)
+    return uri, client_of(uri)
+
+
+def _parent(client: Client, uri: str, sweep: str) -> Run:
+    if not isinstance(sweep, str):
+        raise SettingTypeError("sweep", shown(sweep), "a text", "write its identity")
+    everywhere = [one.experiment_id for one in client.search_experiments()]
+    conditions = f"{tag(KIND)} = 'sweep'"
+    if sweep != LAST:
+        if not (sweep.isalnum() and len(sweep) in (16, 32)):
+            raise SettingError(
+                "sweep", shown(sweep),
+                "its identity, 16 hex digits; the run id of its parent; last",
+                "copy it from MLflow",
+            )  # fmt: skip
+        which = tag(SWEEP_ID) if len(sweep) == 16 else "attributes.run_id"
+        conditions += f" and {which} = '{sweep}'"
+    found = client.search_runs(
+        everywhere, conditions, max_results=1, order_by=["attributes.start_time DESC"]
+    )
+    if not found:
+        raise SettingError(
+            "sweep", f"{sweep}, and {shown_uri(uri)} has no such sweep", "one that is there",
+            "correct it, or name another store",
+        )  # fmt: skip
+    return found[0]
+
+
+def _cells(client: Client, parent: Run) -> Cells:
+    from backprop_svc.tracking.local import LocalClient
+    from backprop_svc.tracking.table import of_client, of_database
+
+    if isinstance(client, LocalClient):
+        with client.reading() as database:
+            return of_database(database, parent.info.run_id)
+    return of_client(client, parent)
+
+
+def _files(client: Client, run_id: str) -> list[tuple[int, str]]:
+    """Return the files with states by the position of their first run, the last one first."""
+    listed = (file.path for file in client.list_artifacts(run_id, FOLDER))
+    named = ((first_of(path), path) for path in listed)
+    return sorted(((first, path) for first, path in named if first is not None), reverse=True)
+
+
+def _states(client: Client, run_id: str) -> Iterator[States]:
+    for _, path in _files(client, run_id):
+        yield read_states(client.download_artifacts(run_id, path))
+
+
+def _state(client: Client, run: Run) -> States | None:
+    """Return the state of one run, which its sweep keeps, or itself."""
+    owner = run.data.tags.get(MLFLOW_PARENT_RUN_ID, run.info.run_id)
+    position = int(run.data.tags.get(INDEX, 0))
+    for first, path in _files(client, owner):
+        if first <= position:
+            states = read_states(client.download_artifacts(owner, path))
+            row = np.flatnonzero(states.index == position)
+            if len(row):
+                return states.select(row[:1])
+    return None

@@ -1,0 +1,158 @@
+"""The state in which each run ended: a Parquet file for each chunk of runs.
+
+The weights of larger networks would be too many metrics. So they are a column, in files named
+by the position of their first run: writing a chunk again replaces its file, and whoever has
+nothing but MLflow and pyarrow can read them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backprop_svc._core import Network
+from backprop_svc.arrays import Floats
+from backprop_svc.errors import SettingError, shown
+from backprop_svc.result import Result
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FOLDER = "weights"
+"""The folder of the files among the artifacts of a sweep, or of a single run."""
+SUFFIX = ".parquet"
+NETWORK = b"backprop.network"
+"""In the metadata of a file: the network that its runs share."""
+
+Keep = Literal["all", "best", "none"]
+KEEPS: tuple[Keep, ...] = get_args(Keep)
+
+
+def check_keep(keep: object) -> Keep:
+    """Read of which runs the final weights are kept.
+
+    Raises
+    ------
+    SettingError
+        It is none of ``all``, ``best`` and ``none``.
+    """
+    for known in KEEPS:
+        if keep == known and isinstance(keep, str):
+            return known
+    raise SettingError(
+        "weights", shown(keep), "all, best (of each chunk of runs), none", "choose one of them"
+    )
+
+
+@dataclass(frozen=True)
+class States:
+    """Where some runs of one network ended."""
+
+    network: Network
+    index: NDArray[np.int64]
+    """Position of each run in its sweep, shape (runs,)."""
+    weights: Floats
+    """After the last update, shape (runs, parameters)."""
+    gradients: Floats
+    """∂L/∂w of the last epoch, taken before its update; NaN without epochs; shape (runs,
+    parameters)."""
+
+    @classmethod
+    def of(cls, result: Result, first: int, keep: Keep) -> States | None:
+        """Return the states that are kept of neighbouring runs, of which ``first`` is one."""
+        rows = np.arange(len(result))
+        if keep == "none" or not len(result):
+            return None
+        if keep == "best":
+            loss = np.where(result.diverged_at >= 0, np.inf, result.last_loss)
+            # Nothing is worse than a loss that is no number.
+            rows = rows[[int(np.argmin(np.where(np.isnan(loss), np.inf, loss)))]]
+        return cls(
+            result.network, rows + first, result.weights[rows], result.final_gradients[rows]
+        )
+
+    def select(self, rows: NDArray[np.int64]) -> States:
+        """Only the runs in these rows."""
+        return States(self.network, self.index[rows], self.weights[rows], self.gradients[rows])
+
+    def file(self) -> tuple[str, bytes]:
+        """Return the path among the artifacts, and the content."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        size = self.network.parameters
+        columns = {
+            "index": pa.array(self.index),
+            "weights": _list_of_rows(self.weights, size),
+            "gradients": _list_of_rows(self.gradients, size),
+        }
+        table = pa.table(columns).replace_schema_metadata({NETWORK: to_json(self.network)})
+        buffer = io.BytesIO()
+        # Weights look like noise: a dictionary or a compression would only take time.
+        parquet.write_table(table, buffer, use_dictionary=False, compression="none")
+        return path_of(int(self.index[0])), buffer.getvalue()
+
+
+def parameters_of_layers(network: Network) -> list[slice]:
+    """Return which parameters each layer has: its matrix, then its biases."""
+    ends = np.cumsum([(i + network.bias) * o for i, o in pairwise(network.sizes)]).tolist()
+    return [slice(start, end) for start, end in pairwise([0, *ends])]
+
+
+def path_of(first: int) -> str:
+    """Name the file of the runs from a position on."""
+    return f"{FOLDER}/{first:016x}{SUFFIX}"
+
+
+def first_of(path: str) -> int | None:
+    """Return the position from which on a file has runs; ``None`` if it is another file."""
+    name = path.rpartition("/")[2].removesuffix(SUFFIX)
+    try:
+        return int(name, 16) if len(name) == 16 and path.endswith(SUFFIX) else None
+    except ValueError:
+        return None
+
+
+def read(file: str) -> States:
+    """Read a file of states."""
+    from pyarrow import parquet
+
+    table = parquet.read_table(file)
+    network = from_json(table.schema.metadata[NETWORK])
+    return States(
+        network,
+        table["index"].to_numpy(),
+        _rows_of(table["weights"], network.parameters),
+        _rows_of(table["gradients"], network.parameters),
+    )
+
+
+def to_json(network: Network) -> str:
+    """Write a network down; :func:`from_json` reads it."""
+    sizes, settings = network.__getnewargs_ex__()
+    return json.dumps({"sizes": sizes, **settings})
+
+
+def from_json(text: str | bytes) -> Network:
+    """Make the network that :func:`to_json` wrote down."""
+    settings: Mapping[str, Any] = json.loads(text)
+    others = {name: value for name, value in settings.items() if name != "sizes"}
+    return Network(*settings["sizes"], **others)
+
+
+def _list_of_rows(values: Floats, size: int) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.FixedSizeListArray.from_arrays(np.ascontiguousarray(values).reshape(-1), size)
+
+
+def _rows_of(column: pa.ChunkedArray, size: int) -> Floats:
+    rows: Floats = column.combine_chunks().flatten().to_numpy().reshape(-1, size)
+    return rows
