@@ -320,12 +320,12 @@ def test_searches(clients: dict[str, Client]) -> None:
         {"filter_string": "tags.kind = 'nothing'"},
     ]
     for asked in questions:
-        for where in ([experiment], [experiment, other]):
+        for places in ([experiment], [experiment, other]):
             answers = []
             for client in clients.values():
                 names, token = [], None
                 while True:
-                    page = client.search_runs(where, **asked, page_token=token)
+                    page = client.search_runs(places, **asked, page_token=token)
                     names.append([(run.info.run_name, dict(run.data.tags)) for run in page])
                     token = page.token
                     if token is None:
