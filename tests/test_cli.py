@@ -225,7 +225,8 @@ def test_bad_input_is_one_line_and_no_run(tmp_path: Path, arguments: str) -> Non
     (tmp_path / "gap.csv").write_text("a,b\n1,2\n,3\n")
     done = call(tmp_path, "train", *arguments.split())
     assert done.returncode != 0
-    assert done.stdout == ""
+    # What was trained is shown before its store is opened.
+    assert done.stdout == "" or arguments.startswith("tracking.uri=")
     (line,) = done.stderr.splitlines()
     assert BAD[arguments] in line
     assert not (tmp_path / "mlflow.db").exists()
@@ -250,7 +251,8 @@ def test_a_server_that_is_away_is_named(tmp_path: Path, scheme: str, reason: str
         done = call(tmp_path, "train", f"tracking.uri={uri}")
     assert time.monotonic() - begun < 60, "MLflow alone tries a database for minutes"
     assert done.returncode == 1
-    assert done.stdout == ""
+    assert "converged" in done.stdout
+    assert "tracked as" not in done.stdout
     line = done.stderr.splitlines()[-1]
     assert f"tracking.uri is '{uri}', wh" in line
     assert reason in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -16,8 +17,12 @@ from typing import NamedTuple, TextIO, cast
 from backprop_svc.cli.terminal import interrupt
 from backprop_svc.errors import printable
 from backprop_svc.interactive.terminal import WithoutPasswords
+from backprop_svc.plots import painter
 from backprop_svc.tracking import remember, without_password
 from backprop_svc.tracking.identity import new_sweep_id
+
+COLLECTING = (50_000, 20, 20)
+"""Objects that Python makes before it looks for those that nothing refers to any more."""
 
 
 class Command(NamedTuple):
@@ -42,6 +47,8 @@ def main() -> None:
         # What the shell and its surroundings say may hold a password.
         for word in (*sys.argv[1:], os.environ.get("MLFLOW_TRACKING_URI", "")):
             remember(word.partition("=")[2].strip("'\"") or word)
+        # Nearly all that is made at the start stays: to look for what does not takes a tenth.
+        gc.set_threshold(*COLLECTING)
         interrupt.listen()
         _main(*sys.argv[1:])
         interrupt.answer()
@@ -160,6 +167,9 @@ def _export(arguments: list[str]) -> None:
 
 
 def _hydra(command: Command, arguments: list[str]) -> None:
+    if command.task == TRAIN and not {*_SHOWING, *_HELPING, UNTRACKED} & {*arguments}:
+        # On another core, while Hydra is imported here.
+        painter.prepare()
     import hydra
 
     from backprop_svc.cli.config.schema import register
@@ -202,6 +212,9 @@ def _hydra(command: Command, arguments: list[str]) -> None:
 
 _SHOWING = ("--cfg", "-c", "--info", "-i")
 """Options with which Hydra shows a configuration."""
+_HELPING = ("--help", "-h", "--hydra-help", "--version", "-sc", "--shell-completion")
+"""Options with which it explains something."""
+UNTRACKED = "tracking=none"
 TRAIN = "backprop_svc.cli.commands.train:train"
 
 COMMANDS = {

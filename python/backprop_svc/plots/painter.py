@@ -14,7 +14,6 @@ import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from importlib import import_module
 from pkgutil import resolve_name
 from typing import Any, NoReturn
 
@@ -24,11 +23,22 @@ TRAINING = "backprop_svc.plots.training:training_png"
 MAP = "backprop_svc.plots.sweep:map_png"
 CURVES = "backprop_svc.plots.sweep:curves_png"
 """The functions that draw, by their names: they are imported by who draws."""
+_ready: list[Painter] = []
 
 
 def draw_here(name: str, *arguments: Any, **named: Any) -> Picture:
     """Draw a picture in this process, when it is asked for."""
     return lambda: resolve_name(name)(*arguments, **named)
+
+
+def prepare() -> None:
+    """Have a painter ready, before it is known whether anything is drawn."""
+    _ready.append(Painter())
+
+
+def take() -> Painter:
+    """Return the painter that is ready, or a new one."""
+    return _ready.pop() if _ready else Painter()
 
 
 class Painter:
@@ -37,8 +47,7 @@ class Painter:
     It is made before the command has threads or connections of its own, and closed in the end.
     """
 
-    def __init__(self, *functions: str) -> None:
-        self._modules = {name.partition(":")[0] for name in functions}
+    def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1)
         self._pid = 0
         # Elsewhere, libraries of the system do not work in a forked process.
@@ -80,7 +89,7 @@ class Painter:
                 self._pid = os.fork()
                 if not self._pid:
                     ours.close()
-                    _paint(theirs, self._modules)
+                    _paint(theirs)
         theirs.close()
         self._way = ours.makefile("rwb")
         ours.close()
@@ -95,7 +104,7 @@ class Painter:
         return picture
 
 
-def _paint(way: socket.socket, modules: set[str]) -> NoReturn:
+def _paint(way: socket.socket) -> NoReturn:
     """Draw what is asked for until nobody asks any more; ends the process."""
     try:
         # Ctrl-C is the other one's: it ends this process.
@@ -105,8 +114,8 @@ def _paint(way: socket.socket, modules: set[str]) -> NoReturn:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in range(3):
             os.dup2(nowhere, stream)
-        for module in modules:
-            import_module(module)
+        for name in (TRAINING, MAP):
+            resolve_name(name)
         with way.makefile("rwb") as orders:
             while True:
                 name, arguments, named = pickle.load(orders)

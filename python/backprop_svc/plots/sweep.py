@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from backprop_svc.arrays import Floats
+from backprop_svc.plots.training import DPI
 
 MOST_CELLS = 400
 """Cells of the heat map along an axis; finer grids show the best run of each cell."""
@@ -39,7 +40,7 @@ def map_figure(axes: Mapping[str, Floats], loss: Floats, outcome: NDArray[np.str
     outcome
         Of every run, shape (runs,).
     """
-    figure = Figure(figsize=(7.5, 5.5), layout="constrained")
+    figure = Figure(figsize=(7.5, 5.5), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     plot = figure.subplots()
     main = sorted(axes, key=lambda name: -len(np.unique(axes[name])))[:2]
@@ -81,7 +82,7 @@ def curves_png(loss: Floats, learning_rate: Floats) -> bytes:
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
 
-    figure = Figure(figsize=(7.5, 5.5), layout="constrained")
+    figure = Figure(figsize=(7.5, 5.5), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     plot = figure.subplots()
     low, high = learning_rate.min(), learning_rate.max()
@@ -166,5 +167,6 @@ def _floor(loss: Floats) -> float:
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    # Not `savefig`, which draws all twice for the layout.
+    FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
     return buffer.getvalue()

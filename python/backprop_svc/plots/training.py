@@ -11,6 +11,9 @@ from matplotlib.figure import Figure
 from backprop_svc.errors import SettingError
 from backprop_svc.result import Result
 
+DPI = 110
+"""Pixels of an inch of a picture."""
+
 
 def training_png(
     result: Result, run: int, target: float, *, unit: str = "", factor: float = 1.0
@@ -41,8 +44,8 @@ def training_png(
             "train with record=['loss', 'prediction']",
             verb="has",
         )
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(11, 4), dpi=DPI, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     loss, prediction = result.loss[run], result.prediction[run] * factor
     marker = "o" if len(loss) <= 50 else ""
@@ -62,5 +65,6 @@ def training_png(
     for axes in (left, right):
         axes.grid(alpha=0.3)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    # Not `savefig`, which draws all twice for the layout.
+    canvas.print_png(buffer)  # type: ignore[no-untyped-call]
     return buffer.getvalue()

@@ -11,8 +11,7 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from backprop_svc.tracking.entities import FileInfo
 from backprop_svc.tracking.limits import RefusedError
@@ -54,6 +53,10 @@ def local_folder(uri: str) -> Path | None:
     """Return the folder of an artifact URI; ``None`` where it is no local one."""
     parts = urlsplit(uri)
     if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
+        if os.name != "nt":
+            return Path(unquote(parts.path))
+        from urllib.request import url2pathname
+
         return Path(url2pathname(parts.path))
     # A drive of Windows is no scheme.
     return Path(uri) if len(parts.scheme) < 2 and not parts.query else None

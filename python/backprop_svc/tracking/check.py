@@ -6,7 +6,6 @@ import shlex
 import socket
 import time
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import sqlalchemy as sa
 
@@ -86,6 +85,8 @@ def refused(
 
 
 def _check_address(uri: str) -> None:
+    from urllib.request import getproxies, proxy_bypass
+
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port

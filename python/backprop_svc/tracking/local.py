@@ -12,11 +12,11 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from backprop_svc.tracking import search
 from backprop_svc.tracking.artifacts import ARTIFACTS, Folder, below, local_folder, new_root
@@ -340,9 +340,8 @@ class LocalClient:
             yield database
 
     def _insert(self, table: sa.Table) -> Any:
-        if self._engine.dialect.name == "sqlite":
-            return sqlite.insert(table)
-        return postgresql.insert(table)
+        # Each dialect says in its own way what is done with rows that are there.
+        return import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}").insert(table)
 
     @staticmethod
     def _log_params(database: sa.Connection, run_id: str, given: dict[str, str]) -> None:

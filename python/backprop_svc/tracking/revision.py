@@ -7,6 +7,7 @@ An older MLflow can no longer use them then, and a kill meanwhile can leave no M
 from __future__ import annotations
 
 import ast
+import re
 from contextlib import suppress
 from enum import Enum
 from importlib.metadata import version
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+
+_LINE = re.compile(r"^(revision|down_revision)\b[^=\n]*=\s*(.+)$", re.MULTILINE)
 
 
 class State(Enum):
@@ -69,9 +72,18 @@ def installed_mlflow() -> str:
 
 
 def _constants(file: Path) -> dict[str, Any]:
+    """Return the revisions that a module names, which are a line each in all but odd ones."""
+    text = file.read_text(encoding="utf-8")
+    try:
+        return {found[1]: ast.literal_eval(found[2]) for found in _LINE.finditer(text)}
+    except (ValueError, SyntaxError):
+        return _assigned(text)
+
+
+def _assigned(text: str) -> dict[str, Any]:
     """Return what the top of a module assigns to single names, where it is plain."""
     found: dict[str, Any] = {}
-    for node in ast.parse(file.read_bytes()).body:
+    for node in ast.parse(text).body:
         if isinstance(node, ast.Assign):
             targets = node.targets
         elif isinstance(node, ast.AnnAssign):

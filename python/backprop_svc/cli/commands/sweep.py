@@ -25,7 +25,7 @@ from backprop_svc.cli.terminal import interrupt, show
 from backprop_svc.cli.terminal.errors import FORESEEN, describe, foreseen, require_values
 from backprop_svc.errors import SettingError
 from backprop_svc.interactive.terminal import say
-from backprop_svc.plots.painter import CURVES, MAP, Painter, draw_here
+from backprop_svc.plots import painter
 from backprop_svc.sweep.curves import sample_curves
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.parent import Parent, identity
@@ -54,7 +54,7 @@ class SweepCommand:
         self._unused: set[str] = set()
         self._common: dict[str, list[object]] = {}
         self._parent: Parent | None = None
-        self._painter: Painter | None = None
+        self._painter: painter.Painter | None = None
         self._id = ""
         self._began = time.monotonic()
 
@@ -193,7 +193,7 @@ class SweepCommand:
         where = tracking(self._settings)
         if where is None:
             return
-        self._painter = Painter(MAP, CURVES)
+        self._painter = painter.take()
         several = configurations(self._configurations)
         told = Sweep(
             self._id,
@@ -214,7 +214,7 @@ class SweepCommand:
             if first is not None and len(self._configurations) == 1:
                 trained = first.config.train.epochs > 0
                 curves = sample_curves(first.experiment, outcomes) if trained else None
-            draw = draw_here if self._painter is None else self._painter.draw
+            draw = painter.draw_here if self._painter is None else self._painter.draw
             return parent.finish(summary(outcomes, seconds, curves, draw))
 
 

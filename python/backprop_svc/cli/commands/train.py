@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
@@ -24,7 +23,7 @@ from backprop_svc.cli.terminal import show
 from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive.terminal import say
-from backprop_svc.plots.painter import TRAINING, Painter
+from backprop_svc.plots import painter
 from backprop_svc.result import Result
 from backprop_svc.sweep.runs import to_runs
 from backprop_svc.sweep.space import Points
@@ -69,12 +68,16 @@ def _single(config: DictConfig) -> float:
     refuse(unused(settings, overrides))
     rates, weights = experiment.starts(Points(1, {}))
     where, epochs = prepared.tracking, settings.train.epochs
-    with Painter(TRAINING) if where is not None and epochs else nullcontext() as painter:
+    with painter.take() as artist:
+        if where is None or not epochs:
+            artist.close()
         opening = None
         if where is not None:
             opening = Opening(lambda: open_writer(where.uri, where.experiment))
         result, time_taken = _train(prepared, rates, weights, opening)
-        images = {} if painter is None else {PICTURE: _picture(painter, prepared, result)}
+        images = {}
+        if where is not None and epochs:
+            images[PICTURE] = _picture(artist, prepared, result)
         achieved = experiment.evaluate(result)
         _show(prepared, result, achieved)
         if opening is not None and where is not None:
@@ -155,7 +158,7 @@ def _kept_by(writer: Writer, run: RunRecord, experiment: str) -> str:
     raise failed
 
 
-def _picture(painter: Painter, prepared: Prepared, result: Result) -> Picture:
+def _picture(artist: painter.Painter, prepared: Prepared, result: Result) -> Picture:
     unit, factor = shown_unit(prepared.config.data)
     target = float(prepared.experiment.data.y.mean())
-    return painter.draw(TRAINING, result, 0, target, unit=unit, factor=factor)
+    return artist.draw(painter.TRAINING, result, 0, target, unit=unit, factor=factor)

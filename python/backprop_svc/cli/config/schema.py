@@ -175,5 +175,7 @@ class ExplainConfig:
 def register() -> None:
     """Make the schemas known to Hydra."""
     store = ConfigStore.instance()
+    # Hydra copies all that is stored for each group that it lists, and changes none of it.
+    setattr(store, "__deepcopy__", lambda _: store)  # noqa: B010
     store.store(name="schema", node=Config)
     store.store(name="explain_schema", node=ExplainConfig)
