@@ -114,7 +114,7 @@ def _hide(command: str) -> None:
 def _train(arguments: list[str]) -> None:
     given = set(arguments)
     # Hydra shows a configuration of single runs only, and completes words of these.
-    shown = (*_SHOWING, "-sc", "--shell-completion", "--shell_completion")
+    shown = (*_SHOWING, *_COMPLETING)
     multirun = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & given and not given & {*shown}
     # The option goes first, since argparse takes the overrides only if nothing stands between.
     words = [argument for argument in arguments if argument not in {"-m", "--multirun"}]
@@ -156,7 +156,8 @@ def _upgrade(arguments: list[str]) -> None:
 def _hydra(command: Command, arguments: list[str]) -> None:
     import hydra
 
-    from backprop_svc.cli.config.schema import register
+    from backprop_svc.cli.config import words
+    from backprop_svc.cli.config.schema import SCHEMAS, register
     from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, is_of_hydra
 
     for word in arguments:
@@ -180,6 +181,8 @@ def _hydra(command: Command, arguments: list[str]) -> None:
     shown = io.StringIO() if {*_SHOWING} & {*arguments} else None
     try:
         with foreseen(*FORESEEN), redirect_stdout(shown) if shown else nullcontext():
+            if not {*_COMPLETING} & {*arguments}:
+                words.refuse(arguments, SCHEMAS[command.config])
             hydra.main(
                 config_path="pkg://backprop_svc.conf",
                 config_name=command.config,
@@ -196,6 +199,8 @@ def _hydra(command: Command, arguments: list[str]) -> None:
 
 _SHOWING = ("--cfg", "-c", "--info", "-i")
 """Options with which Hydra shows a configuration."""
+_COMPLETING = ("-sc", "--shell-completion", "--shell_completion")
+"""Options with which Hydra answers a shell."""
 TRAIN = "backprop_svc.cli.commands.train:train"
 
 COMMANDS = {

@@ -20,7 +20,7 @@ from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.origin import configurations, planned
 from backprop_svc.cli.config.overrides import split, written
 from backprop_svc.cli.config.schema import Config
-from backprop_svc.cli.config.unused import refuse, refuse_unknown, unused
+from backprop_svc.cli.config.unused import refuse, unused
 from backprop_svc.cli.terminal import interrupt, show
 from backprop_svc.cli.terminal.errors import FORESEEN, describe, foreseen, require_values
 from backprop_svc.errors import SettingError
@@ -59,7 +59,6 @@ class SweepCommand:
     def check(self, config: DictConfig, words: list[str]) -> None:
         """Refuse what a configuration could not train, with the name of what is wrong."""
         with foreseen(*FORESEEN):
-            refuse_unknown(words)
             data_name = str(config.hydra.runtime.choices.get("data"))
             config = _task_config(config)
             require_values(config)

@@ -17,7 +17,7 @@ from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.overrides import name_of, split
 from backprop_svc.cli.config.problem import shown_unit
 from backprop_svc.cli.config.schema import Config
-from backprop_svc.cli.config.unused import refuse, refuse_unknown, unused
+from backprop_svc.cli.config.unused import refuse, unused
 from backprop_svc.cli.terminal import show
 from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
 from backprop_svc.errors import SettingError, StoreError
@@ -56,7 +56,6 @@ def _single(config: DictConfig) -> float:
             "write backprop-svc sweep, or leave it out",
             verb="was given to",
         )
-    refuse_unknown(overrides)
     prepared = Prepared.of(config, data_name())
     settings, experiment = prepared.config, prepared.experiment
     refuse(unused(settings, overrides))
