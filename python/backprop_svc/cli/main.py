@@ -97,8 +97,16 @@ def _complete(arguments: list[str]) -> None:
     if command is None or command.config is None:
         print("\n".join(name for name in COMMANDS if name.startswith("".join(typed))))
         return
+    from backprop_svc.cli.terminal.completion import choices, for_users
+
     _hide(typed[0])
-    _hydra(command, ["-sc", *arguments])
+    found = choices(os.environ["COMP_LINE"])
+    if found is not None:
+        print("\n".join(found))
+        return
+    with redirect_stdout(io.StringIO()) as offered:
+        _hydra(command, ["-sc", *arguments])
+    print(for_users(offered.getvalue()), end="")
 
 
 def _hide(command: str) -> None:

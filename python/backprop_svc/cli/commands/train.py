@@ -20,6 +20,7 @@ from backprop_svc.cli.config.schema import Config
 from backprop_svc.cli.config.unused import refuse, unused
 from backprop_svc.cli.terminal import show
 from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
+from backprop_svc.cli.terminal.verbose import listen
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive.terminal import say
 from backprop_svc.result import Result
@@ -37,6 +38,7 @@ def train(config: DictConfig) -> Any:
     shard of a sweep its outcomes.
     """
     with foreseen(*FORESEEN):
+        listen(HydraConfig.get().verbose)
         require_values(config)
         if HydraConfig.get().mode != RunMode.MULTIRUN:
             return _single(config)

@@ -18,13 +18,17 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
+from backprop_svc.cli.config.axes import count, is_array
 from backprop_svc.cli.config.choices import INTERNAL
 from backprop_svc.cli.config.overrides import split, written
 from backprop_svc.cli.terminal.nearest import nearest
 from backprop_svc.errors import SettingError
+from backprop_svc.memory import refuse_points
 
 OWN = ("--config", "-cd", "-cp", "-cn", "hydra.searchpath")
 """How a user adds configuration files, which may have settings of their own."""
+WORDS = 20
+"""Memory of a configuration before it is composed, as a multiple of that of a run."""
 MOST_WRITTEN = 6
 """Values that a fix writes out."""
 
@@ -52,6 +56,7 @@ def refuse(arguments: Sequence[str], schema: type) -> None:
         for section, kind in get_type_hints(schema).items()
     }
     own = any(word.startswith(OWN) or "${" in word for word in arguments)
+    configurations = 1
     for word in arguments:
         if word.startswith("-") or not ("=" in word or word.startswith("~")):
             continue
@@ -64,6 +69,10 @@ def refuse(arguments: Sequence[str], schema: type) -> None:
         _refuse_unknown(word, override, sections, own=own)
         _refuse_nested(word, override)
         _refuse_empty(word, override)
+        if override.is_sweep_override() and not is_array(override):
+            configurations *= count(override)
+    # Each is a list of words, and an outcome.
+    refuse_points(configurations * WORDS)
 
 
 def _unreadable(word: str, error: Exception) -> SettingError:
@@ -139,8 +148,7 @@ def _refuse_empty(word: str, override: Override) -> None:
         raise SettingError(
             word, "a step of 0", "steps above or below 0", "give another one", verb="has"
         )
-    values = value.list if isinstance(value, ChoiceSweep) else value.range()
-    if not any(True for _ in values):
+    if not count(override):
         raise SettingError(
             word, "no values", "one or more", "give it values, or leave it out", verb="has"
         )
