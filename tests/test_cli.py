@@ -162,6 +162,21 @@ def test_explain_walks_and_checks(tmp_path: Path) -> None:
 
 
 BAD = {
+    "lr=0.1": "lr is not a setting; allowed: data, experiment, init, network, sweep, tracking,",
+    "+foo=1": "foo is not a setting; allowed: data, experiment, init, network, sweep",
+    "+train.foo=1": "train.foo is not a setting; allowed: lr, lr1, lr2, epochs",
+    "+train.lr=1": "+train.lr=1 adds what is there already; allowed: name=value",
+    "train.learning_rate=0.3": "write train.lr=0.3 (--cfg job",
+    "optimizer=adam": "write train.optimizer=adam (--cfg job",
+    "network.activation=ReLU": "gelu, softplus; write network.activation=relu",
+    "train.optimizer=sgd": "nesterov, adam; write train.optimizer=gradient_descent",
+    "tracking.history=lst": "weights only); write tracking.history=last",
+    "data=amse": "iris, xor; write data=ames",
+    "network.sizes=[12,choice(8,16),3]": (
+        "has several values within one; allowed: one value, or a choice of whole values in a "
+        "sweep; write network.sizes=choice([12,8,3],[12,16,3])"
+    ),
+    "data.x=[1,range(3)]": "data.x=[1,range(3)] has several values within one; allowed",
     "train.lrr=1": "train.lrr is not a setting; allowed: lr, lr1, lr2, epochs",
     "train.lr=-1": "train.lr is -1.0; allowed: finite numbers above 0",
     "train.lr=0": "train.lr is 0.0; allowed",

@@ -17,6 +17,18 @@ from backprop_svc.tracking.identity import check_sweep_id, new_sweep_id
 from command import call
 
 BAD = {
+    **{
+        f"{word} train.momentum=0.1": f"{word} has no values; allowed: one or more"
+        for word in (
+            *("train.lr=choice()", "train.lr=shuffle()", "train.lr=range(1,1)"),
+            *("train.epochs=range(1,1)", "train.epochs=range(3,1)", "train.epochs=sort()"),
+            *("network.activation=choice()", "data=glob(z*)", "train.lr=tag(zip,range(2,1))"),
+        )
+    },
+    "train.epochs=range(1,1) hydra/sweeper=basic": "train.epochs=range(1,1) has no values",
+    "train.lr=range(1,2,0)": "train.lr=range(1,2,0) has a step of 0; allowed: steps above",
+    "train.lr=0.1,range(3)": "train.lr=0.1,range(3) has several values within several; allowed",
+    "~train.lr train.epochs=1,2": "train.lr cannot be removed; allowed: groups",
     "train.lr=interval(0.1,0.2) sweep.sampler=random sweep.samples=8,4": (
         "sweep.samples is 8,4; allowed: one value for the whole sweep"
     ),
@@ -209,6 +221,13 @@ def test_a_file_cannot_give_a_configuration_other_points(tmp_path: Path) -> None
     assert done.returncode == 1
     assert "sweep.points is 4,2; allowed: one value for the whole sweep" in done.stderr
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_where_nothing_is_tracked_configurations_may_differ_in_it(tmp_path: Path) -> None:
+    words = ("tracking.experiment=a,b", "tracking.history=all,last", "tracking.uri=x,y")
+    done = call(tmp_path, "sweep", *words, "tracking=none")
+    assert done.returncode == 0, done.stderr
+    assert "8 runs in" in done.stdout
 
 
 def test_a_curve_goes_on_after_a_run_converged(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -10,9 +11,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
 from mlflow import MlflowClient
 
@@ -22,8 +24,8 @@ from backprop_svc.cli.commands.results import write_file
 from backprop_svc.cli.commands.train import _kept_by
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive import progress
-from backprop_svc.interactive.progress import SweepBar
-from backprop_svc.sweep.outcomes import Chunk
+from backprop_svc.interactive.progress import Status, SweepBar
+from backprop_svc.sweep.outcomes import Chunk, percentages
 from backprop_svc.tracking import RunRecord, open_writer
 from command import CLEAN, COMMAND, call
 
@@ -228,19 +230,52 @@ def test_a_run_whose_store_fails_is_kept(
     assert (found.data.metrics, found.data.params) == ({"loss": 0.5}, {"p": "1"})
 
 
+def chunk_of(*, there: int = 0) -> Chunk:
+    """Three runs, the first of them dead."""
+    seen: list[Chunk] = []
+    axes = {"w1": [-1.0, 0.5, 0.5]}
+    bp.sweep(bp.Network(1, 1, 1), 2.0, 3.0, axes, epochs=50, progress=seen.append)
+    return Chunk(**{**vars(seen[0]), "there": there})
+
+
 def test_a_log_tells_how_far_a_sweep_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(progress, "BETWEEN_LINES", 0.0)
-    bar = SweepBar(6, lines=True)
-    axes = {"w1": [-1.0, 0.5, 0.5]}
-    seen: list[Chunk] = []
-    bp.sweep(bp.Network(1, 1, 1), 2.0, 3.0, axes, epochs=50, progress=seen.append)
-    with bar:
-        bar(seen[0])
-        bar(Chunk(**{**vars(seen[0]), "there": 3}))
-    first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("3 of 6 runs  ")
-    assert second.startswith("6 of 6 runs (3 were there)  ")
-    share = np.mean(seen[0].result.outcome == "dead")
-    assert f"{share:.0%} dead  0% diverged  0:00:00 left" in first
+    monkeypatch.setattr(progress, "FIRST_LINE", 0.2)
+    with SweepBar(9, lines=True) as bar:
+        time.sleep(0.3)
+        bar(chunk_of())
+        time.sleep(0.4)
+        bar(chunk_of(there=3))
+        time.sleep(1.0)
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first == "0 of 9 runs (0 %)"
+    number = r"[0-9.,e-]+"
+    told = f"{number} runs/s, best loss {number}, 33% dead, 0% diverged, 0:00:0[0-9] left"
+    assert re.fullmatch(rf"3 of 9 runs \(33 %\), {told}", second)
+    assert re.fullmatch(rf"6 of 9 runs \(66 %\), 3 were there, {told}", third)
+
+
+def test_what_was_there_took_no_time_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 100.0, 101.0, 101.0, 104.0, 104.0])
+    chunks = [chunk_of(there=3), chunk_of(), chunk_of(there=1)]
+    monkeypatch.setattr("backprop_svc.interactive.progress.time.monotonic", lambda: next(clock))
+    status = Status(21)
+    status.add(chunks[0])
+    assert "runs/s" not in status.text()
+    status.add(chunks[1])
+    # Three runs in one second, and 15 to go.
+    assert "3 runs/s" in status.text()
+    status.add(chunks[2])
+    # Five in four seconds, and 12 to go.
+    assert "1.2 runs/s" in status.text()
+
+
+@pytest.mark.parametrize("counts", [[1, 1, 1], [1, 2, 3, 0, 5], [0, 7], [1] * 7, [999, 1], [3]])
+@pytest.mark.parametrize("digits", [0, 1])
+def test_percentages_add_up(counts: list[int], digits: int) -> None:
+    shares = [Decimal(share) for share in percentages(counts, digits)]
+    assert sum(shares) == 100
+    for share, count in zip(shares, counts, strict=True):
+        exact = Fraction(100 * count, sum(counts))
+        assert abs(Fraction(share) - exact) < Fraction(1, 10**digits)

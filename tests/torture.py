@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from tempfile import TemporaryDirectory
 import sqlalchemy as sa
 
 import stores
-from backprop_svc.cli.terminal.nearest import settings
+from backprop_svc.cli.config.choices import INTERNAL, SETTINGS_OF_USERS
 from backprop_svc.tracking.store import prepare
 from command import CLEAN, COMMAND
 
@@ -244,9 +243,8 @@ for line in sys.stdin:
 def commands(count: int, seed: int) -> Row:
     """Run command lines that are put together at random."""
     row, chance = Row("command lines"), random.Random(seed)
-    names = [
-        name for name in settings() if not re.match(r"train\.epochs|sweep\.(id|axes)", name)
-    ]
+    left_out = {"train.epochs", "sweep.id", "sweep.axes"}
+    names = sorted({*SETTINGS_OF_USERS, *INTERNAL} - left_out)
     with TemporaryDirectory() as folder:
         output = Path(folder, "output")
         process = subprocess.Popen(

@@ -58,6 +58,10 @@ class SettingTypeError(SettingError, TypeError):
     """A setting or an argument has a value of a type that is not allowed."""
 
 
+class RoomError(SettingError, MemoryError):
+    """What was asked for does not fit in memory, or on the disk."""
+
+
 class StoreError(SettingError, ConnectionError):
     """The tracking store cannot be opened, is full, or away for longer than a minute."""
 

@@ -104,8 +104,16 @@ def _complete(arguments: list[str]) -> None:
     if command is None or command.config is None:
         print("\n".join(name for name in COMMANDS if name.startswith("".join(typed))))
         return
+    from backprop_svc.cli.terminal.completion import choices, for_users
+
     _hide(typed[0])
-    _hydra(command, ["-sc", *arguments])
+    found = choices(os.environ["COMP_LINE"])
+    if found is not None:
+        print("\n".join(found))
+        return
+    with redirect_stdout(io.StringIO()) as offered:
+        _hydra(command, ["-sc", *arguments])
+    print(for_users(offered.getvalue()), end="")
 
 
 def _hide(command: str) -> None:
@@ -121,7 +129,7 @@ def _hide(command: str) -> None:
 def _train(arguments: list[str]) -> None:
     given = set(arguments)
     # Hydra shows a configuration of single runs only, and completes words of these.
-    shown = (*_SHOWING, "-sc", "--shell-completion", "--shell_completion")
+    shown = (*_SHOWING, *_COMPLETING)
     multirun = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & given and not given & {*shown}
     # The option goes first, since argparse takes the overrides only if nothing stands between.
     words = [argument for argument in arguments if argument not in {"-m", "--multirun"}]
@@ -172,7 +180,8 @@ def _hydra(command: Command, arguments: list[str]) -> None:
         painter.prepare()
     import hydra
 
-    from backprop_svc.cli.config.schema import register
+    from backprop_svc.cli.config import words
+    from backprop_svc.cli.config.schema import SCHEMAS, register
     from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, is_of_hydra
 
     for word in arguments:
@@ -196,6 +205,8 @@ def _hydra(command: Command, arguments: list[str]) -> None:
     shown = io.StringIO() if {*_SHOWING} & {*arguments} else None
     try:
         with foreseen(*FORESEEN), redirect_stdout(shown) if shown else nullcontext():
+            if not {*_COMPLETING} & {*arguments}:
+                words.refuse(arguments, SCHEMAS[command.config])
             hydra.main(
                 config_path="pkg://backprop_svc.conf",
                 config_name=command.config,
@@ -212,7 +223,9 @@ def _hydra(command: Command, arguments: list[str]) -> None:
 
 _SHOWING = ("--cfg", "-c", "--info", "-i")
 """Options with which Hydra shows a configuration."""
-_HELPING = ("--help", "-h", "--hydra-help", "--version", "-sc", "--shell-completion")
+_COMPLETING = ("-sc", "--shell-completion", "--shell_completion")
+"""Options with which Hydra answers a shell."""
+_HELPING = ("--help", "-h", "--hydra-help", "--version", *_COMPLETING)
 """Options with which it explains something."""
 UNTRACKED = "tracking=none"
 TRAIN = "backprop_svc.cli.commands.train:train"

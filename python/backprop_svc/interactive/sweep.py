@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -13,10 +12,12 @@ from numpy.typing import ArrayLike
 from backprop_svc._core import Network
 from backprop_svc.errors import SettingError, SettingTypeError, shown
 from backprop_svc.interactive.experiment import build, describe, histories
+from backprop_svc.memory import refuse_points
 from backprop_svc.settings import check
 from backprop_svc.sweep.axes import Axis, Zipped, axis_name, grid
 from backprop_svc.sweep.curves import sample_curves
 from backprop_svc.sweep.engine import run
+from backprop_svc.sweep.estimate import Estimate
 from backprop_svc.sweep.experiment import Draw
 from backprop_svc.sweep.outcomes import Chunk, Outcomes
 from backprop_svc.sweep.parent import Parent, Tracking, identity
@@ -124,7 +125,8 @@ def sweep(
     ConnectionError
         The tracking store cannot be opened, is full, or away for longer than a minute.
     MemoryError
-        The points, or the histories that are recorded, do not fit in memory.
+        The points, or the histories that are recorded, do not fit in memory, or the runs
+        on the disk of a SQLite file.
     KeyboardInterrupt
         Ctrl-C. A tracked sweep is then KILLED in MLflow, what was written stays, and the
         message names the ``resume`` with which the same call goes on.
@@ -135,7 +137,6 @@ def sweep(
     >>> outcomes["train.lr"], outcomes["outcome"][:2]
     (array([0.01, 0.01, 0.1 , 0.1 , 1.  , 1.  ]), array(['dead', 'unresolved'], dtype='<U11'))
     """
-    began = time.monotonic()
     if not (callable(progress) or progress is None or isinstance(progress, bool)):
         raise SettingTypeError(
             "progress", shown(progress), "True, False, None or a function of a chunk",
@@ -187,7 +188,12 @@ def sweep(
     store = None if uri is None else Tracking(uri, experiment, history, keep_weights)
     sweep_id = identity(store, resume=resume, told=sweep_id)
     parent = None
-    if store is not None:
+    if store is None:
+        refuse_points(len(where))
+    else:
+        if resume is None:
+            needed = Estimate.of(work, where, len(where), store, table=True)
+            needed.refuse(history="history=", none="tracking=None")
         told = Sweep(
             sweep_id,
             description=f"A sweep of {', '.join(where.names)}",
@@ -213,7 +219,7 @@ def sweep(
         from backprop_svc.plots.report import summary
 
         curves = sample_curves(work, outcomes) if work.settings["epochs"] else None
-        place = parent.finish(summary(outcomes, time.monotonic() - began, curves))
+        place = parent.finish(summary(outcomes, curves))
     except BaseException as error:
         if parent is not None:
             _end(parent, error, sweep_id)

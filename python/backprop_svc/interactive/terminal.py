@@ -17,6 +17,14 @@ class Terminal(Console):
     def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, stderr=stderr, width=width)
 
+    @property
+    def is_live(self) -> bool:
+        """Whether a line may be written over: not in a pipe, a log, or a dumb terminal.
+
+        FORCE_COLOR asks for colours, and says nothing of that.
+        """
+        return self.file.isatty() and not self.is_dumb_terminal
+
     def on_broken_pipe(self) -> None:
         """Go on without a reader: ``| head`` does not end a sweep."""
         nowhere = os.open(os.devnull, os.O_WRONLY)

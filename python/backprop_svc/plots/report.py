@@ -15,7 +15,6 @@ from backprop_svc.tracking.record import Picture
 
 def summary(
     outcomes: Outcomes,
-    seconds: float,
     curves: Curves | None = None,
     draw: Callable[..., Picture] = draw_here,
 ) -> Summary:
@@ -25,8 +24,6 @@ def summary(
     ----------
     outcomes
         What came of all its runs.
-    seconds
-        How long they took.
     curves
         A sample of the histories of loss, where all runs share their number of epochs.
     draw
@@ -35,7 +32,8 @@ def summary(
     # MLflow's page begins with what has a slash in its name: curves and pictures.
     metrics = [
         ("runs", float(len(outcomes)), 0),
-        ("runs_per_second", len(outcomes) / seconds, 0),
+        # A resumed sweep may find that nothing is left to do.
+        *([("runs_per_second", outcomes.rate, 0)] if outcomes.rate else []),
         ("min_loss", outcomes.best_loss(), 0),
         *((f"share_{name}", share, 0) for name, share in outcomes.shares().items()),
     ]

@@ -91,7 +91,8 @@ def curves_png(loss: Floats, learning_rate: Floats) -> bytes:
     floor = _floor(loss[np.isfinite(loss)])
     for history, rate in zip(np.maximum(loss, floor), learning_rate, strict=True):
         plot.plot(history, color=colors.to_rgba(np.asarray(rate)), linewidth=0.8, alpha=0.7)
-    plot.set(title=f"Loss of {len(loss)} runs", xlabel="epoch", ylabel="loss", yscale="log")
+    runs = f"{len(loss)} run{'' if len(loss) == 1 else 's'}"
+    plot.set(title=f"Loss of {runs}", xlabel="epoch", ylabel="loss", yscale="log")
     plot.grid(alpha=0.3)
     figure.colorbar(colors, ax=plot, label="learning rate")
     return _png(figure)

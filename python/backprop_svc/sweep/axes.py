@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from backprop_svc.errors import SettingError, shown
+from backprop_svc.memory import refuse_points
 from backprop_svc.settings import check
 from backprop_svc.sweep.sampler import GRID, check_sampler, sampled
 from backprop_svc.sweep.space import Count, Grid, Interval
@@ -69,6 +70,8 @@ def grid(
     sampler, samples, seed = check_sampler(sampler, samples, seed)
     bare = {name: _unzipped(axis) for name, axis in axes.items()}
     counts = _counts(points, sum(isinstance(axis, Interval) for axis in bare.values()))
+    if counts:
+        refuse_points(max(counts) if sampler == GRID else samples)
     tables: dict[str, dict[str, ArrayLike]] = {}
     intervals: dict[str, Interval] = {}
     for name, values in bare.items():

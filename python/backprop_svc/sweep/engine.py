@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
 from backprop_svc.errors import SettingError
-from backprop_svc.result import MOST_NAMED_WEIGHTS, PER_PARAMETER
+from backprop_svc.sweep.chunks import Pace, chunk_size, tracked_histories, tracked_interval
 from backprop_svc.sweep.experiment import Experiment
 from backprop_svc.sweep.outcomes import Chunk, Outcomes, with_histories
 from backprop_svc.sweep.parent import Parent
 from backprop_svc.sweep.runs import to_runs
 from backprop_svc.sweep.sampler import Sampler
-from backprop_svc.tracking.record import history_interval, now
+from backprop_svc.tracking import Runs
+from backprop_svc.tracking.record import now
 from backprop_svc.train import RECORDS, Record
-
-MOST_ROWS = 200_000
-"""Values of history that a chunk may bring to the store: some 40 MB on their way."""
-MOST_BYTES = 1 << 26
-"""Bytes of the histories that are trained at once."""
-MOST_RUNS = 1 << 18
-"""Runs of a chunk."""
 
 
 def run(
@@ -71,14 +66,25 @@ def run(
     KeyboardInterrupt
         Ctrl-C.
     """
-    tracked = _tracked(parent)
+    where = None if parent is None else parent.tracking
+    tracked = tracked_histories(where)
     wanted: tuple[Record, ...] = tuple(n for n in RECORDS if n in tracked or n in record)
     # Outcomes show whole histories; a store is given what it is told to keep.
-    every = 1 if record else _tracked_interval(parent)
-    size = _chunk_size(experiment, wanted, every, parent is not None)
+    every = 1 if record else tracked_interval(where)
+    pace = Pace(
+        chunk_size(experiment, wanted, every, parent is not None),
+        tracked=parent is not None,
+        together=experiment.settings["time_limit"] is not None,
+    )
     chunks: list[Chunk] = []
     pending: list[tuple[Chunk, Future[int] | None]] = []
-    position = first
+    position, begin = first, time.time()
+
+    def write(runs: Runs) -> int:
+        before = time.monotonic()
+        written = parent.write(runs) if parent is not None else 0
+        pace.wrote(written, time.monotonic() - before)
+        return written
 
     def take() -> None:
         """Take the oldest chunk on its way as done."""
@@ -89,12 +95,13 @@ def run(
             progress(chunks[-1])
 
     with _thread() as pool:
-        while (points := sampler.ask(size)) is not None:
+        while (points := sampler.ask(pace.size)) is not None:
             rates, weights = experiment.starts(points)
-            began = now()
+            began, before = now(), time.monotonic()
             result = experiment.train(rates, weights, wanted, record_every=every)
             ended = now()
             achieved = experiment.evaluate(result) if evaluate else {}
+            pace.trained(points.count, time.monotonic() - before)
             cut = experiment.count_out_of_time(result)
             chunk = Chunk.of(position, points, result, achieved, cut, record)
             writing = None
@@ -111,7 +118,7 @@ def run(
                     keep=parent.tracking.weights,
                     time=(began, ended),
                 )
-                writing = pool.submit(parent.write, runs)
+                writing = pool.submit(write, runs)
             pending.append((chunk, writing))
             position += points.count
             sampler.tell(points, chunk.loss)
@@ -126,7 +133,7 @@ def run(
         )
     kept = parent is not None
     written = sum(len(chunk.result) - chunk.there for chunk in chunks) if kept else 0
-    return Outcomes(sweep, chunks, written)
+    return Outcomes(sweep, chunks, written, spans=[(begin, time.time())])
 
 
 @contextmanager
@@ -139,31 +146,3 @@ def _thread() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
-
-
-def _tracked(parent: Parent | None) -> tuple[Record, ...]:
-    """Return the histories that the store is given."""
-    if parent is None:
-        return ()
-    where = parent.tracking
-    gradients = history_interval(where.history) is not None or where.weights != "none"
-    return ("loss", "gradients") if gradients else ("loss",)
-
-
-def _tracked_interval(parent: Parent | None) -> int:
-    """Return of which epochs the store is told: see ``record_every`` of ``train``."""
-    return 0 if parent is None else history_interval(parent.tracking.history) or 0
-
-
-def _chunk_size(
-    experiment: Experiment, record: tuple[Record, ...], every: int, tracked: bool
-) -> int:
-    """Return how many runs to train at once, so that memory is bounded."""
-    parameters = experiment.network.parameters
-    epochs = int(experiment.settings["epochs"])
-    kept = max(1, epochs) if every == 1 else 1 + (epochs // every if every else 0)
-    wide = sum(parameters if name in PER_PARAMETER else 1 for name in record)
-    size = MOST_BYTES // (8 * (kept * wide + 2 * parameters))
-    if tracked:
-        size = min(size, MOST_ROWS // (kept * min(wide, 1 + MOST_NAMED_WEIGHTS) + 30))
-    return max(1, min(size, MOST_RUNS))

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from backprop_svc.arrays import Floats
 from backprop_svc.errors import SettingError, shown
@@ -29,6 +29,22 @@ def with_histories(result: Result, record: Sequence[Record]) -> Result:
     """Return a result with these of its histories only."""
     without: dict[str, Any] = {HISTORIES[n]: None for n in HISTORIES if n not in record}
     return replace(result, **without)
+
+
+def percentages(counts: ArrayLike, digits: int) -> list[str]:
+    """Write counts as percentages that add up to 100, by the method of largest remainders.
+
+    >>> percentages([1, 1, 1], 1), percentages([0, 0], 0)
+    (['33.4', '33.3', '33.3'], ['0', '0'])
+    """
+    whole = [int(count) for count in np.asarray(counts).tolist()]
+    total, units = sum(whole) or 1, 100 * 10**digits
+    shares, rest = zip(*(divmod(count * units, total) for count in whole), strict=True)
+    missing = units - sum(shares) if sum(whole) else 0
+    first = sorted(range(len(whole)), key=lambda i: -rest[i])[:missing]
+    return [
+        f"{(share + (i in first)) / 10**digits:.{digits}f}" for i, share in enumerate(shares)
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +91,18 @@ class Chunk:
         """The last loss, infinite where a run diverged, NaN without epochs; shape (runs,)."""
         return np.where(self.result.diverged_at >= 0, np.inf, self.result.last_loss)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it keeps until the end of the sweep."""
+        arrays = [*self.points.values.values(), *self.achieved.values()]
+        arrays += [a for a in vars(self.result).values() if isinstance(a, np.ndarray)]
+        return sum(array.nbytes for array in arrays)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many runs have each of :data:`OUTCOMES`."""
+        return np.bincount(self.result.outcome_code, minlength=len(OUTCOMES))
+
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Return the column of an axis or of a result, shape (runs,)."""
         # An axis may be called by its short name here too.
@@ -112,18 +140,23 @@ class Outcomes:
         Runs that were written to the tracking store, and had not been there before.
     place
         Where to look at the sweep, if it was tracked.
+    spans
+        Begin and end of the work for these runs, in seconds since 1970, one for each job.
     """
 
     sweep: str
     chunks: Sequence[Chunk]
     written: int = 0
     place: str | None = None
+    spans: Sequence[tuple[float, float]] = ()
 
     @classmethod
     def join(cls, shards: Sequence[Outcomes]) -> Outcomes:
         """Put the outcomes of shards and configurations of one sweep together."""
         chunks = [chunk for shard in shards for chunk in shard.chunks]
-        return cls(shards[0].sweep, chunks, sum(shard.written for shard in shards))
+        spans = [span for shard in shards for span in shard.spans]
+        written = sum(shard.written for shard in shards)
+        return cls(shards[0].sweep, chunks, written, spans=spans)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Outcomes:
         """Add the settings that distinguish these runs from those of other configurations."""
@@ -141,10 +174,8 @@ class Outcomes:
 
     def __repr__(self) -> str:
         plural = "" if len(self) == 1 else "s"
-        shares = self.shares().items()
-        told = ", ".join(f"{share:.1%} {name}" for name, share in shares if share)
         return (
-            f"<Outcomes of sweep {self.sweep}: {len(self):,} run{plural}; {told}; "
+            f"<Outcomes of sweep {self.sweep}: {len(self):,} run{plural}; {self.told()}; "
             f"best loss {self.best_loss():.6g}>"
         )
 
@@ -168,6 +199,25 @@ class Outcomes:
         """Runs that the time limit ended before their last epoch."""
         return sum(chunk.out_of_time for chunk in self.chunks)
 
+    @property
+    def there(self) -> int:
+        """Runs that were in the store already, since the sweep was resumed."""
+        return sum(chunk.there for chunk in self.chunks)
+
+    @property
+    def seconds(self) -> float:
+        """How long the runs were trained and written; jobs side by side count once."""
+        total, until = 0.0, float("-inf")
+        for begin, end in sorted(self.spans):
+            total += max(0.0, end - max(begin, until))
+            until = max(until, end)
+        return total
+
+    @property
+    def rate(self) -> float:
+        """Runs that this sweep did in a second: trained and, where it is tracked, written."""
+        return (len(self) - self.there) / max(self.seconds, 1e-9)
+
     def histories(self) -> dict[str, Floats]:
         """Return the histories that were kept; each of shape (runs, records, …)."""
         found = {}
@@ -179,9 +229,14 @@ class Outcomes:
 
     def shares(self) -> dict[str, float]:
         """Return the share of the runs with each outcome."""
-        codes = np.concatenate([chunk.result.outcome_code for chunk in self.chunks])
-        counts = np.bincount(codes, minlength=len(OUTCOMES))
-        return dict(zip(OUTCOMES.tolist(), (counts / len(codes)).tolist(), strict=True))
+        counts = self._counts()
+        return dict(zip(OUTCOMES.tolist(), (counts / counts.sum()).tolist(), strict=True))
+
+    def told(self) -> str:
+        """Write the shares as percentages that add up to 100."""
+        counts = self._counts()
+        shares = zip(percentages(counts, 1), OUTCOMES.tolist(), counts.tolist(), strict=True)
+        return ", ".join(f"{share}% {name}" for share, name, count in shares if count)
 
     def best_loss(self) -> float:
         """Return the smallest last loss, NaN if none is finite."""
@@ -234,6 +289,12 @@ class Outcomes:
         buffer = io.BytesIO()
         parquet.write_table(self.to_arrow(), buffer)
         return buffer.getvalue()
+
+    def _counts(self) -> NDArray[np.int64]:
+        counts = np.zeros(len(OUTCOMES), dtype=np.int64)
+        for chunk in self.chunks:
+            counts += chunk.counts
+        return counts
 
     def _run_id(self, position: int) -> str:
         return f"{self.sweep}{position:016x}"

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from backprop_svc.errors import SettingError
 from backprop_svc.tracking.entities import (
     MLFLOW_GIT_COMMIT,
@@ -149,20 +151,25 @@ class ClientWriter:
     def _write_confirmed(self, runs: Runs, parent: str) -> int:
         if self._parents.lease is not None:
             self._parents.lease.confirm()
-        if runs.states is not None:
-            # Before the runs: whoever finds a run finds its weights.
-            log_files(self._client, parent, {}, dict([runs.states.file()]))
         return self._write_runs(runs, parent)
+
+    def _keep_states(self, runs: Runs, parent: str) -> None:
+        """Keep where runs ended, before the runs themselves are there."""
+        if runs.states is not None:
+            log_files(self._client, parent, {}, dict([runs.states.file()]))
 
     def _write_runs(self, runs: Runs, parent: str) -> int:
         there, shared = self.there(parent), self.child_tags(runs, parent)
+        runs = runs.select(
+            np.flatnonzero([place not in there.finished for place in runs.index.tolist()])
+        )
         positions = runs.index.tolist()
         missing = [
             (record, {**shared, **record.tags, INDEX: str(position)})
             for record, position in zip(runs.records(), positions, strict=True)
-            if position not in there.finished
         ]
         try:
+            self._keep_states(runs, parent)
             for position in positions:
                 for run_id in there.halves.pop(position, []):
                     self._client.delete_run(run_id)

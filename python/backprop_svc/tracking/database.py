@@ -170,6 +170,7 @@ class DatabaseWriter(ClientWriter):
                 cursor.execute("BEGIN IMMEDIATE")
             missing, deleted = self._missing(cursor, runs, parent)
             if len(missing):
+                self._keep_states(missing, parent)
                 insert = self._insert if self._sqlite else _copy
                 for table, rows in self.rows(missing, parent).items():
                     insert(cursor, table, rows)

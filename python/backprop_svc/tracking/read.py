@@ -223,7 +223,7 @@ def _state(client: Client, run: Run) -> States | None:
     for first, path in _files(client, owner):
         if first <= position:
             states = read_states(client.download_artifacts(owner, path))
-            row = np.flatnonzero(states.index == position)
-            if len(row):
-                return states.select(row[:1])
+            own = states.among(np.array([position]))
+            if own is not None:
+                return own
     return None

@@ -104,8 +104,7 @@ class Runs:
     start_time: int
     end_time: int
     states: States | None = None
-    """Where the runs ended, or those of them of which it is kept. Writing some of the runs
-    keeps all of it."""
+    """Where those of the runs ended of which that is kept."""
 
     @property
     def run_ids(self) -> list[str]:
@@ -128,7 +127,7 @@ class Runs:
             {name: [column[row] for row in rows] for name, column in self.tags.items()},
             self.start_time,
             self.end_time,
-            self.states,
+            None if self.states is None else self.states.among(self.index[runs]),
         )
 
     def records(self) -> Iterator[RunRecord]:

@@ -1,8 +1,9 @@
 """The state in which each run ended: a Parquet file for each chunk of runs.
 
-The weights of larger networks would be too many metrics. So they are a column, in files named
-by the position of their first run: writing a chunk again replaces its file, and whoever has
-nothing but MLflow and pyarrow can read them.
+The weights of larger networks would be too many metrics. So they are a column, in files that
+whoever has nothing but MLflow and pyarrow can read. A file has the runs that are written
+together, and is there before them. It is named by the position of the first one: if the runs
+did not get there, the file is written again, and if they did, none of the same name is.
 """
 
 from __future__ import annotations
@@ -78,8 +79,16 @@ class States:
             result.network, rows + first, result.weights[rows], result.final_gradients[rows]
         )
 
-    def select(self, rows: NDArray[np.int64]) -> States:
-        """Only the runs in these rows."""
+    @property
+    def nbytes(self) -> int:
+        """Bytes in a file."""
+        return self.index.nbytes + self.weights.nbytes + self.gradients.nbytes
+
+    def among(self, positions: NDArray[np.int64]) -> States | None:
+        """Only the runs at these positions; ``None`` if none of them is here."""
+        rows = np.flatnonzero(np.isin(self.index, positions))
+        if not len(rows):
+            return None
         return States(self.network, self.index[rows], self.weights[rows], self.gradients[rows])
 
     def file(self) -> tuple[str, bytes]:

@@ -106,7 +106,14 @@ def _compose(overrides: list[Override]) -> list[Job]:
                 f"{override.input_line} is an interval of a setting that cannot become an "
                 "array; allowed: values one by one; write them as a list or a range"
             )
-    return BasicSweeper.split_arguments(overrides, None)[0]
+    jobs = BasicSweeper.split_arguments(overrides, None)[0]
+    if jobs:
+        return jobs
+    empty = [o for o in overrides if not BasicSweeper.split_arguments([o], None)[0]]
+    raise HydraException(
+        f"{' '.join(o.input_line or '' for o in empty)} has no values; allowed: one or more; "
+        "give it values, or leave it out"
+    )
 
 
 def _launch(launcher: Any, jobs: list[Job]) -> Sequence[JobReturn]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
@@ -45,7 +47,7 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
         _refuse_other(prepared, config)
         told = Sweep(sweep.id or "", lease=sweep.lease)
         parent = Parent.open(prepared.tracking, told, again=True)
-    with SweepBar(stop - start, lines=True) as bar:
+    with _bar(stop - start) as bar:
         outcomes = run(
             prepared.experiment,
             GridSampler(prepared.grid, start, stop),
@@ -59,6 +61,22 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
     if parent is not None:
         parent.leave()
     return outcomes
+
+
+WHOLE: ContextVar[SweepBar | None] = ContextVar("WHOLE", default=None)
+"""The bar of a whole sweep, in the process that began it."""
+
+
+@contextmanager
+def _bar(runs: int) -> Iterator[SweepBar]:
+    """Give the bar of the whole sweep, or one for a job that another process launched."""
+    whole = WHOLE.get()
+    if whole is not None:
+        whole.start()
+        yield whole
+        return
+    with SweepBar(runs, lines=True) as own:
+        yield own
 
 
 def _also_interrupted(bar: SweepBar) -> Callable[[Chunk], None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -13,20 +12,23 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from backprop_svc.cli.commands.results import check_file, typed_settings, write_file
-from backprop_svc.cli.commands.shard import swept
+from backprop_svc.cli.commands.shard import WHOLE, swept
 from backprop_svc.cli.config import axes
 from backprop_svc.cli.config.experiment import Prepared, tracking
 from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.origin import configurations, planned
 from backprop_svc.cli.config.overrides import split, written
 from backprop_svc.cli.config.schema import Config
-from backprop_svc.cli.config.unused import refuse, refuse_unknown, unused
+from backprop_svc.cli.config.unused import refuse, unused
 from backprop_svc.cli.terminal import interrupt, show
 from backprop_svc.cli.terminal.errors import FORESEEN, describe, foreseen, require_values
+from backprop_svc.cli.terminal.verbose import listen
 from backprop_svc.errors import SettingError
+from backprop_svc.interactive.progress import SweepBar
 from backprop_svc.interactive.terminal import say
 from backprop_svc.plots import painter
 from backprop_svc.sweep.curves import sample_curves
+from backprop_svc.sweep.estimate import Estimate
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.parent import Parent, identity
 from backprop_svc.sweep.space import Grid
@@ -44,24 +46,25 @@ class SweepCommand:
     def __init__(
         self, config: DictConfig, overrides: list[Override], configurations: list[list[str]]
     ) -> None:
+        listen(config.hydra.verbose)
         self._axes = [override.input_line or "" for override in overrides]
         self._configurations = configurations
         self._config = _task_config(config)
         OmegaConf.update(self._config, "sweep.axes", self._axes)
         self._settings = cast(Config, self._config)
         self._first: Prepared | None = None
+        self._epochs: list[int] = []
         self._plans: list[Plan] = []
         self._unused: set[str] = set()
         self._common: dict[str, list[object]] = {}
         self._parent: Parent | None = None
         self._painter: painter.Painter | None = None
+        self._bar: SweepBar | None = None
         self._id = ""
-        self._began = time.monotonic()
 
     def check(self, config: DictConfig, words: list[str]) -> None:
         """Refuse what a configuration could not train, with the name of what is wrong."""
         with foreseen(*FORESEEN):
-            refuse_unknown(words)
             data_name = str(config.hydra.runtime.choices.get("data"))
             config = _task_config(config)
             require_values(config)
@@ -73,6 +76,7 @@ class SweepCommand:
             # A setting may be needed by one configuration of the sweep and unused in another.
             self._unused = unneeded if self._first is None else self._unused & unneeded
             self._first = self._first or prepared
+            self._epochs.append(int(prepared.experiment.settings["epochs"]))
             for name, value in _common(config).items():
                 values = self._common.setdefault(name, [])
                 if value not in values:
@@ -82,20 +86,22 @@ class SweepCommand:
         """Check and describe the sweep, open it in MLflow, and cut it into jobs."""
         with foreseen(*FORESEEN):
             for name, values in self._common.items():
-                if len(values) > 1:
+                if len(values) > 1 and self._has_to_agree(name):
                     raise SettingError(
                         name,
                         ",".join(map(written, values)),
                         "one value for the whole sweep",
                         "write a command for each",
                     )
-                OmegaConf.update(self._config, name, values[0])
+                if len(values) == 1:
+                    OmegaConf.update(self._config, name, values[0])
             sweep = self._settings.sweep
             if sweep.shards < 1:
                 raise SettingError(
                     "sweep.shards", str(sweep.shards), "whole numbers from 1", "try 1"
                 )
-            refuse(self._unused)
+            # Values that differ, of what nothing is done with, may come from a preset of each.
+            refuse({name for name in self._unused if len(self._common.get(name, [])) < 2})
             grid = axes.build(sweep)
             if sweep.results is not None:
                 check_file(sweep.results)
@@ -105,11 +111,17 @@ class SweepCommand:
                 told=sweep.id,
                 names=("sweep.resume", "sweep.id"),
             )
+            needed = self._estimate(grid)
+            if sweep.resume is None:
+                needed.refuse()
             if not sweep.dry_run:
                 self._open()
             self._describe(grid)
+            show.print_estimate(needed)
             if sweep.dry_run:
                 return []
+        self._bar = SweepBar(len(self._configurations) * len(grid), lines=True)
+        WHOLE.set(self._bar)
         told = [f"sweep.axes={_quoted(self._axes)}", f"sweep.id='{self._id}'"]
         if self._parent is not None:
             told.append(f"sweep.lease='{self._parent.writer.lease}'")
@@ -119,6 +131,23 @@ class SweepCommand:
             for shard in range(min(sweep.shards, len(grid)))
         ]
 
+    def _estimate(self, grid: Grid) -> Estimate:
+        """Measure a sample of the first configuration; the others may have other epochs."""
+        first = self._first
+        if first is None:
+            raise RuntimeError("a sweep is begun before it was checked")
+        own = int(first.experiment.settings["epochs"])
+        share = sum(self._epochs) / len(self._epochs) / own if own else 1.0
+        where = tracking(self._settings)
+        table = where is not None or self._settings.sweep.results is not None
+        runs = len(self._configurations) * len(grid)
+        return Estimate.of(first.experiment, grid, runs, where, table=table, share=share)
+
+    def _has_to_agree(self, name: str) -> bool:
+        """Tell whether a setting is one of the whole sweep, and means something."""
+        tracked = self._common["tracking.enabled"] != [False]
+        return name != "tracking.history" and (tracked or not name.startswith("tracking."))
+
     def _planned(self, number: int) -> list[str]:
         """Tell a job which configuration it has, and what it was when the sweep began."""
         words = [f"sweep.configuration={number}"]
@@ -126,15 +155,15 @@ class SweepCommand:
 
     def finish(self, returns: Sequence[JobReturn]) -> None:
         """Show and keep the summary."""
+        self._end_bar()
         words = [swept(job.overrides or []) for job in returns]
         shards = [cast(Outcomes, job.return_value) for job in returns]
         # The terminal shows values as the user wrote them; the table needs one type per column.
         shown = _joined(shards, [dict(map(split, own)) for own in words])
         outcomes = _joined(shards, typed_settings(words))
-        seconds = time.monotonic() - self._began
         common = set.intersection(*map(set, words))
         differing = {split(word)[0] for own in words for word in own if word not in common}
-        show.print_sweep(shown, differing, seconds)
+        show.print_sweep(shown, differing)
         shares, first = outcomes.shares(), self._first
         if first is not None and shares["dead"] + shares["diverged"] == 1:
             show.print_scales(first.experiment.data, first.config.data)
@@ -144,9 +173,8 @@ class SweepCommand:
                 write_file(results, outcomes.parquet)
             say(f"results: {results}")
         if self._parent is not None:
-            place = self._close(self._parent, outcomes, seconds)
-            already = len(outcomes) - outcomes.written
-            there = f", {already:,} were there" if already else ""
+            place = self._close(self._parent, outcomes)
+            there = f", {outcomes.there:,} were there" if outcomes.there else ""
             say(f"{show.count(outcomes.written)} tracked{there}: {place}")
             say(f"look at them with: {show.look(self._settings.tracking.uri, place)}")
         self._leave_painter()
@@ -154,6 +182,7 @@ class SweepCommand:
     def stop(self, error: BaseException) -> None:
         """End the parent, and say how to go on."""
         self._leave_painter()
+        self._end_bar()
         if self._parent is None:
             return
         try:
@@ -171,9 +200,14 @@ class SweepCommand:
         if self._painter is not None:
             self._painter.close()
 
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        WHOLE.set(None)
+
     def _describe(self, grid: Grid) -> None:
         configurations, points = len(self._configurations), len(grid)
-        several = f" = {configurations} configurations × {points:,} points"
+        several = f" = {configurations:,} configurations × {show.count(points, 'point')}"
         total = show.count(configurations * points)
         say(f"sweep {self._id}: {total}{several if configurations > 1 else ''}")
         differing = [(name, ", ".join(values)) for name, values in self._differing().items()]
@@ -205,7 +239,7 @@ class SweepCommand:
         with show.waiting("opening MLflow"):
             self._parent = Parent.open(where, told)
 
-    def _close(self, parent: Parent, outcomes: Outcomes, seconds: float) -> str:
+    def _close(self, parent: Parent, outcomes: Outcomes) -> str:
         """End the parent with the report of the sweep; return where to look at it."""
         from backprop_svc.plots.report import summary
 
@@ -215,7 +249,7 @@ class SweepCommand:
                 trained = first.config.train.epochs > 0
                 curves = sample_curves(first.experiment, outcomes) if trained else None
             draw = painter.draw_here if self._painter is None else self._painter.draw
-            return parent.finish(summary(outcomes, seconds, curves, draw))
+            return parent.finish(summary(outcomes, curves, draw))
 
 
 def _joined(shards: list[Outcomes], settings: Sequence[Mapping[str, object]]) -> Outcomes:
@@ -225,16 +259,14 @@ def _joined(shards: list[Outcomes], settings: Sequence[Mapping[str, object]]) ->
 
 
 def _common(config: DictConfig) -> dict[str, object]:
-    """Return what all configurations of a sweep have to agree on, by name."""
-    values = {
+    """Return the settings that say of a sweep what it is and where it is kept, by name."""
+    return {
         f"{section}.{name}": value
         for section in ("sweep", "tracking")
         for name, value in cast(
             dict[str, object], OmegaConf.to_container(config[section])
         ).items()
     }
-    del values["tracking.history"]
-    return values
 
 
 def _quoted(lines: list[str]) -> str:

@@ -18,9 +18,10 @@ from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.overrides import name_of, split
 from backprop_svc.cli.config.problem import shown_unit
 from backprop_svc.cli.config.schema import Config
-from backprop_svc.cli.config.unused import refuse, refuse_unknown, unused
+from backprop_svc.cli.config.unused import refuse, unused
 from backprop_svc.cli.terminal import show
 from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
+from backprop_svc.cli.terminal.verbose import listen
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive.terminal import say
 from backprop_svc.plots import painter
@@ -40,6 +41,7 @@ def train(config: DictConfig) -> Any:
     shard of a sweep its outcomes.
     """
     with foreseen(*FORESEEN):
+        listen(HydraConfig.get().verbose)
         require_values(config)
         if HydraConfig.get().mode != RunMode.MULTIRUN:
             return _single(config)
@@ -62,7 +64,6 @@ def _single(config: DictConfig) -> float:
             "write backprop-svc sweep, or leave it out",
             verb="was given to",
         )
-    refuse_unknown(overrides)
     prepared = Prepared.of(config, data_name())
     settings, experiment = prepared.config, prepared.experiment
     refuse(unused(settings, overrides))

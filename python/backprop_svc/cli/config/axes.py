@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import random
+from fractions import Fraction
 from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 
 from backprop_svc.cli.config.schema import SweepConfig
 from backprop_svc.errors import SettingError
+from backprop_svc.memory import refuse_points
 from backprop_svc.sweep.axes import AXES, Axis, Zipped, grid
 from backprop_svc.sweep.space import Grid, Interval, LogInterval
 
@@ -72,6 +75,17 @@ def describe(grid: Grid) -> list[tuple[str, str]]:
     return lines
 
 
+def count(override: Override) -> int:
+    """Return how many values an override has, without making them; 1 of an interval."""
+    value: Any = override.value()
+    if isinstance(value, RangeSweep):
+        # Whole numbers may be too large for a float, and their quotient too.
+        ends: list[Any] = [value.start, value.stop, value.step]
+        start, stop, step = map(Fraction, ends)
+        return max(0, math.ceil((stop - start) / step)) if step else 0
+    return len(value.list) if isinstance(value, ChoiceSweep) else 1
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -81,6 +95,7 @@ def _axis(override: Override) -> Axis:
     tags = _tags(override)
     axis: Any = _interval(override, log="log" in tags)
     if axis is None:
+        refuse_points(count(override))
         axis = [float(cast(float, value)) for value in override.sweep_iterator()]
     return Zipped(axis) if "zip" in tags else axis
 

@@ -172,6 +172,10 @@ class ExplainConfig:
     example: ExampleConfig = field(default_factory=ExampleConfig)
 
 
+SCHEMAS: dict[str | None, type] = {"config": Config, "explain": ExplainConfig}
+"""Of each file of ``conf/`` from which a command begins."""
+
+
 def register() -> None:
     """Make the schemas known to Hydra."""
     store = ConfigStore.instance()

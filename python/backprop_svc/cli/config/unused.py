@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 
 from backprop_svc.cli.config.overrides import name_of
 from backprop_svc.cli.config.schema import Config
-from backprop_svc.cli.terminal.nearest import nearest, settings
 from backprop_svc.errors import SettingError
 
 Need = tuple[str, Callable[[Config], bool]]
@@ -81,22 +80,6 @@ def unused(config: Config, words: Iterable[str]) -> set[str]:
     return {
         name for name in set(map(name_of, words)) & set(NEEDS) if not NEEDS[name][1](config)
     }
-
-
-def refuse_unknown(words: Iterable[str]) -> None:
-    """Raise an error for an override that adds a setting which nobody would read."""
-    known = settings()
-    sections = {name.partition(".")[0] for name in known}
-    for word in words:
-        name = name_of(word)
-        if word.startswith("+") and "." in name and name not in known:
-            section = name.partition(".")[0]
-            if section in sections:
-                meant = nearest(name)
-                raise SettingError(
-                    name, "not a setting", f"those of {section}",
-                    f"write {meant}" if meant else "leave it out",
-                )  # fmt: skip
 
 
 def refuse(names: set[str]) -> None:

@@ -17,7 +17,10 @@ from backprop_svc.cli.config.schema import DataConfig
 from backprop_svc.cli.terminal import interrupt
 from backprop_svc.datasets import Dataset
 from backprop_svc.errors import printable
+from backprop_svc.interactive.progress import duration
 from backprop_svc.interactive.terminal import Terminal, say
+from backprop_svc.memory import told
+from backprop_svc.sweep.estimate import Estimate
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.tracking import DEFAULT_URI, shown_uri
 
@@ -35,7 +38,7 @@ def waiting(what: str) -> Iterator[None]:
     """Say what is being done, if it takes longer than a second."""
     console = Terminal(stderr=True)
     status = console.status(what)
-    timer = Timer(PATIENCE, status.start if console.is_terminal else lambda: None)
+    timer = Timer(PATIENCE, status.start if console.is_live else lambda: None)
     timer.daemon = True
     timer.start()
     try:
@@ -52,12 +55,13 @@ class TrainingBar:
 
     def __init__(self) -> None:
         self._begin = time.monotonic()
+        self._console = Terminal(stderr=True)
         self._bar = Progress(
             TextColumn("training"),
             BarColumn(),
             TextColumn("{task.percentage:.0f} %"),
             TimeRemainingColumn(),
-            console=Terminal(stderr=True),
+            console=self._console,
             transient=True,
         )
         self._task = self._bar.add_task("training", total=1)
@@ -65,7 +69,7 @@ class TrainingBar:
     def __call__(self, done: int, total: int) -> None:
         """Take the epochs done and their total."""
         interrupt.answer()
-        if time.monotonic() - self._begin > PATIENCE and self._bar.console.is_terminal:
+        if time.monotonic() - self._begin > PATIENCE and self._console.is_live:
             self._bar.start()
         self._bar.update(self._task, completed=done, total=total)
 
@@ -77,7 +81,7 @@ class TrainingBar:
             self._bar.stop()
 
 
-def print_sweep(outcomes: Outcomes, differing: Collection[str], seconds: float) -> None:
+def print_sweep(outcomes: Outcomes, differing: Collection[str]) -> None:
     """Print the best runs, the share of each outcome, and the speed.
 
     The outcomes have their settings as they were written. ``differing`` names those that
@@ -93,18 +97,31 @@ def print_sweep(outcomes: Outcomes, differing: Collection[str], seconds: float) 
         cells = [_exactly(run[n]) if n in axes else run[n] for n in chosen if n != "loss"]
         cells.insert(chosen.index("loss"), f"{run['loss']:.6g}")
         table.add_row(*map(printable, cells))
-    Terminal().print(table)
-    shares = outcomes.shares().items()
-    text = ", ".join(f"{share:.1%} {name}" for name, share in shares if share)
-    say(f"\n{text}")
-    say(f"{count(len(outcomes))} in {seconds:.2f} s")
+    print_table(table)
+    say(f"\n{outcomes.told()}")
+    say(f"{count(len(outcomes) - outcomes.there)} in {outcomes.seconds:.2f} s")
     if outcomes.out_of_time:
         say(f"train.time_limit ended {outcomes.out_of_time:,} of them before their last epoch")
 
 
-def count(runs: int) -> str:
-    """Write a number of runs."""
-    return f"{runs:,} run{'' if runs == 1 else 's'}"
+def print_estimate(needed: Estimate) -> None:
+    """Print what a sweep will need, and how that was measured."""
+    rates = f"{needed.runs / max(needed.training, 1e-9):,.0f} trained"
+    seconds = needed.training + (needed.writing or 0)
+    parts = [f"{told(needed.memory)} of memory", f"some {duration(seconds)}"]
+    if needed.store:
+        parts.insert(0, f"{told(next(iter(needed.store.values())))} in the store")
+    if needed.writing is not None:
+        rates += f", {needed.runs / max(needed.writing, 1e-9):,.0f} written"
+    elif needed.store:
+        parts[-1] += " to train (how quickly the store writes is measured with the first runs)"
+    say(f"  needs {', '.join(parts)}")
+    say(f"  measured on {count(needed.measured)}: {rates} a second")
+
+
+def count(number: int, what: str = "run") -> str:
+    """Write a number of things."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _exactly(value: float) -> str:
@@ -146,7 +163,7 @@ def print_training(result: Result, run: int, rows: int, unit: str, factor: float
                 *(_cell(amount, 2) for amount in amounts),
                 *(_cell(weight, 6) for weight in weights[run, epoch, : len(shown)]),
             )
-        Terminal().print(table)
+        print_table(table)
     finals = [f"{n} = {w!r}" for n, w in zip(shown, result.weights[run].tolist(), strict=False)]
     outcome = str(result.outcome[run])
     if diverged >= 0:
@@ -223,10 +240,14 @@ def print_explanation(walk: Explanation) -> None:
             cells = [step.name, step.formula, step.numbers, f"{step.value:.10g}"]
             table.add_row(*cells, *([_check(step.check)] if checked else []))
         console.print()
-        # As wide as it is: a terminal wraps what a narrow table would cut off.
-        wide = Terminal(width=1000)
-        width = Measurement.get(wide, wide.options, table).maximum
-        Terminal(width=max(width, console.width)).print(table)
+        print_table(table)
+
+
+def print_table(table: Table) -> None:
+    """Print a table as wide as it is: a terminal wraps what a narrow table would cut off."""
+    wide = Terminal(width=100_000)
+    width = Measurement.get(wide, wide.options, table).maximum
+    Terminal(width=max(1, width)).print(table)
 
 
 def _check(check: Check | None) -> str:

@@ -1,0 +1,42 @@
+"""The names that a setting may have as its value, for messages and for completion."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from backprop_svc.cli.config.schema import Config
+from backprop_svc.sweep.sampler import SAMPLERS
+from backprop_svc.train import SETTINGS
+
+_FIELDS = {
+    f"{section}.{field.name}": str(field.type)
+    for section, kind in get_type_hints(Config).items()
+    for field in dataclasses.fields(kind)
+}
+INTERNAL = {
+    f"sweep.{name}" for name in ("id", "axes", "configuration", "shard", "lease", "plan")
+}
+"""What a sweep tells its jobs, and nobody else."""
+SETTINGS_OF_USERS = [name for name in _FIELDS if name not in INTERNAL]
+"""The names of all settings of ``backprop-svc train``, with their sections."""
+CHOICES: dict[str, list[str]] = {
+    **{name: ["false", "true"] for name, kind in _FIELDS.items() if kind == "bool"},
+    **{
+        f"train.{name}": list(get_args(kind))
+        for name, kind in SETTINGS.items()
+        if get_origin(kind) is Literal
+    },
+    "network.activation": [
+        *("identity", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "softplus"),
+    ],
+    "network.loss": [
+        *("half_squared_error", "mse", "binary_cross_entropy", "softmax_cross_entropy"),
+    ],
+    "network.dtype": ["float32", "float64"],
+    "init.method": ["normal", "uniform", "he", "xavier"],
+    "tracking.history": ["all", "every:10", "last", "none"],
+    "sweep.sampler": list(SAMPLERS),
+    "sweep.resume": ["last"],
+}
+"""Of each setting that takes some of a few names; errors and ``--help`` show the same."""

@@ -1,0 +1,154 @@
+"""What Hydra and OmegaConf say, in our words: what, what is allowed, the fix."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import MISSING
+from omegaconf.errors import OmegaConfBaseException
+
+from backprop_svc.cli.terminal.nearest import nearest, nearest_of
+
+
+def option(error: MissingConfigException) -> str:
+    """Say that a group has no such option."""
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    options = error.options or []
+    plugin = group in {"hydra/launcher", "hydra/sweeper"}
+    meant = nearest_of(name, options)
+    fix = f"write {group}={meant}" if meant else "choose one of them"
+    fix = f"install the plugin that has {name}, or {fix}" if plugin else fix
+    return f"{group} has no option {name!r}; allowed: {', '.join(options)}; {fix}"
+
+
+def word(error: OverrideParseException, line: str) -> str:
+    """Say that a word of the command line cannot be read."""
+    text = error.override or ""
+    closed = text.count("(") == text.count(")")
+    hints = [hint for sign, hint in _HINTS.items() if sign in text and closed]
+    if _EMPTY.search(line):
+        return no_values(text)
+    hint = next(iter(hints), _GRAMMAR)
+    return f"{text} cannot be read: {line.split(' See ')[0]}; {hint}"
+
+
+def no_values(text: str) -> str:
+    """Say that a sweep would have no point."""
+    name = text.partition("=")[0]
+    return f"{text} has no values; allowed: one or more; write {name}=choice(a,b), say"
+
+
+def sentence(line: str) -> str:
+    """Say what Hydra says, with what helps a user of this command where that is known."""
+    for pattern, better in _OF_HYDRA:
+        found = pattern.search(line)
+        if found:
+            return found.expand(better)
+    return line
+
+
+_EMPTY = re.compile(r"empty choice|empty sort|empty shuffle")
+_GRAMMAR = (
+    "allowed: name=value, and [a,b] for lists; close each bracket, quote what the shell would "
+    "change, and within that quote texts with other signs: 'name=[\"a (b)\"]'"
+)
+_HINTS = {
+    "interval(": "allowed: interval(low,high); give both ends",
+    "tag(": "allowed: tag(log,interval(low,high)), or tag(zip,choice(a,b)); give one of them",
+    "=~/": "allowed: a value that does not begin with ~; write $HOME instead",
+}
+"""What is meant by words that cannot be read, by a sign of it."""
+_OF_HYDRA = [
+    (
+        re.compile(r"^Only one of --run, --multirun, .*"),
+        r"several of --run, --multirun (sweep is train --multirun), --cfg, --info and "
+        r"--shell-completion are given; allowed: one of them; leave the others out",
+    ),
+    (
+        re.compile(r"^(Invalid plugin .*)"),
+        r"\1; allowed: the plugins of Hydra that are installed; leave it out",
+    ),
+    (
+        re.compile(
+            r"^Ambiguous value for argument "
+            r"'((network\.sizes|init\.weights|data\.[xy](?:_scale)?)=(.*?))' 1\."
+        ),
+        r"\1 has several values; allowed: one for a single run, \2=[\3] for a list; "
+        r"to train with each write backprop-svc sweep \1",
+    ),
+    (
+        re.compile(r"^Ambiguous value for argument '(.*?)' 1\."),
+        r"\1 has several values; allowed: one for a single run; "
+        r"to train with each write backprop-svc sweep \1",
+    ),
+    (
+        re.compile(r"^Sweep parameters '(.*)' requires --multirun"),
+        r"\1 has several values; allowed: one for a single run; "
+        r"to train with each write backprop-svc sweep '\1'",
+    ),
+    (
+        re.compile(
+            r"^Could not append to config\. An item is already at .* prefix: '(.*?)' Or"
+        ),
+        r"+\1 adds what is there already; allowed: name=value; write \1",
+    ),
+    (
+        re.compile(r"^Could not override '(.*?)'\. No match"),
+        r"\1 is no group of this command; allowed: those that --help shows; leave it out",
+    ),
+    (
+        re.compile(r"^Config group override must be a string or a list\. Got (.*)"),
+        r"a group was given a value of type \1; allowed: names of its options, which --help "
+        r"shows; write network=guide or train.lr=0.1, say",
+    ),
+    (
+        re.compile(r"^Could not delete from config\. '(.*?)' does not exist"),
+        r"\1 cannot be removed; allowed: groups, as ~experiment; write \1=null where that is "
+        r"allowed, or leave ~\1 out",
+    ),
+    (
+        re.compile(r"^BasicSweeper does not support sweep type : INTERVAL_SWEEP"),
+        r"hydra/sweeper=basic was given an interval; allowed: values one by one; "
+        r"leave hydra/sweeper out",
+    ),
+]
+"""What Hydra says, and what helps a user of this command."""
+
+_KINDS = {
+    "float": "a number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "str": "a text",
+    "list[int]": "a list of whole numbers",
+    "list[float]": "a list of numbers",
+    "list[str]": "a list of texts",
+}
+
+
+def setting(error: OmegaConfBaseException, line: str) -> str:
+    """Say what is wrong with a setting, by an error of OmegaConf."""
+    name = error.full_key or ""
+    kind = error.object_type
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    where = line.removeprefix("Error merging override ") or name
+    if name and kind is not None and dataclasses.is_dataclass(kind):
+        fields = {field.name: field for field in dataclasses.fields(kind)}
+        field = fields.get(str(error.key))
+        if field is None:
+            meant = nearest(name)
+            fix = f"write {meant}" if meant else "correct the name"
+            return (
+                f"{name} is not a setting; allowed: {', '.join(fields)}; "
+                f"{fix} (--cfg job shows all settings)"
+            )
+        optional = re.fullmatch(r"Optional\[(.*)\]", str(field.type))
+        allowed = _KINDS.get(optional[1] if optional else str(field.type))
+        if allowed is not None:
+            default = field.default
+            given = default not in (None, MISSING, dataclasses.MISSING)
+            example = f"write {name}={default}, say" if given else f"correct {name}"
+            none = " or null" if optional else ""
+            return f"{where}: {reason}; allowed: {allowed}{none}; {example}"
+    return f"{where}: {reason}; allowed: a value of that type; correct it"

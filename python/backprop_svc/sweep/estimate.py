@@ -1,0 +1,153 @@
+"""What a sweep will need, before it begins: time, memory, room in the store.
+
+A sample of its runs is trained, and written to a database that is thrown away.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from backprop_svc.errors import RoomError
+from backprop_svc.memory import available, told
+from backprop_svc.sweep.chunks import chunk_size, tracked_histories, tracked_interval
+from backprop_svc.sweep.experiment import Experiment
+from backprop_svc.sweep.outcomes import Chunk, with_histories
+from backprop_svc.sweep.parent import Tracking
+from backprop_svc.sweep.runs import to_runs
+from backprop_svc.sweep.space import Grid
+from backprop_svc.tracking.room import bytes_of, free, seconds_to_write
+
+SAMPLE = 64
+"""Runs that are measured."""
+LIMIT = 0.1
+"""Seconds after which the training of the sample ends; the rest of it is reckoned."""
+SUMMARY = 40
+"""Bytes of each run while a sweep is summed up: its loss, its rank, the code of its outcome."""
+TABLE = 250
+"""Further bytes of each run while its row is written to the table of results, and drawn."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the runs of a sweep will need."""
+
+    runs: int
+    measured: int
+    """Runs of the sample."""
+    training: float
+    """Seconds to train all runs."""
+    writing: float | None
+    """Seconds to write all runs; ``None`` where nothing is written, or only the store can
+    tell."""
+    memory: int
+    """Bytes at the end of the sweep."""
+    memory_without_table: int
+    store: dict[str, int]
+    """Bytes that all runs take in a database, for ``history`` as it is, and for less."""
+    free: int | None
+    """Bytes on the disk of the database, if it is a file."""
+
+    @classmethod
+    def of(
+        cls,
+        experiment: Experiment,
+        grid: Grid,
+        runs: int,
+        tracking: Tracking | None,
+        *,
+        table: bool,
+        share: float = 1.0,
+    ) -> Estimate:
+        """Measure a sample of a sweep.
+
+        Parameters
+        ----------
+        experiment, grid
+            The sweep, or its first configuration.
+        runs
+            Runs of all configurations.
+        tracking
+            Where they are kept, if they are.
+        table
+            Whether a table of results is made.
+        share
+            Epochs of a run of all configurations, as a multiple of those of the first.
+        """
+        wanted, every = tracked_histories(tracking), tracked_interval(tracking)
+        most = chunk_size(experiment, wanted, every, tracking is not None)
+        count = min(SAMPLE, len(grid), most)
+        points = grid.select(np.linspace(0, len(grid) - 1, count).astype(np.int64))
+        limited = replace(experiment, settings={**experiment.settings, "time_limit": LIMIT})
+        rates, weights = experiment.starts(points)
+        before = time.perf_counter()
+        result = limited.train(rates, weights, wanted, record_every=every)
+        achieved = experiment.evaluate(result)
+        seconds = time.perf_counter() - before
+        epochs = int(experiment.settings["epochs"])
+        if limited.count_out_of_time(result):
+            seconds *= count * epochs / max(1, int(result.epochs.sum()))
+        chunk = Chunk.of(0, points, result, achieved, 0, ())
+        kept = chunk.nbytes / count
+        writing, store = None, {}
+        if tracking is not None:
+            all_of = {
+                history: to_runs(
+                    experiment, points, with_histories(result, wanted), achieved,
+                    sweep="0" * 16, first=0, settings={}, history=history,
+                    keep=tracking.weights, time=(0, 0),
+                )
+                for history in dict.fromkeys((tracking.history, "last", "none"))
+            }  # fmt: skip
+            store = {h: int(runs / count * bytes_of(own, share)) for h, own in all_of.items()}
+            each = seconds_to_write(tracking.uri, all_of[tracking.history])
+            writing = None if each is None else runs * each * share
+        without = int(runs * (kept + SUMMARY))
+        return cls(
+            runs=runs,
+            measured=count,
+            training=runs * share * seconds / count,
+            writing=writing,
+            memory=without + (runs * TABLE if table else 0),
+            memory_without_table=without,
+            store=store,
+            free=None if tracking is None else free(tracking.uri),
+        )
+
+    def refuse(self, history: str = "tracking.history=", none: str = "tracking=none") -> None:
+        """Refuse a sweep that does not fit.
+
+        Parameters
+        ----------
+        history, none
+            How less is kept, as the caller writes it.
+
+        Raises
+        ------
+        RoomError
+            It needs more memory, or more room on the disk, than there is.
+        """
+        needed = next(iter(self.store.values()), 0)
+        if self.free is not None and needed > self.free:
+            fitting = [
+                f"{history}{kept} ({told(size)})"
+                for kept, size in self.store.items()
+                if size <= self.free
+            ]
+            fix = f"write {' or '.join([*fitting, none])}, or give fewer points"
+            raise self._too_large("the store", needed, self.free, fix)
+        room = available()
+        if self.memory > room:
+            less = self.memory_without_table <= room
+            fix = f"write {none} and leave sweep.results out, or " if less else ""
+            fix += "give fewer points, or sweep a part of them at a time"
+            raise self._too_large("memory", self.memory, room, fix)
+
+    def _too_large(self, place: str, needed: int, room: int, fix: str) -> RoomError:
+        runs = f"{self.runs:,} run{'' if self.runs == 1 else 's'}"
+        return RoomError(
+            "the sweep", f"some {told(needed)} in {place} for {runs}",
+            f"what fits into the {told(room)} that are free", fix, verb="needs",
+        )  # fmt: skip
