@@ -22,13 +22,15 @@ def summary(outcomes: Outcomes, seconds: float, curves: Curves | None = None) ->
     curves
         A sample of the histories of loss, where all runs share their number of epochs.
     """
-    # MLflow's page begins with what has a slash in its name: curves and pictures.
+    best, runs = outcomes.best(1)[0], len(outcomes)
+    # Where the sweep told how far it is, these are the last of its steps.
     metrics = [
-        ("runs", float(len(outcomes)), 0),
-        ("runs_per_second", len(outcomes) / seconds, 0),
-        ("min_loss", outcomes.best_loss(), 0),
-        *((f"share_{name}", share, 0) for name, share in outcomes.shares().items()),
+        ("runs", float(runs), runs),
+        ("runs_per_second", runs / seconds, runs),
+        ("min_loss", outcomes.best_loss(), runs),
+        *((f"share_{n}", share, runs) for n, share in outcomes.shares().items() if share),
     ]
+    # MLflow's page begins with what has a slash in its name: curves and pictures.
     figures = {"sweep/last loss": map_png(outcomes.points, outcomes.loss, outcomes.outcome)}
     if curves is not None:
         figures["sweep/loss curves"] = curves_png(curves.loss, curves.learning_rate)
@@ -38,4 +40,9 @@ def summary(outcomes: Outcomes, seconds: float, curves: Curves | None = None) ->
             for epoch, value in enumerate(curve)
             if np.isfinite(value)
         ]
-    return Summary(metrics, files={"results.parquet": outcomes.parquet}, figures=figures)
+    return Summary(
+        metrics,
+        best=int(best["run_id"][-16:], 16) if np.isfinite(best["loss"]) else None,
+        files={"results.parquet": outcomes.parquet},
+        figures=figures,
+    )

@@ -10,6 +10,7 @@ from dataclasses import replace
 from backprop_svc.errors import SettingError
 from backprop_svc.result import MOST_NAMED_WEIGHTS, PER_PARAMETER
 from backprop_svc.sweep.experiment import Experiment
+from backprop_svc.sweep.naming import Naming
 from backprop_svc.sweep.outcomes import Chunk, Outcomes, with_histories
 from backprop_svc.sweep.parent import Parent
 from backprop_svc.sweep.runs import to_runs
@@ -33,6 +34,7 @@ def run(
     first: int = 0,
     parent: Parent | None = None,
     settings: Mapping[str, str] | None = None,
+    naming: Naming | None = None,
     record: Sequence[Record] = (),
     evaluate: bool = True,
     progress: Callable[[Chunk], object] | None = None,
@@ -57,6 +59,8 @@ def run(
         Where the runs are kept; they are not by default.
     settings
         Further settings that identify these runs, as they were written.
+    naming
+        Names the runs; by default where they start does.
     record
         Histories that the outcomes keep: memory is then no longer bounded.
     evaluate
@@ -109,6 +113,7 @@ def run(
                     settings=settings or {},
                     history=parent.tracking.history,
                     time=(began, ended),
+                    naming=naming,
                 )
                 writing = pool.submit(parent.write, runs)
             pending.append((chunk, writing))

@@ -25,7 +25,9 @@ from backprop_svc.cli.terminal import interrupt, show
 from backprop_svc.cli.terminal.errors import FORESEEN, describe, foreseen, require_values
 from backprop_svc.errors import SettingError
 from backprop_svc.interactive.terminal import say
+from backprop_svc.sweep import description
 from backprop_svc.sweep.curves import sample_curves
+from backprop_svc.sweep.description import Shared
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.parent import Parent, identity
 from backprop_svc.sweep.space import Grid
@@ -52,6 +54,7 @@ class SweepCommand:
         self._plans: list[Plan] = []
         self._unused: set[str] = set()
         self._common: dict[str, list[object]] = {}
+        self._shared = Shared()
         self._parent: Parent | None = None
         self._id = ""
         self._began = time.monotonic()
@@ -71,6 +74,7 @@ class SweepCommand:
             # A setting may be needed by one configuration of the sweep and unused in another.
             self._unused = unneeded if self._first is None else self._unused & unneeded
             self._first = self._first or prepared
+            self._shared.add(prepared.experiment, prepared.grid, dict(map(split, swept(words))))
             for name, value in _common(config).items():
                 values = self._common.setdefault(name, [])
                 if value not in values:
@@ -104,11 +108,12 @@ class SweepCommand:
                 names=("sweep.resume", "sweep.id"),
             )
             if not sweep.dry_run:
-                self._open()
+                self._open(grid)
             self._describe(grid)
             if sweep.dry_run:
                 return []
         told = [f"sweep.axes={_quoted(self._axes)}", f"sweep.id='{self._id}'"]
+        told.append(f"sweep.varied={_quoted(list(self._differing()))}")
         if self._parent is not None:
             told.append(f"sweep.lease='{self._parent.writer.lease}'")
         return [
@@ -146,7 +151,11 @@ class SweepCommand:
             already = len(outcomes) - outcomes.written
             there = f", {already:,} were there" if already else ""
             say(f"{show.count(outcomes.written)} tracked{there}: {place}")
-            say(f"look at them with: {show.look(self._settings.tracking.uri, place)}")
+            sweep, sweeps = self._parent.links
+            if place != sweep:
+                say(f"look at them with: {show.look(self._settings.tracking.uri)}")
+                say(f"this sweep: {sweep}")
+            say(f"all sweeps: {sweeps}")
 
     def stop(self, error: BaseException) -> None:
         """End the parent, and say how to go on."""
@@ -181,14 +190,17 @@ class SweepCommand:
             found.setdefault(name, {})[value] = None
         return {name: list(values) for name, values in found.items() if len(values) > 1}
 
-    def _open(self) -> None:
+    def _open(self, grid: Grid) -> None:
         where = tracking(self._settings)
         if where is None:
             return
         several = configurations(self._configurations)
+        axes_told = description.axes(grid, self._differing())
+        runs = len(grid) * len(self._configurations)
         told = Sweep(
             self._id,
-            description=f"A sweep of {', '.join(self._axes) or 'configurations'}",
+            description=description.text(axes_told, runs),
+            params=self._shared.params(axes_told),
             config=kept(self._config),
             plan=Plan({**Plan.join(self._plans).parts, **several.parts}),
             resume=self._settings.sweep.resume is not None,

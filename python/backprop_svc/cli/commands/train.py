@@ -100,7 +100,8 @@ def _single(config: DictConfig) -> float:
             )
             place = _kept_by(writer, run, settings.tracking.experiment)
         say(f"tracked as {place}")
-        say(f"look at it with: {show.look(settings.tracking.uri, place)}")
+        if not place.startswith("http"):
+            say(f"look at it with: {show.look(settings.tracking.uri)}")
     return float(result.last_loss[0]) if result.diverged_at[0] < 0 else float("inf")
 
 
