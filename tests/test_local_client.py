@@ -149,7 +149,7 @@ def test_a_parent_that_is_stopped_taken_up_and_finished_twice(uri: str) -> None:
     )
     found = {}
     for kind, name in ((ClientWriter, "c" * 16), (DatabaseWriter, "d" * 16)):
-        sweep = Sweep(name, "what for", "config: 1", plan=Plan.of(axes="a"))
+        sweep = Sweep(name, "what for", config="config: 1", plan=Plan.of(axes="a"))
         for status in ("KILLED", "FINISHED", "FINISHED"):
             writer = kind(uri, f"parent {kind.kind}")
             parent = writer.open_sweep(sweep)

@@ -41,7 +41,7 @@ def content(database: Path) -> dict[str, list[tuple[object, ...]]]:
         "runs": f"select run_uuid, name, status from runs where {child}",
         "metrics": f"select run_uuid, key, step, value, is_nan from metrics where {child}",
         "latest": f"select run_uuid, key, step, value from latest_metrics where {child}",
-        "params": "select run_uuid, key, value from params",
+        "params": f"select run_uuid, key, value from params where {child}",
         "tags": "select run_uuid, key, value from tags"
         f" where {child} and key in ('outcome', 'backprop.index', 'backprop.sweep_id')",
     }
@@ -123,6 +123,10 @@ def test_python_writes_what_the_command_writes(tmp_path: Path, case: str) -> Non
     assert own.data.metrics.pop(speed) > 0
     assert other.data.metrics.pop(speed) > 0
     assert own.data.metrics == other.data.metrics
+    assert own.data.params == other.data.params
+    note = "mlflow.note.content"
+    told = [run.data.tags[note].replace(run.info.run_id, "") for run in (own, other)]
+    assert told[0] == told[1]
     from pyarrow import parquet
 
     table = parquet.read_table(tmp_path / "map.parquet").to_pydict()

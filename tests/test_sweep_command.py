@@ -106,7 +106,7 @@ def test_learning_rates_of_two_layers_are_axes(tmp_path: Path) -> None:
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("backprop-svc")
     assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id], "params.`train.lr1` != ''")
+    runs = client.search_runs([experiment.experiment_id], "tags.`backprop.index` != ''")
     found = {}
     for run in runs:
         params = run.data.params

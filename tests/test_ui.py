@@ -67,44 +67,75 @@ BROWSER = shutil.which("chromium")
 @pytest.mark.skipif(
     BROWSER is None, reason="no Chromium here; install it with: apt-get install chromium"
 )
-def test_the_link_shows_the_sweep(tmp_path: Path) -> None:
+def test_the_links_show_the_sweep_its_runs_and_all_sweeps(tmp_path: Path) -> None:
     from playwright.sync_api import expect, sync_playwright
 
-    axes = ["train.lr=tag(log,interval(0.01,1))", "init.w1=interval(-1,2)", "sweep.points=20"]
     stores.empty_database(tmp_path / "mlflow.db")
-    assert call(tmp_path, "sweep", *axes).returncode == 0
+    axes = ["train.lr=tag(log,interval(0.01,1))", "init.w1=interval(-1,2)", "sweep.points=20"]
+    older = call(tmp_path, "sweep", "train.lr=0.1,0.2")
+    newer = call(tmp_path, "sweep", *axes)
+    names = []
+    for done in (older, newer):
+        assert done.returncode == 0, done.stderr
+        names.append(done.stdout.partition(":")[0])
+        # As the UI serves them unless it is told otherwise.
+        assert "\nthis sweep: http://127.0.0.1:5000/#/experiments/1/runs/" in done.stdout
+        assert "\nall sweeps: http://127.0.0.1:5000/#/experiments/1/runs?" in done.stdout
     port = stores.free_port()
+    address = f"http://127.0.0.1:{port}/a/prefix"
     with subprocess.Popen(
         [*COMMAND, "ui", f"port={port}"],
         cwd=tmp_path,
-        env=CLEAN,
+        env={**CLEAN, "MLFLOW_STATIC_PREFIX": "/a/prefix"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     ) as ui:
         try:
             assert ui.stdout is not None
-            said = ui.stdout.readline()
-            link = re.search(rf"http://127\.0\.0\.1:{port}/#/experiments/\S+", said)
-            assert link, said
-            address = f"http://127.0.0.1:{port}/health"
-            stores.wait_for(lambda: urllib.request.urlopen(address, timeout=2).close())
+            link = re.fullmatch(
+                rf"MLflow on ({address}/#/experiments/\S+) \(Ctrl-C to stop\)\n",
+                ui.stdout.readline(),
+            )
+            sweeps = re.fullmatch(rf"all sweeps: ({address}/#/\S+)\n", ui.stdout.readline())
+            assert link
+            assert sweeps
+            # What is printed can be opened.
+            urllib.request.urlopen(f"{address}/health", timeout=20).close()
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(
                     executable_path=BROWSER, args=["--no-sandbox"]
                 )
                 page = browser.new_page(viewport={"width": 1500, "height": 1000})
-                page.goto(link[0])
+                page.set_default_timeout(30_000)
+                expect.set_options(timeout=30_000)
+                page.goto(link[1])
                 for title in ("sweep/last loss", "sweep/loss curves", "loss_best"):
                     heading = page.get_by_text(title, exact=True).first
-                    expect(heading).to_be_in_viewport(timeout=20_000)
+                    expect(heading).to_be_in_viewport()
                 # The pictures themselves, loaded and inside the window.
                 page.wait_for_function(
                     """() => [...document.images].filter(image =>
                         image.naturalWidth > 100 &&
-                        image.getBoundingClientRect().bottom < innerHeight).length >= 2""",
-                    timeout=20_000,
+                        image.getBoundingClientRect().bottom < innerHeight).length >= 2"""
                 )
+                page.goto(sweeps[1])
+                for name in names:
+                    expect(page.get_by_text(name, exact=True).first).to_be_in_viewport()
+                expect(page.get_by_text("2 matching runs")).to_be_visible()
+                # The links of the note, which a browser opens in pages of their own.
+                page.goto(link[1].replace("/model-metrics", ""))
+                for title, shown in (
+                    ("Best run", "grad_w1"),
+                    ("All its runs, the best first", "Sort: loss"),
+                    ("All sweeps", "2 matching runs"),
+                ):
+                    with page.expect_popup() as popup:
+                        page.get_by_role("link", name=title, exact=True).click()
+                    other = popup.value
+                    assert other.url.startswith(f"{address}/#/experiments/1/runs")
+                    expect(other.get_by_text(shown).first).to_be_visible()
+                    other.close()
                 browser.close()
         finally:
             ui.send_signal(signal.SIGINT)

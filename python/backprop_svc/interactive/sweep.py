@@ -14,11 +14,14 @@ from backprop_svc.errors import SettingError, SettingTypeError, shown
 from backprop_svc.interactive.experiment import build, describe, histories
 from backprop_svc.memory import refuse_points
 from backprop_svc.settings import check
+from backprop_svc.sweep import description
 from backprop_svc.sweep.axes import Axis, Zipped, axis_name, grid
 from backprop_svc.sweep.curves import sample_curves
+from backprop_svc.sweep.description import Shared
 from backprop_svc.sweep.engine import run
 from backprop_svc.sweep.estimate import Estimate
 from backprop_svc.sweep.experiment import Draw
+from backprop_svc.sweep.naming import Naming
 from backprop_svc.sweep.outcomes import Chunk, Outcomes
 from backprop_svc.sweep.parent import Parent, Tracking, identity
 from backprop_svc.sweep.plan import plan
@@ -188,15 +191,21 @@ def sweep(
     store = None if uri is None else Tracking(uri, experiment, history, keep_weights)
     sweep_id = identity(store, resume=resume, told=sweep_id)
     parent = None
+    # The command writes init=normal for the same.
+    words = {"init": work.init.method} if isinstance(work.init, Draw) else {}
     if store is None:
         refuse_points(len(where))
     else:
         if resume is None:
             needed = Estimate.of(work, where, len(where), store, table=True)
             needed.refuse(history="history=", none="tracking=None")
+        axes_told = description.axes(where, {})
+        shared = Shared()
+        shared.add(work, where, words)
         told = Sweep(
             sweep_id,
-            description=f"A sweep of {', '.join(where.names)}",
+            description=description.text(axes_told, len(where)),
+            params=shared.params(axes_told),
             config=describe(work, where),
             plan=plan(work, where, history, keep_weights),
             resume=resume is not None,
@@ -209,8 +218,8 @@ def sweep(
                 GridSampler(where),
                 sweep=sweep_id,
                 parent=parent,
-                # The command writes init=normal for the same.
-                settings={"init": work.init.method} if isinstance(work.init, Draw) else {},
+                settings=words,
+                naming=Naming.of(where),
                 record=kept,
                 progress=bar,
             )

@@ -29,14 +29,16 @@ def summary(
     draw
         Who draws: :func:`.painter.draw_here`, or the method of a painter.
     """
-    # MLflow's page begins with what has a slash in its name: curves and pictures.
+    best, runs = outcomes.best(1)[0], len(outcomes)
+    # Where the sweep told how far it is, these are the last of its steps.
     metrics = [
-        ("runs", float(len(outcomes)), 0),
+        ("runs", float(runs), runs),
         # A resumed sweep may find that nothing is left to do.
-        *([("runs_per_second", outcomes.rate, 0)] if outcomes.rate else []),
-        ("min_loss", outcomes.best_loss(), 0),
-        *((f"share_{name}", share, 0) for name, share in outcomes.shares().items()),
+        *([("runs_per_second", outcomes.rate, runs)] if outcomes.rate else []),
+        ("min_loss", outcomes.best_loss(), runs),
+        *((f"share_{n}", share, runs) for n, share in outcomes.shares().items() if share),
     ]
+    # MLflow's page begins with what has a slash in its name: curves and pictures.
     figures = {"sweep/last loss": draw(MAP, outcomes.points, outcomes.loss, outcomes.outcome)}
     if curves is not None:
         figures["sweep/loss curves"] = draw(CURVES, curves.loss, curves.learning_rate)
@@ -46,4 +48,9 @@ def summary(
             for epoch, value in enumerate(curve)
             if np.isfinite(value)
         ]
-    return Summary(metrics, files={"results.parquet": outcomes.parquet}, figures=figures)
+    return Summary(
+        metrics,
+        best=int(best["run_id"][-16:], 16) if np.isfinite(best["loss"]) else None,
+        files={"results.parquet": outcomes.parquet},
+        figures=figures,
+    )

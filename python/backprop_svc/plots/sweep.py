@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from backprop_svc.arrays import Floats
 from backprop_svc.plots.training import DPI
+from backprop_svc.sweep.space import is_logarithmic
 
 MOST_CELLS = 400
 """Cells of the heat map along an axis; finer grids show the best run of each cell."""
@@ -63,7 +64,7 @@ def map_figure(axes: Mapping[str, Floats], loss: Floats, outcome: NDArray[np.str
             plot.set_yscale("log")
         plot.legend()
         plot.grid(alpha=0.3)
-        if _logarithmic(np.unique(x)):
+        if is_logarithmic(np.unique(x)):
             plot.set_xscale("log")
     plot.set_title("Last loss")
     return figure
@@ -125,7 +126,7 @@ def _heat_map(
         figure.colorbar(image, ax=plot, label="last loss")
     plot.set(xlabel=main[0], ylabel=main[1])
     for name, scale in zip(main, (plot.set_xscale, plot.set_yscale), strict=True):
-        if _logarithmic(np.unique(axes[name])):
+        if is_logarithmic(np.unique(axes[name])):
             scale("log")
     for label, color in (("dead", DEAD), ("diverged", DIVERGED)):
         plot.scatter([], [], marker="s", color=color, label=label)
@@ -135,7 +136,7 @@ def _heat_map(
 def _cells(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
     """Edges of the cells along an axis, and the cell of each run."""
     grid = np.unique(values)
-    log = _logarithmic(grid)
+    log = is_logarithmic(grid)
     if len(grid) > MOST_CELLS:
         space = np.geomspace if log else np.linspace
         count = MOST_CELLS if len(values) > MOST_CELLS**2 else max(10, int(len(values) ** 0.4))
@@ -151,13 +152,6 @@ def _cells(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
         first, last = 2 * grid[0] - inner[0], 2 * grid[-1] - inner[-1]
     edges = np.array([first, *inner, last])
     return edges, np.searchsorted(grid, values)
-
-
-def _logarithmic(grid: Floats) -> bool:
-    """Whether the values, ascending, spread more evenly in their logarithms."""
-    if len(grid) < 3 or grid[0] <= 0:
-        return False
-    return bool(np.diff(np.log(grid)).std() < np.diff(grid).std() / grid.mean())
 
 
 def _floor(loss: Floats) -> float:

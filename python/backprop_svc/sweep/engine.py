@@ -11,6 +11,7 @@ from dataclasses import replace
 from backprop_svc.errors import SettingError
 from backprop_svc.sweep.chunks import Pace, chunk_size, tracked_histories, tracked_interval
 from backprop_svc.sweep.experiment import Experiment
+from backprop_svc.sweep.naming import Naming
 from backprop_svc.sweep.outcomes import Chunk, Outcomes, with_histories
 from backprop_svc.sweep.parent import Parent
 from backprop_svc.sweep.runs import to_runs
@@ -28,6 +29,7 @@ def run(
     first: int = 0,
     parent: Parent | None = None,
     settings: Mapping[str, str] | None = None,
+    naming: Naming | None = None,
     record: Sequence[Record] = (),
     evaluate: bool = True,
     progress: Callable[[Chunk], object] | None = None,
@@ -52,6 +54,8 @@ def run(
         Where the runs are kept; they are not by default.
     settings
         Further settings that identify these runs, as they were written.
+    naming
+        Names the runs; by default where they start does.
     record
         Histories that the outcomes keep: memory is then no longer bounded.
     evaluate
@@ -117,6 +121,7 @@ def run(
                     history=parent.tracking.history,
                     keep=parent.tracking.weights,
                     time=(began, ended),
+                    naming=naming,
                 )
                 writing = pool.submit(write, runs)
             pending.append((chunk, writing))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from backprop_svc.errors import SettingError, shown
 from backprop_svc.tracking import (
@@ -21,6 +26,8 @@ from backprop_svc.tracking.states import Keep, check_keep
 
 LAST = "last"
 """Names the newest sweep that was not finished."""
+BETWEEN_REPORTS = 10.0
+"""Seconds between two reports of a sweep that runs."""
 SIGNAL = 128
 """Codes of an exit above it are those of a signal."""
 
@@ -42,6 +49,27 @@ class Tracking:
         check_keep(self.weights)
 
 
+class Pace:
+    """Lets something happen every few seconds, in at most a twentieth of the time."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + BETWEEN_REPORTS / 2
+
+    def is_due(self) -> bool:
+        """Tell whether it is time."""
+        return time.monotonic() >= self._next
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Do it, and wait the longer the longer it took."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            ended = time.monotonic()
+            self._next = ended + max(BETWEEN_REPORTS, 20 * (ended - began))
+
+
 @dataclass(frozen=True)
 class Parent:
     """The run that the runs of a sweep belong to."""
@@ -49,6 +77,7 @@ class Parent:
     tracking: Tracking
     writer: Writer
     run_id: str
+    _reports: Pace = field(default_factory=Pace)
 
     @classmethod
     def open(cls, tracking: Tracking, sweep: Sweep, *, again: bool = False) -> Parent:
@@ -73,8 +102,25 @@ class Parent:
         return cls(tracking, found, found.open_sweep(sweep))
 
     def write(self, runs: Runs) -> int:
-        """Keep the runs that are not there yet; return how many."""
-        return self.writer.write_runs(runs, self.run_id)
+        """Keep the runs that are not there yet; return how many.
+
+        Now and then the parent is told how far the sweep is.
+        """
+        written, rows = 0, np.arange(len(runs))
+        for start in range(0, len(runs), self.writer.most):
+            some = rows[start : start + self.writer.most]
+            part = runs if len(some) == len(runs) else runs.select(some)
+            written += self.writer.write_runs(part, self.run_id)
+            if self._reports.is_due():
+                # A store that is away is waited for when runs are written.
+                with self._reports.measured(), suppress(ConnectionError):
+                    self.writer.report(self.run_id)
+        return written
+
+    @property
+    def links(self) -> tuple[str, str]:
+        """The addresses of its page and of that with all sweeps."""
+        return self.writer.links(self.run_id)
 
     def finish(self, summary: Summary | None = None) -> str:
         """End it as FINISHED; return where to look at it."""

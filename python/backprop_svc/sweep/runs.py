@@ -9,7 +9,8 @@ import numpy as np
 
 from backprop_svc.arrays import Floats
 from backprop_svc.result import MOST_NAMED_WEIGHTS, Result
-from backprop_svc.sweep.experiment import Experiment
+from backprop_svc.sweep.experiment import Draw, Experiment
+from backprop_svc.sweep.naming import Naming
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking import Runs
 from backprop_svc.tracking.record import build_tags, series_of
@@ -31,6 +32,7 @@ def to_runs(
     history: str,
     keep: Keep,
     time: tuple[int, int],
+    naming: Naming | None = None,
 ) -> Runs:
     """Return runs as a writer keeps them.
 
@@ -49,6 +51,8 @@ def to_runs(
         :func:`backprop_svc.tracking.states.check_keep`.
     time
         Begin and end of the training, in milliseconds since 1970.
+    naming
+        Names the runs by what differs between them; by default by where they start.
     """
     count, network = len(result), experiment.network
     rates, weights = result.learning_rate, result.initial_weights
@@ -67,13 +71,13 @@ def to_runs(
     for name, column in experiment.drawn(points).items():
         params[name] = [format(value, ".17g") for value in column.tolist()]
     for name, value in settings.items():
-        params.setdefault(_param_name(name), [value] * count)
+        params.setdefault(param_name(name), [value] * count)
     version = build_tags()["backprop.version"]
     start_time, end_time = time
     return Runs(
         sweep=sweep,
         index=np.arange(first, first + count),
-        names=_names(rates, weights),
+        names=_names(experiment, points, rates, weights, naming),
         params=params,
         series=series_of(result, history, achieved),
         tags={"outcome": result.outcome.tolist(), "backprop.version": [version] * count},
@@ -83,18 +87,35 @@ def to_runs(
     )
 
 
-def _param_name(name: str) -> str:
+def param_name(name: str) -> str:
     """Name a setting as MLflow allows it: data@train becomes data.train."""
     return re.sub(r"[^\w./ -]", ".", name)
 
 
-def _names(rates: Floats, weights: Floats) -> list[str]:
+def _names(
+    experiment: Experiment,
+    points: Points,
+    rates: Floats,
+    weights: Floats,
+    naming: Naming | None,
+) -> list[str]:
+    if naming is not None and naming.differs:
+        return naming.names(points)
     more = ",…" if weights.shape[1] > MOST_SHOWN_WEIGHTS else ""
-    columns = rates.reshape(len(rates), -1)
+    init = experiment.init
+    # What is drawn says less than how it is drawn.
+    starts = (
+        [
+            f"init={init.method} seed={seed:.0f}"
+            for seed in experiment.drawn(points)["init.seed"]
+        ]
+        if isinstance(init, Draw)
+        else [
+            f"w={','.join(format(weight, 'g') for weight in row)}{more}"
+            for row in weights[:, :MOST_SHOWN_WEIGHTS].tolist()
+        ]
+    )
     return [
-        f"lr={','.join(format(rate, 'g') for rate in own)} "
-        f"w={','.join(format(weight, 'g') for weight in row)}{more}"
-        for own, row in zip(
-            columns.tolist(), weights[:, :MOST_SHOWN_WEIGHTS].tolist(), strict=True
-        )
+        f"lr={','.join(format(rate, 'g') for rate in own)} {start}"
+        for own, start in zip(rates.reshape(len(rates), -1).tolist(), starts, strict=True)
     ]

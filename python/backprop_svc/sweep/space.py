@@ -187,6 +187,13 @@ class Grid:
         return Points(len(positions), values)
 
 
+def is_logarithmic(distinct: Floats) -> bool:
+    """Tell whether values, ascending, spread more evenly in their logarithms."""
+    if len(distinct) < 3 or distinct[0] <= 0:
+        return False
+    return bool(np.diff(np.log(distinct)).std() < np.diff(distinct).std() / distinct.mean())
+
+
 def _column(name: str, values: object) -> Floats:
     """Return the values of an axis as an array; refuse what may mean something else."""
     axis = f"the axis {name!r}"

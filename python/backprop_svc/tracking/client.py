@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from backprop_svc.errors import SettingError
+from backprop_svc.tracking import links
 from backprop_svc.tracking.entities import (
     MLFLOW_GIT_COMMIT,
     MLFLOW_PARENT_RUN_ID,
@@ -26,6 +29,7 @@ from backprop_svc.tracking.parents import (
     BY_CLIENT,
     INDEX,
     MOST_METRICS,
+    MOST_PARAMS,
     SWEEP_ID,
     Parents,
     batches,
@@ -33,14 +37,12 @@ from backprop_svc.tracking.parents import (
     tag,
 )
 from backprop_svc.tracking.patience import patiently
-from backprop_svc.tracking.record import RunRecord, Runs, Summary, Sweep
+from backprop_svc.tracking.record import Progress, RunRecord, Runs, Summary, Sweep
 from backprop_svc.tracking.source import source_tags
-from backprop_svc.tracking.uri import HIDDEN, shown_uri
+from backprop_svc.tracking.uri import shown_uri
 
 KIND_OF_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
 """The UI then shows what belongs to training, and not to language models."""
-MOST_PARAMS = 100
-"""What MLflow's server takes in one ``log_batch``."""
 PASSING = {"INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "TEMPORARILY_UNAVAILABLE"}
 """MLflow's codes for what may be gone in some seconds; the first is also a lost answer."""
 THREADS = 8
@@ -54,6 +56,10 @@ class There:
     finished: set[int] = field(default_factory=set)
     halves: dict[int, list[str]] = field(default_factory=dict)
     """Runs that an interrupt or a lost answer left half-written or doubled."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Finished runs with each outcome."""
+    best: float = math.inf
+    """The smallest last loss of a finished run that did not diverge."""
 
 
 class ClientWriter:
@@ -61,6 +67,8 @@ class ClientWriter:
 
     kind = BY_CLIENT
     """What the parent of a sweep says of its writer."""
+    most = 200
+    """Runs that are given to it at once: those of some seconds."""
 
     def __init__(self, uri: str, experiment: str) -> None:
         self.uri = uri
@@ -117,7 +125,26 @@ class ClientWriter:
             elif lease is None or not lease.is_lost:
                 # What ended the sweep may be that the store is away.
                 self._client.set_terminated(parent, status)
-        return self._place(parent, "/model-metrics")
+        return self._place(parent, links.METRICS)
+
+    def report(self, parent: str) -> None:
+        """Keep how far the sweep is as metrics of its parent."""
+        with self.store_errors():
+            self._parents.report(parent, self.progress(parent))
+
+    def progress(self, parent: str) -> Progress:
+        """Return how far the sweep is, in all processes that write it."""
+        there = self._find(parent)
+        return Progress(there.counts, there.best)
+
+    def links(self, run_id: str) -> tuple[str, str]:
+        """Return the addresses of the page of a sweep and of that with all sweeps."""
+        address = links.address(self.uri) or links.LOCAL
+        pages = (
+            links.run_page(self.experiment, run_id, links.METRICS),
+            links.sweeps_page(self.experiment),
+        )
+        return f"{address}/{pages[0]}", f"{address}/{pages[1]}"
 
     def leave_sweep(self) -> None:
         """End the work for a sweep that another process owns."""
@@ -187,8 +214,15 @@ class ClientWriter:
             self._parents.lease.confirm()
         self._tidy(parent)
         if summary is not None:
-            self._parents.finish(parent, summary)
+            best = None if summary.best is None else self._run_at(summary.best, parent)
+            self._parents.finish(parent, summary, best)
         self._client.set_terminated(parent, "FINISHED")
+
+    def _run_at(self, position: int, parent: str) -> str | None:
+        """Return the id of the run at a position of a sweep."""
+        search = f"{tag(MLFLOW_PARENT_RUN_ID)} = '{parent}' and {tag(INDEX)} = '{position}'"
+        found = self._client.search_runs([self.experiment], search, max_results=1)
+        return str(found[0].info.run_id) if found else None
 
     def _write_own(self, record: RunRecord, tags: dict[str, str]) -> None:
         if self._parents.lease is not None:
@@ -253,6 +287,11 @@ class ClientWriter:
                 position = int(run.data.tags[INDEX])
                 if run.info.status == "FINISHED" and position not in there.finished:
                     there.finished.add(position)
+                    outcome = run.data.tags.get("outcome", "unresolved")
+                    there.counts[outcome] += 1
+                    loss = run.data.metrics.get("loss", math.inf)
+                    if outcome != "diverged" and loss < there.best:
+                        there.best = loss
                 else:
                     there.halves.setdefault(position, []).append(run.info.run_id)
             token = page.token
@@ -280,12 +319,10 @@ class ClientWriter:
         return str(found.experiment_id)
 
     def _place(self, run_id: str, tab: str = "") -> str:
+        address = links.address(self.uri)
+        if address is not None:
+            return f"{address}/{links.run_page(self.experiment, run_id, tab)}"
         uri = shown_uri(self.uri)
-        if uri.startswith(("http://", "https://")):
-            # A browser asks for the password itself.
-            return uri.replace(f"{HIDDEN}@", "").rstrip("/") + _page(
-                self.experiment, run_id, tab
-            )
         file = uri.removeprefix("sqlite:///")
         store = uri if file == uri else str(Path(file).absolute())
         return f"run {run_id} in {store}"
@@ -295,8 +332,8 @@ class ClientWriter:
         return store_errors(self.uri, self.failures)
 
 
-def latest_page(uri: str) -> str | None:
-    """Return the path of the UI's page on the newest run, or on the sweep that it is of."""
+def latest_pages(uri: str) -> list[str]:
+    """Return pages of the UI: the newest run, or the sweep that it is of; all sweeps."""
     from backprop_svc.tracking.access import client_of
 
     client = client_of(uri)
@@ -304,12 +341,10 @@ def latest_page(uri: str) -> str | None:
     order = ["attributes.start_time DESC"]
     newest = client.search_runs(experiments, max_results=1, order_by=order)
     if not newest:
-        return None
+        return []
     info, tags = newest[0].info, newest[0].data.tags
-    sweep = SWEEP_ID in tags
     run_id = tags.get(MLFLOW_PARENT_RUN_ID, info.run_id)
-    return _page(info.experiment_id, run_id, "/model-metrics" if sweep else "")
-
-
-def _page(experiment: str, run_id: str, tab: str) -> str:
-    return f"/#/experiments/{experiment}/runs/{run_id}{tab}"
+    page = links.run_page(info.experiment_id, run_id, links.METRICS * (SWEEP_ID in tags))
+    if not client.search_runs([info.experiment_id], links.SWEEPS, max_results=1):
+        return [page]
+    return [page, links.sweeps_page(info.experiment_id)]

@@ -27,14 +27,21 @@ from backprop_svc.tracking.entities import (
 from backprop_svc.tracking.failures import is_lasting, store_errors
 from backprop_svc.tracking.limits import MAX_PARAM, cut
 from backprop_svc.tracking.local import LocalClient, connections, has_workspaces
-from backprop_svc.tracking.parents import BY_CLIENT, IN_BULK, INDEX, WRITER
+from backprop_svc.tracking.parents import BY_CLIENT, IN_BULK, INDEX, SWEEP_ID, WRITER
 from backprop_svc.tracking.patience import patiently
-from backprop_svc.tracking.record import Runs, Series, Summary
+from backprop_svc.tracking.record import Progress, Runs, Series, Summary
 from backprop_svc.tracking.tables import TABLES, difference
 from backprop_svc.tracking.uri import shown_uri
 
 Rows = dict[str, Iterable[tuple[Any, ...]]]
 """Of each table by its name, in the order of :data:`TABLES`."""
+_PROGRESS = """
+SELECT tags.value, count(*), min(CASE WHEN latest.is_nan THEN NULL ELSE latest.value END)
+FROM tags
+LEFT JOIN latest_metrics latest ON latest.run_uuid = tags.run_uuid AND latest.key = 'loss'
+WHERE tags.key = 'outcome' AND tags.run_uuid BETWEEN :first AND :last
+GROUP BY tags.value
+"""
 UNIQUE_VIOLATION = "23505"
 """SQL's code for a key that is there already."""
 
@@ -43,6 +50,7 @@ class DatabaseWriter(ClientWriter):
     """Keeps the runs of a sweep by writing rows; all else as :class:`ClientWriter`."""
 
     kind = IN_BULK
+    most = 1 << 30
 
     def __init__(self, uri: str, experiment: str) -> None:
         self._engine = connections(uri)
@@ -50,6 +58,7 @@ class DatabaseWriter(ClientWriter):
         self._dbapi: Any = self._engine.dialect.loaded_dbapi
         super().__init__(uri, experiment)
         self._by_client: dict[str, bool] = {}
+        self._sweeps: dict[str, str] = {}
         with self.store_errors():
             kept = self._client.get_experiment(self.experiment)
             self._artifacts = kept.artifact_location
@@ -91,6 +100,23 @@ class DatabaseWriter(ClientWriter):
         with self.store_errors():
             patiently(self._analyze, self.passes)
         return place
+
+    def progress(self, parent: str) -> Progress:
+        """Return how far the sweep is, by the rows that it has."""
+        self._who_writes(parent)
+        if self._by_client[parent]:
+            return super().progress(parent)
+        first, last = (self._sweeps[parent] + digit * 16 for digit in "0f")
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.text(_PROGRESS), {"first": first, "last": last}).all()
+        losses = [
+            float(best)
+            for outcome, _, best in rows
+            if outcome != "diverged" and best is not None
+        ]
+        return Progress(
+            {outcome: count for outcome, count, _ in rows}, min(losses, default=np.inf)
+        )
 
     def passes(self, error: Exception) -> bool:
         """Tell it also of a database that is locked or away, and of runs that have come."""
@@ -195,15 +221,26 @@ class DatabaseWriter(ClientWriter):
 
     def _unknown_to_the_client(self, runs: Runs, parent: str) -> Runs:
         """Leave out what the slow twin wrote, whose run ids are others."""
-        if self._by_client.get(parent) is None:
-            tags = self._client.get_run(parent).data.tags
-            self._by_client[parent] = tags.get(WRITER) == BY_CLIENT
+        self._who_writes(parent)
         if not self._by_client[parent]:
             return runs
         there = self.there(parent).finished
         return runs.select(
             np.flatnonzero([position not in there for position in runs.index.tolist()])
         )
+
+    def _run_at(self, position: int, parent: str) -> str | None:
+        self._who_writes(parent)
+        if self._by_client[parent]:
+            return super()._run_at(position, parent)
+        return f"{self._sweeps[parent]}{position:016x}"
+
+    def _who_writes(self, parent: str) -> None:
+        """Ask once whether the slow twin writes a sweep, and which one it is."""
+        if parent not in self._by_client:
+            tags = self._client.get_run(parent).data.tags
+            self._by_client[parent] = tags.get(WRITER) == BY_CLIENT
+            self._sweeps[parent] = tags[SWEEP_ID]
 
     def _missing(self, cursor: Any, runs: Runs, parent: str) -> tuple[Runs, list[str]]:
         """Return the runs that are not there, and the ids of those that were deleted."""

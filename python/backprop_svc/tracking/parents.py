@@ -12,12 +12,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from backprop_svc.errors import SettingError
+from backprop_svc.tracking import links
 from backprop_svc.tracking.artifacts import smaller
-from backprop_svc.tracking.entities import MLFLOW_RUN_NOTE, Client, Metric, Run, ViewType
+from backprop_svc.tracking.entities import MLFLOW_RUN_NOTE, Client, Metric, Param, Run, ViewType
 from backprop_svc.tracking.lease import Lease
 from backprop_svc.tracking.plan import Plan
-from backprop_svc.tracking.record import Metrics, Picture, Summary, Sweep, now
-from backprop_svc.tracking.uri import shown_uri
+from backprop_svc.tracking.record import Metrics, Picture, Progress, Summary, Sweep, now
+from backprop_svc.tracking.uri import shown_uri, without_password
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,7 +29,7 @@ BY_CLIENT, IN_BULK = "ClientWriter", "DatabaseWriter"
 """Who writes the runs of a sweep: the ids of the first are drawn by MLflow."""
 MOST_NAMED = 5
 """Sweeps that a message names."""
-MOST_METRICS = 1000
+MOST_METRICS, MOST_PARAMS = 1000, 100
 """What MLflow's server takes in one ``log_batch``."""
 _PICTURE = re.compile(r"(.+?)[+%]step[+%]0[+%]timestamp[+%]\d+[+%][0-9a-f-]{36}")
 """How MLflow names a picture, without its ending."""
@@ -56,8 +57,11 @@ class Parents:
         is_new = run is None
         if run is None:
             run = self._make(sweep)
+            self._describe(run, sweep)
         elif sweep.plan is not None:
             self._refuse_other(run, sweep.id, sweep.plan)
+            # It may have been stopped before it was described.
+            self._describe(run, sweep)
         if sweep.lease is not None:
             self.lease = Lease.join(self._client, run, sweep.lease)
         elif sweep.plan is not None:
@@ -82,10 +86,20 @@ class Parents:
             )
         )
 
-    def finish(self, parent: str, summary: Summary) -> None:
-        """Keep the summary; what of it is there already is not kept twice."""
+    def report(self, parent: str, progress: Progress) -> None:
+        """Keep how far the sweep is, unless as much of it was told before."""
+        run = self._client.get_run(parent)
+        if progress.runs > run.data.metrics.get("runs", 0):
+            self._log_metrics(run, progress.metrics())
+
+    def finish(self, parent: str, summary: Summary, best: str | None) -> None:
+        """Keep the summary; what of it is there already is not kept twice.
+
+        ``best`` is the id of the best run.
+        """
         run = self._client.get_run(parent)
         self._log_metrics(run, summary.metrics)
+        self._link_best(run, best)
         log_files(self._client, parent, summary.texts, summary.files)
         for title, picture in summary.figures.items():
             self._log_picture(parent, title, picture)
@@ -153,10 +167,33 @@ class Parents:
             DIGEST: "" if sweep.plan is None else sweep.plan.digest,
             **({} if sweep.plan is None else {PLAN: sweep.plan.kept()}),
             WRITER: self._writer,
-            MLFLOW_RUN_NOTE: sweep.description,
         }
         made: Run = self._client.create_run(self._experiment, now(), tags, f"sweep {sweep.id}")
         return made
+
+    def _describe(self, run: Run, sweep: Sweep) -> None:
+        """Keep what the sweep is, where that is not there yet."""
+        run_id = run.info.run_id
+        missing = [
+            Param(name, without_password(value))
+            for name, value in sweep.params.items()
+            if name not in run.data.params
+        ]
+        for batch in batches(missing, MOST_PARAMS):
+            self._client.log_batch(run_id, params=batch)
+        if MLFLOW_RUN_NOTE not in run.data.tags:
+            told = links.note(self._experiment, run_id, without_password(sweep.description))
+            self._client.set_tag(run_id, MLFLOW_RUN_NOTE, told)
+
+    def _link_best(self, run: Run, best: str | None) -> None:
+        """Add the best run to the links of the note, where nobody has changed these."""
+        note, run_id = run.data.tags.get(MLFLOW_RUN_NOTE, ""), run.info.run_id
+        first, end, rest = note.partition("\n")
+        begun = links.note(self._experiment, run_id, "")
+        if best is not None and first.endswith(begun):
+            told = links.note(self._experiment, run_id, "", best) + end + rest
+            if told != note:
+                self._client.set_tag(run_id, MLFLOW_RUN_NOTE, told)
 
     def _refuse_other(self, run: Run, sweep: str, plan: Plan) -> None:
         tags = run.data.tags
@@ -185,7 +222,7 @@ class Parents:
             for name in {name for name, _, _ in metrics} & set(run.data.metrics)
             for point in self._client.get_metric_history(run.info.run_id, name)
         }
-        when = run.info.start_time
+        when = now()
         points = [
             Metric(name, value, when, step)
             for name, value, step in metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,9 @@ class Sweep:
     id: str
     """16 hex digits."""
     description: str = ""
+    """What it is, in Markdown."""
+    params: Mapping[str, str] = field(default_factory=dict)
+    """What its runs share, and what each axis does."""
     config: str = ""
     """The resolved configuration, as YAML."""
     plan: Plan | None = None
@@ -44,12 +48,38 @@ class Summary:
     """What the parent of a sweep keeps."""
 
     metrics: Metrics
+    best: int | None = None
+    """Position in the sweep of the run with the smallest last loss, if one is finite."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """Artifacts: file name and content."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Artifacts: file name and content."""
     figures: Mapping[str, Picture] = field(default_factory=dict)
     """Shown on the parent's page, by title; drawn only if they are not there yet."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep is, in all processes that write it."""
+
+    counts: Mapping[str, int]
+    """Runs with each outcome."""
+    best: float = math.inf
+    """The smallest last loss, infinite where there is none."""
+
+    @property
+    def runs(self) -> int:
+        """Count the runs."""
+        return sum(self.counts.values())
+
+    def metrics(self) -> Metrics:
+        """Return metrics of the parent; their step is the number of runs."""
+        found = {f"share_{name}": count / self.runs for name, count in self.counts.items()}
+        if math.isfinite(self.best):
+            found["min_loss"] = self.best
+        return [
+            (name, value, self.runs) for name, value in {"runs": self.runs, **found}.items()
+        ]
 
 
 @dataclass(frozen=True)
@@ -166,6 +196,19 @@ class Writer(Protocol):
 
     def write_runs(self, runs: Runs, parent: str) -> int:
         """Keep the runs that are not there yet, under their parent; return how many."""
+        ...
+
+    @property
+    def most(self) -> int:
+        """Say how many runs to give it at once, so that it answers every few seconds."""
+        ...
+
+    def report(self, parent: str) -> None:
+        """Keep how far the sweep is as metrics of its parent."""
+        ...
+
+    def links(self, run_id: str) -> tuple[str, str]:
+        """Return the addresses of the page of a sweep and of that with all sweeps."""
         ...
 
     def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:

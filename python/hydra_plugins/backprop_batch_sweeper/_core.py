@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -106,14 +106,22 @@ def _compose(overrides: list[Override]) -> list[Job]:
                 f"{override.input_line} is an interval of a setting that cannot become an "
                 "array; allowed: values one by one; write them as a list or a range"
             )
-    jobs = BasicSweeper.split_arguments(overrides, None)[0]
+    jobs = [list(words) for words in itertools.product(*map(_values, overrides))]
     if jobs:
         return jobs
-    empty = [o for o in overrides if not BasicSweeper.split_arguments([o], None)[0]]
+    empty = [o for o in overrides if not _values(o)]
     raise HydraException(
         f"{' '.join(o.input_line or '' for o in empty)} has no values; allowed: one or more; "
         "give it values, or leave it out"
     )
+
+
+def _values(override: Override) -> Job:
+    """Return an override for each of its values."""
+    key = override.get_key_element()
+    if override.is_sweep_override():
+        return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    return [f"{key}={override.get_value_element_as_str()}"]
 
 
 def _launch(launcher: Any, jobs: list[Job]) -> Sequence[JobReturn]:

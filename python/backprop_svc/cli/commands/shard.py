@@ -19,6 +19,7 @@ from backprop_svc.errors import SettingError
 from backprop_svc.interactive.progress import SweepBar
 from backprop_svc.interactive.terminal import say
 from backprop_svc.sweep.engine import run
+from backprop_svc.sweep.naming import Naming
 from backprop_svc.sweep.outcomes import Chunk, Outcomes
 from backprop_svc.sweep.parent import Parent
 from backprop_svc.sweep.sampler import GridSampler
@@ -47,6 +48,11 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
         _refuse_other(prepared, config)
         told = Sweep(sweep.id or "", lease=sweep.lease)
         parent = Parent.open(prepared.tracking, told, again=True)
+    words = dict(map(split, swept(HydraConfig.get().overrides.task)))
+    # A sweeper that does one point a job tells what it was given, but not what differs.
+    differing = (
+        words if first is not None else {n: words[n] for n in words if n in sweep.varied}
+    )
     with _bar(stop - start) as bar:
         outcomes = run(
             prepared.experiment,
@@ -54,7 +60,8 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
             sweep=sweep.id or "",
             first=offset + start,
             parent=parent,
-            settings=dict(map(split, swept(HydraConfig.get().overrides.task))),
+            settings=words,
+            naming=Naming.of(prepared.grid, differing),
             evaluate=parent is not None or sweep.results is not None,
             progress=_also_interrupted(bar),
         )

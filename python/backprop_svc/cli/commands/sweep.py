@@ -27,7 +27,9 @@ from backprop_svc.errors import SettingError
 from backprop_svc.interactive.progress import SweepBar
 from backprop_svc.interactive.terminal import say
 from backprop_svc.plots import painter
+from backprop_svc.sweep import description
 from backprop_svc.sweep.curves import sample_curves
+from backprop_svc.sweep.description import Shared
 from backprop_svc.sweep.estimate import Estimate
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.parent import Parent, identity
@@ -57,6 +59,7 @@ class SweepCommand:
         self._plans: list[Plan] = []
         self._unused: set[str] = set()
         self._common: dict[str, list[object]] = {}
+        self._shared = Shared()
         self._parent: Parent | None = None
         self._painter: painter.Painter | None = None
         self._bar: SweepBar | None = None
@@ -77,6 +80,7 @@ class SweepCommand:
             self._unused = unneeded if self._first is None else self._unused & unneeded
             self._first = self._first or prepared
             self._epochs.append(int(prepared.experiment.settings["epochs"]))
+            self._shared.add(prepared.experiment, prepared.grid, dict(map(split, swept(words))))
             for name, value in _common(config).items():
                 values = self._common.setdefault(name, [])
                 if value not in values:
@@ -115,7 +119,7 @@ class SweepCommand:
             if sweep.resume is None:
                 needed.refuse()
             if not sweep.dry_run:
-                self._open()
+                self._open(grid)
             self._describe(grid)
             show.print_estimate(needed)
             if sweep.dry_run:
@@ -123,6 +127,7 @@ class SweepCommand:
         self._bar = SweepBar(len(self._configurations) * len(grid), lines=True)
         WHOLE.set(self._bar)
         told = [f"sweep.axes={_quoted(self._axes)}", f"sweep.id='{self._id}'"]
+        told.append(f"sweep.varied={_quoted(list(self._differing()))}")
         if self._parent is not None:
             told.append(f"sweep.lease='{self._parent.writer.lease}'")
         return [
@@ -176,7 +181,11 @@ class SweepCommand:
             place = self._close(self._parent, outcomes)
             there = f", {outcomes.there:,} were there" if outcomes.there else ""
             say(f"{show.count(outcomes.written)} tracked{there}: {place}")
-            say(f"look at them with: {show.look(self._settings.tracking.uri, place)}")
+            sweep, sweeps = self._parent.links
+            if place != sweep:
+                say(f"look at them with: {show.look(self._settings.tracking.uri)}")
+                say(f"this sweep: {sweep}")
+            say(f"all sweeps: {sweeps}")
         self._leave_painter()
 
     def stop(self, error: BaseException) -> None:
@@ -223,15 +232,18 @@ class SweepCommand:
             found.setdefault(name, {})[value] = None
         return {name: list(values) for name, values in found.items() if len(values) > 1}
 
-    def _open(self) -> None:
+    def _open(self, grid: Grid) -> None:
         where = tracking(self._settings)
         if where is None:
             return
         self._painter = painter.take()
         several = configurations(self._configurations)
+        axes_told = description.axes(grid, self._differing())
+        runs = len(grid) * len(self._configurations)
         told = Sweep(
             self._id,
-            description=f"A sweep of {', '.join(self._axes) or 'configurations'}",
+            description=description.text(axes_told, runs),
+            params=self._shared.params(axes_told),
             config=kept(self._config),
             plan=Plan({**Plan.join(self._plans).parts, **several.parts}),
             resume=self._settings.sweep.resume is not None,

@@ -138,7 +138,8 @@ def _track(prepared: Prepared, opening: Opening, run: RunRecord) -> None:
     with show.waiting("writing to MLflow"):
         place = _kept_by(writer, run, where.experiment)
     say(f"tracked as {place}")
-    say(f"look at it with: {show.look(where.uri, place)}")
+    if not place.startswith("http"):
+        say(f"look at it with: {show.look(where.uri)}")
 
 
 def _kept_by(writer: Writer, run: RunRecord, experiment: str) -> str:

@@ -75,22 +75,25 @@ def ui(arguments: list[str]) -> int:
     # Standard output has our line alone: what MLflow says may come before it.
     try:
         with serving(command, quiet) as process:
-            address = f"http://{HOST}:{port}"
-            page = address + (_latest(uri) or "")
-            say(f"MLflow on {page} (Ctrl-C to stop)")
-            if sys.stdout.isatty() and _is_up(address, process):
-                webbrowser.open(page)
+            address = f"http://{HOST}:{port}{quiet.get('MLFLOW_STATIC_PREFIX', '')}"
+            page, *sweeps = [f"{address}/{page}" for page in _latest(uri)] or [f"{address}/"]
+            if _is_up(address, process):
+                say(f"MLflow on {page} (Ctrl-C to stop)")
+                for link in sweeps:
+                    say(f"all sweeps: {link}")
+                if sys.stdout.isatty():
+                    webbrowser.open(page)
             return process.wait()
     except KeyboardInterrupt:
         interrupt.forget()
         return 0
 
 
-def _latest(uri: str) -> str | None:
+def _latest(uri: str) -> list[str]:
     # MLflow is slow to import, so it is imported while the server starts.
-    from backprop_svc.tracking.client import latest_page
+    from backprop_svc.tracking.client import latest_pages
 
-    return latest_page(uri)
+    return latest_pages(uri)
 
 
 def _is_up(address: str, process: subprocess.Popen[bytes]) -> bool:

@@ -135,6 +135,7 @@ class SweepConfig:
     # The sweeper sets the following fields for each of its jobs.
     id: Optional[str] = None
     axes: list[str] = field(default_factory=list)
+    varied: list[str] = field(default_factory=list)
     configuration: Optional[int] = None
     shard: int = 0
     lease: Optional[str] = None

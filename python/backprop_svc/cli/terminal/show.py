@@ -129,12 +129,9 @@ def _exactly(value: float) -> str:
     return repr(value).removesuffix(".0")
 
 
-def look(uri: str, place: str) -> str:
-    """Say how to see a place in MLflow."""
-    if place.startswith("http"):
-        return place
-    default = uri == DEFAULT_URI
-    told = "" if default else f" tracking.uri={shown_uri(uri)}"
+def look(uri: str) -> str:
+    """Say how to see in MLflow what a database keeps."""
+    told = "" if uri == DEFAULT_URI else f" tracking.uri={shown_uri(uri)}"
     return f"backprop-svc ui{told}"
 
 
