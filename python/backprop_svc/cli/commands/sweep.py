@@ -51,6 +51,7 @@ class SweepCommand:
         self._first: Prepared | None = None
         self._plans: list[Plan] = []
         self._unused: set[str] = set()
+        self._notes: dict[str, None] = {}
         self._common: dict[str, list[object]] = {}
         self._parent: Parent | None = None
         self._id = ""
@@ -71,6 +72,7 @@ class SweepCommand:
             # A setting may be needed by one configuration of the sweep and unused in another.
             self._unused = unneeded if self._first is None else self._unused & unneeded
             self._first = self._first or prepared
+            self._notes |= dict.fromkeys(prepared.notes)
             for name, value in _common(config).items():
                 values = self._common.setdefault(name, [])
                 if value not in values:
@@ -171,6 +173,8 @@ class SweepCommand:
         differing = [(name, ", ".join(values)) for name, values in self._differing().items()]
         for name, what in differing + axes.describe(grid):
             say(f"  {name:<12} {what}")
+        for note in self._notes:
+            say(f"  {note}")
         if not self._settings.tracking.enabled:
             say("  not tracked (tracking=none)")
 

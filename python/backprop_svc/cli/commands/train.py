@@ -60,6 +60,8 @@ def _single(config: DictConfig) -> float:
     prepared = Prepared.of(config, data_name())
     settings, experiment = prepared.config, prepared.experiment
     refuse(unused(settings, overrides))
+    for note in prepared.notes:
+        say(note)
     rates, weights = experiment.starts(Points(1, {}))
     writer: Writer | None = None
     if prepared.tracking is not None:
