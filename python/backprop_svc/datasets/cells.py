@@ -135,7 +135,7 @@ class Notation:
             return f"{words}; {as_text}"
         if not self.affixes and re.fullmatch(AFFIXED, cell):
             told = "data.affixes=drop leaves out what stands beside the numbers"
-            if sign == ",":
+            if sign == "," and self.thousands is None:
                 told += f", data.thousands={sign_name(sign)} reads {sign}"
             return f"{told}; {as_text}"
         return f"correct it, or leave the column out; {as_text}"
@@ -183,10 +183,7 @@ def _parts(cells: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray, pa
     before = r"(?P<b>[^\d()+-]*?)\s*(?P<s>[+-]?)(?P<c>[^\d()+-]*?)\s*"
     pattern = rf"^{before}(?P<n>[.,]?\d.*?|)(?P<a>\s*[^\d()]*)$"
     found = pc.extract_regex(cells, pattern)
-    parts = {
-        name: pc.fill_null(pc.struct_field(found, [name]), "")
-        for name in "bscna"
-    }
+    parts = {name: pc.fill_null(pc.struct_field(found, [name]), "") for name in "bscna"}
     number = pc.binary_join_element_wise(parts["s"], parts["n"], "")
     affix = pc.binary_join_element_wise(parts["b"], parts["c"], "")
     is_none = pc.equal(pc.binary_length(parts["n"]), 0)

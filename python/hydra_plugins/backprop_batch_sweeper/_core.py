@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Job = list[str]
 """The overrides of a job."""
+ZIP = "zip"
+"""The tag of axes that go together."""
 
 
 class Application(Protocol):
@@ -68,6 +70,9 @@ def sweep(sweeper: BatchSweeper, arguments: list[str]) -> Any:
         get_class(sweeper.application) if sweeper.application else None
     )
     axes = [o for o in overrides.values() if kind is not None and kind.is_array(o)]
+    if any(_is_zipped(o) for o in overrides.values() if o not in axes):
+        # Axes go together as arrays or as configurations: what is composed decides for all.
+        axes = [o for o in axes if not _is_zipped(o)]
     if sweeper.seed is not None:
         random.seed(sweeper.seed)
     configurations = _compose([o for o in overrides.values() if o not in axes])
@@ -93,20 +98,49 @@ def sweep(sweeper: BatchSweeper, arguments: list[str]) -> Any:
 
 
 def _compose(overrides: list[Override]) -> list[Job]:
-    """Return each combination of values, the last override varying fastest."""
+    """Return each combination of values, the last override varying fastest.
+
+    Overrides tagged ``zip`` go together, value by value, in the place of the first of them.
+    """
+    tables: list[list[Job]] = []
+    together: list[Job] = []
     for override in overrides:
-        tags = override.is_sweep_override() and getattr(override.value(), "tags", None)
-        if tags:
+        words = [f"{override.get_key_element()}={value}" for value in _values(override)]
+        if not (_is_zipped(override) and together):
+            rows = [[word] for word in words]
+            tables.append(rows)
+            together = rows if _is_zipped(override) else together
+        elif len(words) != len(together):
             raise HydraException(
-                f"{override.input_line} has a tag, but cannot become an array; allowed: tags "
-                "of numeric axes; leave it out"
+                f"{override.input_line} has {len(words)} values; allowed: {len(together)}, as "
+                "the axes have that it is zipped with; make them equally long"
             )
-        if override.is_interval_sweep():
-            raise HydraException(
-                f"{override.input_line} is an interval of a setting that cannot become an "
-                "array; allowed: values one by one; write them as a list or a range"
-            )
-    return BasicSweeper.split_arguments(overrides, None)[0]
+        else:
+            for row, word in zip(together, words, strict=True):
+                row.append(word)
+    return [[word for part in parts for word in part] for parts in itertools.product(*tables)]
+
+
+def _values(override: Override) -> list[str]:
+    """Return the values of an override as they are written."""
+    if not override.is_sweep_override():
+        return [str(override.get_value_element_as_str())]
+    tags = set(getattr(override.value(), "tags", ())) - {ZIP}
+    if tags:
+        raise HydraException(
+            f"{override.input_line} has a tag, but cannot become an array; allowed: zip, and "
+            "other tags of numeric axes; leave it out"
+        )
+    if override.is_interval_sweep():
+        raise HydraException(
+            f"{override.input_line} is an interval of a setting that cannot become an "
+            "array; allowed: values one by one; write them as a list or a range"
+        )
+    return list(override.sweep_string_iterator())
+
+
+def _is_zipped(override: Override) -> bool:
+    return override.is_sweep_override() and ZIP in getattr(override.value(), "tags", ())
 
 
 def _launch(launcher: Any, jobs: list[Job]) -> Sequence[JobReturn]:
