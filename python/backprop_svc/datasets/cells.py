@@ -57,6 +57,8 @@ class Notation:
         cls, columns: Sequence[pa.ChunkedArray], reading: Reading, delimiter: str | None
     ) -> Notation:
         """Take what is told, and find the decimal sign where some number is certain of it."""
+        import pyarrow.compute as pc
+
         affixes = reading.affixes == "drop"
         if reading.decimal is not None:
             return cls(reading.decimal, reading.thousands, affixes)
@@ -68,6 +70,8 @@ class Notation:
             cells = trimmed(column)
             if affixes:
                 cells = _parts(cells)[1]
+            if reading.thousands is not None:
+                cells = pc.replace_substring_regex(cells, _separator(reading.thousands), "")
             cells = cells.filter(_matches(cells, r"\S"))
             if not len(cells) or not _mostly(_matches(cells, r"[+-]?[\d.,]+(?:[eE][+-]?\d+)?")):
                 continue
@@ -95,8 +99,7 @@ class Notation:
             uneven = np.zeros(len(cells), dtype=np.bool_)
         cells = pc.replace_substring(cells, "\u2212", "-")
         if self.thousands is not None:
-            sign = f"[{BLANK_SIGNS}]" if self.thousands == " " else re.escape(self.thousands)
-            sign = r"['’]" if self.thousands == "'" else sign
+            sign = _separator(self.thousands)
             rest = rf"(?:{re.escape(self.decimal)}\d*)?"
             grouped = _matches(cells, rf"[+-]?\d{{1,3}}(?:{sign}\d{{2,3}})*{sign}\d{{3}}{rest}")
             without = pc.replace_substring_regex(cells, sign, "")
@@ -115,6 +118,12 @@ class Notation:
         values[good] = found.to_numpy()
         return values, good
 
+    def is_number(self, cell: str) -> bool:
+        """Tell whether a text is a number."""
+        import pyarrow as pa
+
+        return bool(self.numbers(pa.chunked_array([[cell]]))[1][0])
+
     def remedy(self, cell: str, column: str) -> str:
         """Say what would read a cell that is no number."""
         as_text = f"data.categories=[{column}] takes the column as texts"
@@ -123,21 +132,15 @@ class Notation:
         if re.fullmatch(LIKE_DATES, cell):
             told = "with data.date_format=%d.%m.%Y, say, where it is not ISO 8601"
             return f"if it is a date, write data.dates=[{column}] ({told}); {as_text}"
-        sign = next((s for s in (",", ".", "'", "’", " ", "_") if s in cell), None)
-        if sign is not None and re.fullmatch(LIKE_GROUPS, cell):
-            words = f"write data.thousands={sign_name(sign)}"
-            if sign in ",." and cell.count(sign) == 1:
-                decimal = f"data.decimal={sign_name(sign)}"
-                groups = len(cell.split(sign)[1]) == 3
-                words = (
-                    f"{words} or {decimal}, whichever it is" if groups else f"write {decimal}"
-                )
-            return f"{words}; {as_text}"
+        signs = _signs(cell) if self.thousands is None else ""
+        if signs and re.fullmatch(LIKE_GROUPS, cell):
+            return f"write {signs}; {as_text}"
         if not self.affixes and re.fullmatch(AFFIXED, cell):
             told = "data.affixes=drop leaves out what stands beside the numbers"
-            if sign == "," and self.thousands is None:
-                told += f", data.thousands={sign_name(sign)} reads {sign}"
-            return f"{told}; {as_text}"
+            number = re.findall(r"\d[\d.,'’_\u00a0\u202f]*", cell)[0]
+            signs = "" if self.is_number(number) or self.thousands else _signs(number)
+            also = f", and {signs} reads the numbers" if signs else ""
+            return f"{told}{also}; {as_text}"
         return f"correct it, or leave the column out; {as_text}"
 
 
@@ -153,6 +156,28 @@ def trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     import pyarrow.compute as pc
 
     return pc.fill_null(pc.utf8_trim_whitespace(column.cast(pa.string())), "")
+
+
+def _separator(sign: str) -> str:
+    """Return the pattern of a sign of thousands, which has several forms."""
+    return {" ": f"[{BLANK_SIGNS}]", "'": "['’]"}.get(sign, re.escape(sign))
+
+
+def _signs(cell: str) -> str:
+    """Say which settings read the signs within a number."""
+    blank = r"[\u00a0\u202f]"
+    within = re.findall(r"[.,' _]", re.sub(blank, " ", cell.replace("’", "'")))
+    if not within:
+        return ""
+    first, last = within[0], within[-1]
+    thousands, decimal = (
+        f"data.thousands={sign_name(first)}",
+        f"data.decimal={sign_name(last)}",
+    )
+    if first != last or len(within) > 1 or first not in ".,":
+        return thousands
+    is_group = re.search(rf"\d{re.escape(first)}\d{{3}}(?!\d)", cell) is not None
+    return f"{thousands} or {decimal}, whichever it is" if is_group else decimal
 
 
 def _certain(sign: str) -> str:

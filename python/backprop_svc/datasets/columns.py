@@ -169,7 +169,7 @@ class Reader:
         kind = values.type
         if _is_text(kind):
             return self._from_texts(name, values)
-        if pa.types.is_temporal(kind):
+        if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
             raise SettingError(
                 self._table.called(name), f"of the type {kind}", "numbers and categories",
                 f"write data.dates=[{name}], or leave the column out",
@@ -177,13 +177,16 @@ class Reader:
         if pa.types.is_dictionary(kind):
             return self._numbers(name, values.cast(kind.value_type))
         try:
+            if isinstance(kind, pa.BaseExtensionType) or pa.types.is_duration(kind):
+                # The integers of a period of pandas, say, mean nothing here.
+                raise ValueError
             found = np.array(values.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
         except (pa.ArrowException, ValueError):
             raise SettingError(
                 self._table.called(name), f"not numeric but of the type {kind}",
                 "numbers, texts and dates", "choose another column",
             ) from None  # fmt: skip
-        if pa.types.is_integer(kind):
+        if pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0):
             self._refuse_inexact(name, values, found)
         self._refuse(
             name, np.isinf(found), lambda row: str(found[row]), "finite numbers",
@@ -211,7 +214,7 @@ class Reader:
             name, ~good & ~missing, lambda row: shown(cells[row].as_py()), "numbers",
             lambda row: self._notation.remedy(cells[row].as_py(), name),
         )  # fmt: skip
-        large = np.flatnonzero(good & ~missing & (np.abs(found) > MOST_EXACT))
+        large = np.flatnonzero(good & ~missing & (np.abs(found) >= MOST_EXACT))
         inexact = np.zeros(len(found), dtype=np.bool_)
         for row in large:
             digits = cells[int(row)].as_py().replace("\u2212", "-")
@@ -227,7 +230,7 @@ class Reader:
         return found
 
     def _refuse_inexact(self, name: str, values: pa.ChunkedArray, found: Floats) -> None:
-        large = np.flatnonzero(np.abs(found) > MOST_EXACT)
+        large = np.flatnonzero(np.abs(found) >= MOST_EXACT)
         inexact = np.zeros(len(found), dtype=np.bool_)
         for row in large:
             if values[int(row)].as_py() != int(found[row]):

@@ -131,7 +131,7 @@ def finish(
         fill = _means(train.x, preparation)
         total = sum(int(np.isnan(part.x).any(axis=1).sum()) for part in parts)
         if total:
-            notes += (f"data.missing=mean fills in values of {total:,} rows",)
+            notes += (f"data.missing=mean fills in values of {_rows(total)}",)
     complete = [Dataset(filled(part.x, fill), part.y) for part in parts]
     train = complete[0]
     if preparation.classes is not None and not _is_one(y_scale):
@@ -228,10 +228,10 @@ def _without_missing(
     if missing is None:
         return rows, ()
     bad = np.asarray(np.isnan(rows.y).any(axis=1))
-    what = "rows without a target"
+    what = "without a target"
     if missing == "drop":
         bad |= np.isnan(rows.x).any(axis=1)
-        what = f"of {len(bad):,} rows"
+        what = f"of {len(bad):,}"
     if bad.all():
         raise SettingError(
             table.source, "missing values in each row", "rows without, or data.missing=mean",
@@ -239,7 +239,7 @@ def _without_missing(
         )  # fmt: skip
     if not bad.any():
         return rows, ()
-    note = f"data.missing={missing} leaves out {int(bad.sum()):,} {what}"
+    note = f"data.missing={missing} leaves out {_rows(int(bad.sum()))} {what}"
     return Dataset(rows.x[~bad], rows.y[~bad]), (note,)
 
 
@@ -255,6 +255,10 @@ def _means(x: Floats, preparation: Preparation) -> tuple[float, ...]:
         )  # fmt: skip
     means = np.where(there, x, 0.0).sum(axis=0) / counts
     return tuple(means.tolist())
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _is_one(scale: Any) -> bool:

@@ -44,7 +44,7 @@ class Reading:
     """Between the groups of three digits; none unless told."""
     affixes: Affixes = "keep"
     """``drop`` leaves out what stands before or after every number of a column: $, %, km."""
-    missing_values: Sequence[str] | None = None
+    missing_values: Sequence[str | float] | None = None
     """Texts (or numbers) that stand for a missing value; :data:`MISSING_TEXTS` by default."""
     dates: Sequence[str] = ()
     """Columns of dates (names or patterns), which become days since 1970-01-01."""
@@ -94,7 +94,11 @@ class Reading:
     @property
     def missing(self) -> tuple[str, ...]:
         """The texts that stand for a missing value."""
-        return MISSING_TEXTS if self.missing_values is None else tuple(self.missing_values)
+        return (
+            MISSING_TEXTS
+            if self.missing_values is None
+            else tuple(map(str, self.missing_values))
+        )
 
 
 def _sign(name: str, value: object, allowed: str) -> str | None:

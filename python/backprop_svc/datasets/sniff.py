@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,15 @@ LOOKED_AT = 100
 
 
 def find_signs(
-    text: str, source: str, delimiter: str | None, quote: str | None, ending: str
+    text: str,
+    source: str,
+    delimiter: str | None,
+    quote: str | None,
+    *,
+    ending: str = "",
+    before: int = 0,
 ) -> tuple[str, str]:
-    """Return delimiter and quote.
+    """Return delimiter and quote; ``before`` lines of the file are not in the text.
 
     Raises
     ------
@@ -57,7 +64,7 @@ def find_signs(
     if certain:
         return certain[0], quote
     if not shares or max(shares.values()) < 0.5:
-        _refuse_preamble(cut, source)
+        _refuse_preamble(cut, sample, before, source)
         blanks = _rows(_blanks(sample), " ", quote, whole=len(text) <= SAMPLE)
         if _is_table(blanks):
             return BLANKS, quote
@@ -112,13 +119,12 @@ def _quote(sample: str, delimiter: str | None) -> str:
     """Return the apostrophe where cells are within two of them, else the usual quote."""
     if '"' in sample:
         return '"'
-    signs = CANDIDATES if delimiter is None else (delimiter,)
-    for line in sample.splitlines():
-        for sign in signs:
-            for cell in line.split(sign) if sign in line else []:
-                if len(cell) > 2 and cell[0] == cell[-1] == "'":
-                    return "'"
-    return '"'
+    signs = "".join(CANDIDATES) if delimiter is None else delimiter
+    if not any(sign in sample for sign in signs):
+        signs = BLANKS
+    between = f"[{re.escape(signs)}]"
+    found = re.search(rf"(?:^|{between})'[^'\n]+'(?:{between}|$)", sample, re.MULTILINE)
+    return "'" if found else '"'
 
 
 def _blanks(sample: str) -> str:
@@ -134,18 +140,23 @@ def _is_table(rows: list[list[str]]) -> bool:
     return any(all(map(looks_like_number, column)) for column in zip(*below, strict=True))
 
 
-def _refuse_preamble(cut: dict[str, list[list[str]]], source: str) -> None:
+def _refuse_preamble(
+    cut: dict[str, list[list[str]]], sample: str, before: int, source: str
+) -> None:
     """Refuse a file whose first line has fewer cells than nearly all others."""
     for sign, rows in cut.items():
         usual, count = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 0)
-        if usual > 1 and count > len(rows) / 2:
-            first = next(number for number, row in enumerate(rows) if len(row) == usual)
+        if usual > 1 and count > len(rows) / 2 and len(rows[0]) == 1:
+            lines = sample.splitlines()
+            first = next(
+                (n for n, line in enumerate(lines) if line.count(sign) >= usual - 1), 0
+            )
             raise SettingError(
                 source,
                 f"another number of values in its first line than in most others, which have "
                 f"{usual} with {sign_name(sign)} as delimiter",
                 "a header with a name for each column",
-                f"write data.header={first + 1} if the names are in that line, or tell "
-                "data.delimiter",
+                f"write data.header={first + 1 + before} if the names are in that line, or "
+                "tell data.delimiter",
                 verb="has",
             )

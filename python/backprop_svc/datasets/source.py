@@ -117,7 +117,7 @@ def _of_bytes(data: bytes, name: str, source: str, reading: Reading) -> Table:
                 raise
             except Exception as error:
                 # Bytes that are no longer what they were raise whatever their reader raises.
-                raise _unreadable(source, str(error)) from None
+                raise _unreadable(source, f"it is cut off or broken ({error})") from None
         if ending in endings:
             raise _unreadable(source, f"it does not begin as a file {ending} does")
     return read_text(data, source, reading, ending=ending)

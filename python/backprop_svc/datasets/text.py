@@ -34,6 +34,7 @@ def read_text(data: bytes, source: str, reading: Reading, *, ending: str = "") -
     text = _decoded(data, source, reading.encoding)
     # A mark of the end of a file, and lines of blanks before it.
     text = re.sub(r"[\r\n][ \r\n]*\Z", "\n", text.rstrip("\x1a"))
+    text += "" if text.endswith(("\n", "\r")) else "\n"
     if not text.strip():
         raise SettingError(source, "empty", "a table with a header", "choose another file")
     first, told = 0, reading.delimiter
@@ -44,15 +45,20 @@ def read_text(data: bytes, source: str, reading: Reading, *, ending: str = "") -
     header = reading.header
     if header is not None and not isinstance(header, bool):
         first = header - 1
-    lines = text.splitlines(keepends=True)
-    if first >= len(lines):
-        count = f"{len(lines)} line{'' if len(lines) == 1 else 's'}"
+    starts = [0]
+    if first:
+        starts += [found.end() for found in re.finditer(r"\r\n|\n|\r", text)]
+        starts = [start for start in starts if start < len(text)]
+    if first >= len(starts):
+        count = f"{len(starts)} line{'' if len(starts) == 1 else 's'}"
         raise SettingError(
             "data.header", f"{header}, and {source} has {count}", "a line of the file",
             "correct it",
         )  # fmt: skip
-    text = "".join(lines[first:])
-    delimiter, quote = find_signs(text, source, told, reading.quote, ending)
+    text = text[starts[first] :]
+    delimiter, quote = find_signs(
+        text, source, told, reading.quote, ending=ending, before=first
+    )
     body = _Body(text, first, delimiter, quote, source)
     columns = body.parse()
     names = [str(column[0].as_py()).strip() for column in columns]
@@ -134,6 +140,7 @@ class _Body:
                 ),
             )
         except pa.ArrowException as error:
+            self._refuse_open_quote()
             raise self._ragged() or self._unreadable(str(error)) from None
         if "\n" in str(table.columns[-1][-1].as_py()):
             self._refuse_open_quote()
@@ -209,7 +216,7 @@ class _Body:
 
     def _with_tabs(self) -> str:
         """Return the text with one tab instead of any number of blanks between cells."""
-        lines = self._text.splitlines()
+        lines = StringIO(self._text)
         rows = csv.reader(
             (line.replace("\t", " ").strip() for line in lines),
             delimiter=" ", quotechar=self._quote, skipinitialspace=True,
