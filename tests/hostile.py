@@ -339,6 +339,27 @@ FUNCTIONS: dict[str, Function] = {
         },
         (FileNotFoundError,),
     ),
+    "prepare": Function(
+        lambda **given: datasets.prepare({"a": [1, 2, 3], "b": [1, None, 2]}, "all", **given),
+        lambda n, r: {
+            "y": st.just(["a"]),
+            "exclude": st.just("b") | st.just([]),
+            "missing": st.sampled_from(["drop", "mean", None]),
+            "one_hot": st.booleans() | st.none(),
+            "x_scale": st.just("max"),
+            "validation": st.floats(0, 0.5),
+        },
+    ),
+    "Reading": Function(
+        datasets.Reading,
+        lambda n, r: {
+            "delimiter": st.sampled_from([";", "tab", None]),
+            "encoding": st.none() | st.just("latin-1"),
+            "header": st.booleans() | st.integers(1, 3),
+            "missing_values": st.none() | st.just([-9, "?"]),
+            "dates": st.just("a") | st.just(["b"]),
+        },
+    ),
     "one_hot": Function(datasets.one_hot, lambda n, r: {"labels": floats(r, 1)}),
     "split": Function(
         lambda **given: datasets.split(TABLE, **given),

@@ -16,12 +16,12 @@ from pyarrow import parquet
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
 
-from backprop_svc import datasets, tables
+from backprop_svc import datasets
 from backprop_svc.cli.config.problem import Problem, problem
 from backprop_svc.cli.config.schema import DataConfig, InitConfig, NetworkConfig
 from command import call_anew
 
-CONF = Path(datasets.__file__).parent / "conf" / "data"
+CONF = Path(datasets.__file__).parents[1] / "conf" / "data"
 
 
 def configured(sizes: list[int], **data: Any) -> Problem:
@@ -29,7 +29,7 @@ def configured(sizes: list[int], **data: Any) -> Problem:
     return problem(NetworkConfig(sizes=sizes), DataConfig(**{"path": None, **data}), init)
 
 
-@pytest.mark.parametrize("name", tables.BUNDLED)
+@pytest.mark.parametrize("name", datasets.BUNDLED)
 def test_sets_of_scikit_learn(name: str) -> None:
     expected = getattr(sklearn.datasets, f"load_{name}")()
     found = datasets.load(f"sklearn://{name}", "all", ["target"])

@@ -11,7 +11,7 @@ import pytest
 PYTHON = Path(__file__).parents[1] / "python"
 PACKAGE = PYTHON / "backprop_svc"
 
-LAYERS = ("tracking", "sweep", "plots", "interactive", "cli")
+LAYERS = ("datasets", "tracking", "sweep", "plots", "interactive", "cli")
 """Folders of the package, each of which imports only those before it."""
 ABOVE = {
     layer: tuple(f"backprop_svc.{later}" for later in LAYERS[number + 1 :])
@@ -22,6 +22,7 @@ FORBIDDEN = {
         *("mlflow", "hydra", "omegaconf", "matplotlib", "rich"),
         *(f"backprop_svc.{layer}" for layer in LAYERS),
     ),
+    "datasets": ("mlflow", "hydra", "omegaconf", "matplotlib", "rich", *ABOVE["datasets"]),
     "tracking": ("hydra", "omegaconf", "rich", *ABOVE["tracking"]),
     "sweep": ("hydra", "omegaconf", "rich", "mlflow", "matplotlib", *ABOVE["sweep"]),
     "plots": ("hydra", "omegaconf", "mlflow", *ABOVE["plots"]),

@@ -41,10 +41,12 @@ BAD = {
     "train.lr=0.1,0.2 sweep.results=a.parquet,b.parquet": "allowed: one value for the whole",
     "train.lr=0.1,0.2 sweep.results=map.csv": "sweep.results is 'map.csv'; allowed: a Parquet",
     "train.lr=tag(zip,interval(0.1,0.2)) sweep.sampler=sobol": "draws its intervals together",
-    "train.epochs=tag(zip,choice(10,20))": "has a tag, but cannot become an array",
+    "train.epochs=tag(log,choice(10,20))": "has a tag, but cannot become an array",
     "train.lr=tag(lgo,interval(0.1,0.2))": "has the tag 'lgo'; allowed: log, zip",
     "train.epochs=interval(1,2)": "is an interval of a setting that cannot become an array",
     "train.lr=tag(zip,0.1,0.2) init.w1=tag(zip,1,2,3)": "zip",
+    "train.lr=tag(zip,choice(1,2)) train.epochs=tag(zip,choice(1,2,3))": "allowed: 2, as the",
+    "train.lr=tag(zip,interval(1,2)) train.epochs=tag(zip,choice(1,2))": "is an interval of a",
     "train.lr=0.1,0.2 sweep.shards=0": "sweep.shards is 0; allowed: whole numbers from 1",
     "train.lr=0.1,0.2 sweep.sampler=grit": "sweep.sampler is 'grit'; allowed: grid, random",
     "train.lr=0.1,0.2 sweep.resume=abc": "sweep.resume is 'abc'; allowed: last or the 16",
@@ -88,6 +90,44 @@ def test_a_shuffled_sweep_is_the_same_again(tmp_path: Path) -> None:
     first, second = (call(tmp_path, "sweep", *words).stdout.splitlines()[1:] for _ in range(2))
     assert first == second
     assert sorted(re.findall(r"\d", first[0])) == list("12345678")
+
+
+def test_settings_that_are_composed_go_together(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,b,y\n1,2,3\n2,1,4\n3,5,5\n")
+    done = call(
+        tmp_path, "sweep", "data=csv", "data.path=table.csv", "data.y=y", "tracking=none",
+        "data.x=tag(zip,choice([a],[a,b]))", "train.lr=tag(zip,choice(0.01,0.02))",
+        "network.sizes=tag(zip,choice([1,3,1],[2,4,1]))", "init=he", "init.seed=0,1",
+        "sweep.results=map.parquet",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "4 runs = 2 configurations × 2 points" in done.stdout
+    found = parquet.read_table(tmp_path / "map.parquet").to_pandas()
+    names = ["data.x", "network.sizes", "train.lr", "init.seed"]
+    assert found[names].astype(str).to_numpy().tolist() == [
+        ['["a"]', "[1,3,1]", "0.01", "0"], ['["a"]', "[1,3,1]", "0.01", "1"],
+        ['["a","b"]', "[2,4,1]", "0.02", "0"], ['["a","b"]', "[2,4,1]", "0.02", "1"],
+    ]  # fmt: skip
+
+
+def test_hidden_layers_are_an_axis(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,b,y\n1,2,3\n2,1,4\n3,5,5\n")
+    uri = stores.empty_database(tmp_path / "kept.db")
+    done = call(
+        tmp_path, "sweep", "data=csv", "data.path=table.csv", "data.y=y", "data.x=all",
+        "network.hidden=[],[3],[4,2]", "init.seed=0,1", f"tracking.uri={uri}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("backprop-svc")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "params.network != ''")
+    found = sorted((r.data.params["network.hidden"], r.data.params["network"]) for r in runs)
+    assert [network.split(", act")[0] for _, network in found] == [
+        "Network(2, 3, 1", "Network(2, 3, 1", "Network(2, 4, 2, 1", "Network(2, 4, 2, 1",
+        "Network(2, 1", "Network(2, 1",
+    ]  # fmt: skip
+    assert {name for name, _ in found} == {"[]", "[3]", "[4,2]"}
 
 
 def test_an_identity_is_no_number_to_hydra() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,23 @@ def array(name: str, values: object) -> NDArray[Any]:
         allowed = "an array of numbers"
         raise SettingTypeError(name, shown(values), allowed, "convert it") from None
     if mask is not None and mask.dtype == np.bool_ and mask.any():
-        raise SettingError(
-            name, "masked values", "numbers alone", "fill or remove them", verb="has"
-        )
+        raise _missing(name, mask)
     return found
+
+
+def _missing(name: str, mask: Booleans) -> SettingError:
+    """Return an error that counts missing values, masked ones or those of pandas."""
+    place = ", ".join(map(str, np.unravel_index(int(mask.argmax()), mask.shape)))
+    count = int(mask.sum())
+    plural = "" if count == 1 else f"s, the first of {count}"
+    first = f" at [{place}]" if mask.ndim else ""
+    return SettingError(
+        name,
+        f"missing (masked) value{plural}{first}",
+        "numbers alone",
+        'fill or remove them, or see bp.datasets.prepare(…, missing="mean")',
+        verb="has",
+    )
 
 
 def floats(name: str, values: ArrayLike) -> Floats:
@@ -60,11 +74,63 @@ def floats(name: str, values: ArrayLike) -> Floats:
 def _numbers(name: str, values: object) -> NDArray[Any]:
     """Return values of a type of real numbers, or none, without a copy where they have it."""
     found = array(name, values)
+    if found.dtype.kind == "O":
+        found = _plain(name, found)
+    _refuse_inexact(name, found)
     if found.size and found.dtype.kind not in "iuf":
         such = f", such as {shown(found.flat[0])}" if found.dtype.kind == "O" else ""
         kind = f"type {shortened(str(found.dtype))}{such}"
         raise SettingTypeError(name, kind, "real numbers", "convert it", verb="has")
     return found
+
+
+def _plain(name: str, objects: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers that are objects, as those of a table of pandas are, as numbers.
+
+    Raises
+    ------
+    SettingError
+        One of them is missing, or a whole number that float64 does not hold.
+    """
+    values = objects.ravel().tolist()
+    kinds = {type(value) for value in values}
+    missing = {kind for kind in kinds if kind.__name__ in {"NAType", "NaTType", "NoneType"}}
+    # Not classes of somebody else's, which may be anything but numbers.
+    if not kinds - missing <= {int, float, bool, Decimal} or not kinds - missing:
+        return objects
+    if missing:
+        mask = np.array([type(value) in missing for value in values], dtype=np.bool_)
+        raise _missing(name, mask.reshape(objects.shape))
+    try:
+        numbers = np.array([float(value) for value in values])
+    except (OverflowError, ValueError):
+        return objects
+    for number, value in zip(numbers, values, strict=True):
+        if type(value) is int and int(number) != value:
+            raise _inexact(name, value)
+    if kinds == {bool}:
+        return numbers.astype(np.bool_).reshape(objects.shape)
+    return numbers.reshape(objects.shape)
+
+
+def _refuse_inexact(name: str, found: NDArray[Any]) -> None:
+    """Refuse whole numbers that float64 would change."""
+    if found.dtype.kind not in "iu" or found.dtype.itemsize < 8:
+        return
+    large = found[(found > 2**53) | ((found < -(2**53)) if found.dtype.kind == "i" else False)]
+    for value in large.tolist():
+        if int(float(value)) != value:
+            raise _inexact(name, value)
+
+
+def _inexact(name: str, value: int) -> SettingError:
+    return SettingError(
+        name,
+        shown(value),
+        f"whole numbers that float64 holds (this one would be {float(value):.0f})",
+        "convert it with .astype(float) if that is meant",
+        verb="has",
+    )
 
 
 def _as_floats(found: NDArray[Any]) -> Floats:
@@ -128,14 +194,17 @@ def parameters(network: Network, values: ArrayLike) -> Floats:
 
 
 def rows(name: str, values: ArrayLike, columns: int) -> Floats:
-    """Return inputs or targets, shape (rows, columns).
+    """Return inputs or targets, shape (rows, columns); True is 1 and False is 0.
 
     Raises
     ------
     SettingError, SettingTypeError
         As for :func:`floats`; another number of columns.
     """
-    found = _numbers(name, values)
+    found = array(name, values)
+    if found.dtype.kind == "O":
+        found = _plain(name, found)
+    found = _numbers(name, found.astype(np.float64) if found.dtype.kind == "b" else found)
     given = found.shape
     if columns == 1 and found.ndim < 2:
         found = found.reshape(-1, 1)

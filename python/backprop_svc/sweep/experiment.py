@@ -10,7 +10,7 @@ import numpy as np
 
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats
-from backprop_svc.datasets import Dataset
+from backprop_svc.datasets import Dataset, Preparation
 from backprop_svc.errors import SettingError
 from backprop_svc.evaluate import classifies, evaluate
 from backprop_svc.initial import check_seeds, initial_weights
@@ -59,6 +59,8 @@ class Experiment:
     """A value for each name in :data:`SHARED`."""
     data_name: str
     """The name of the data, which each run records."""
+    preparation: Preparation | None = None
+    """What was done to the columns of a table, so that new rows can be put through the same."""
 
     def check(self, grid: Grid) -> None:
         """Refuse what a later chunk could not train, before the first one is.

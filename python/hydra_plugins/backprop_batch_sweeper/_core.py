@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Job = list[str]
 """The overrides of a job."""
+ZIP = "zip"
+"""The tag of axes that go together."""
 
 
 class Application(Protocol):
@@ -68,6 +70,9 @@ def sweep(sweeper: BatchSweeper, arguments: list[str]) -> Any:
         get_class(sweeper.application) if sweeper.application else None
     )
     axes = [o for o in overrides.values() if kind is not None and kind.is_array(o)]
+    if any(_is_zipped(o) for o in overrides.values() if o not in axes):
+        # Axes go together as arrays or as configurations: what is composed decides for all.
+        axes = [o for o in axes if not _is_zipped(o)]
     if sweeper.seed is not None:
         random.seed(sweeper.seed)
     configurations = _compose([o for o in overrides.values() if o not in axes])
@@ -93,35 +98,56 @@ def sweep(sweeper: BatchSweeper, arguments: list[str]) -> Any:
 
 
 def _compose(overrides: list[Override]) -> list[Job]:
-    """Return each combination of values, the last override varying fastest."""
+    """Return each combination of values, the last override varying fastest.
+
+    Overrides tagged ``zip`` go together, value by value, in the place of the first of them.
+    """
+    tables: list[list[Job]] = []
+    together: list[Job] = []
     for override in overrides:
-        tags = override.is_sweep_override() and getattr(override.value(), "tags", None)
-        if tags:
+        words = [f"{override.get_key_element()}={value}" for value in _values(override)]
+        if not (_is_zipped(override) and together):
+            rows = [[word] for word in words]
+            tables.append(rows)
+            together = rows if _is_zipped(override) else together
+        elif len(words) != len(together):
             raise HydraException(
-                f"{override.input_line} has a tag, but cannot become an array; allowed: tags "
-                "of numeric axes; leave it out"
+                f"{override.input_line} has {len(words)} values; allowed: {len(together)}, as "
+                "the axes have that it is zipped with; make them equally long"
             )
-        if override.is_interval_sweep():
-            raise HydraException(
-                f"{override.input_line} is an interval of a setting that cannot become an "
-                "array; allowed: values one by one; write them as a list or a range"
-            )
-    jobs = [list(words) for words in itertools.product(*map(_values, overrides))]
+        else:
+            for row, word in zip(together, words, strict=True):
+                row.append(word)
+    jobs = [[word for part in parts for word in part] for parts in itertools.product(*tables)]
     if jobs:
         return jobs
-    empty = [o for o in overrides if not _values(o)]
+    empty = [override for override in overrides if not _values(override)]
     raise HydraException(
-        f"{' '.join(o.input_line or '' for o in empty)} has no values; allowed: one or more; "
+        f"{' '.join(one.input_line or '' for one in empty)} has no values; allowed: one or more; "
         "give it values, or leave it out"
     )
 
 
-def _values(override: Override) -> Job:
-    """Return an override for each of its values."""
-    key = override.get_key_element()
-    if override.is_sweep_override():
-        return [f"{key}={value}" for value in override.sweep_string_iterator()]
-    return [f"{key}={override.get_value_element_as_str()}"]
+def _values(override: Override) -> list[str]:
+    """Return the values of an override as they are written."""
+    if not override.is_sweep_override():
+        return [str(override.get_value_element_as_str())]
+    tags = set(getattr(override.value(), "tags", ())) - {ZIP}
+    if tags:
+        raise HydraException(
+            f"{override.input_line} has a tag, but cannot become an array; allowed: zip, and "
+            "other tags of numeric axes; leave it out"
+        )
+    if override.is_interval_sweep():
+        raise HydraException(
+            f"{override.input_line} is an interval of a setting that cannot become an "
+            "array; allowed: values one by one; write them as a list or a range"
+        )
+    return list(override.sweep_string_iterator())
+
+
+def _is_zipped(override: Override) -> bool:
+    return override.is_sweep_override() and ZIP in getattr(override.value(), "tags", ())
 
 
 def _launch(launcher: Any, jobs: list[Job]) -> Sequence[JobReturn]:

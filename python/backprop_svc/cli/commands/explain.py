@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 import backprop_svc as bp
 from backprop_svc.cli.config.overrides import name_of
-from backprop_svc.cli.config.problem import problem
+from backprop_svc.cli.config.problem import draw_by_default, problem
 from backprop_svc.cli.config.schema import ExplainConfig
 from backprop_svc.cli.terminal import show
 from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
@@ -54,6 +54,7 @@ def _walk(config: ExplainConfig) -> bp.Explanation:
             "network, chain_rule",
             "write example=chain_rule or leave it out",
         )
+    draw_by_default(config.network, config.init)
     work = problem(config.network, config.data, config.init)
     return bp.explain(
         work.network, work.weights, work.data.x, work.data.y, learning_rate=config.train.lr

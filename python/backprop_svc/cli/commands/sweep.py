@@ -58,6 +58,7 @@ class SweepCommand:
         self._epochs: list[int] = []
         self._plans: list[Plan] = []
         self._unused: set[str] = set()
+        self._notes: dict[str, None] = {}
         self._common: dict[str, list[object]] = {}
         self._shared = Shared()
         self._parent: Parent | None = None
@@ -79,6 +80,7 @@ class SweepCommand:
             # A setting may be needed by one configuration of the sweep and unused in another.
             self._unused = unneeded if self._first is None else self._unused & unneeded
             self._first = self._first or prepared
+            self._notes |= dict.fromkeys(prepared.notes)
             self._epochs.append(int(prepared.experiment.settings["epochs"]))
             self._shared.add(prepared.experiment, prepared.grid, dict(map(split, swept(words))))
             for name, value in _common(config).items():
@@ -222,6 +224,8 @@ class SweepCommand:
         differing = [(name, ", ".join(values)) for name, values in self._differing().items()]
         for name, what in differing + axes.describe(grid):
             say(f"  {name:<12} {what}")
+        for note in self._notes:
+            say(f"  {note}")
         if not self._settings.tracking.enabled:
             say("  not tracked (tracking=none)")
 

@@ -67,6 +67,8 @@ def _single(config: DictConfig) -> float:
     prepared = Prepared.of(config, data_name())
     settings, experiment = prepared.config, prepared.experiment
     refuse(unused(settings, overrides))
+    for note in prepared.notes:
+        say(note)
     rates, weights = experiment.starts(Points(1, {}))
     where, epochs = prepared.tracking, settings.train.epochs
     with painter.take() as artist:

@@ -9,7 +9,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from backprop_svc.cli.config import axes
-from backprop_svc.cli.config.problem import problem
+from backprop_svc.cli.config.problem import draw_by_default, problem
 from backprop_svc.cli.config.schema import Config, DataConfig, TrackingConfig, TrainConfig
 from backprop_svc.cli.terminal.errors import named
 from backprop_svc.sweep.axes import RATES
@@ -29,6 +29,8 @@ class Prepared:
     experiment: Experiment
     grid: Grid
     tracking: Tracking | None
+    notes: tuple[str, ...] = ()
+    """What was done to the data unasked, a line for each."""
 
     @classmethod
     def of(cls, config: DictConfig, data_name: str = "") -> Prepared:
@@ -46,12 +48,13 @@ class Prepared:
             # Seeds are whole numbers; for all other settings OmegaConf makes them floats.
             OmegaConf.update(first, name, int(number) if number.is_integer() else number)
         settings = cast(Config, first)
+        draw_by_default(settings.network, settings.init)
         with named("tracking", TrackingConfig):
             history_interval(settings.tracking.history)
-        experiment = _experiment(settings, data_name)
+        experiment, notes = _experiment(settings, data_name)
         with named("train", TrainConfig), named("data", DataConfig):
             experiment.check(grid)
-        return cls(settings, experiment, grid, tracking(settings))
+        return cls(settings, experiment, grid, tracking(settings), notes)
 
 
 def tracking(config: Config) -> Tracking | None:
@@ -64,8 +67,9 @@ def tracking(config: Config) -> Tracking | None:
     return Tracking(where.uri, where.experiment, where.history, keep)
 
 
-def _experiment(config: Config, data_name: str) -> Experiment:
-    network, data, validation, weights = problem(config.network, config.data, config.init)
+def _experiment(config: Config, data_name: str) -> tuple[Experiment, tuple[str, ...]]:
+    """Return the experiment, and notes on its data."""
+    work = problem(config.network, config.data, config.init)
     train = cast(
         dict[str, Any], OmegaConf.to_container(cast(DictConfig, config.train), resolve=True)
     )
@@ -74,12 +78,14 @@ def _experiment(config: Config, data_name: str) -> Experiment:
     drawn = None
     if init.method is not None:
         drawn = Draw(init.method, init.seed, init.scale, init.offset)
-    return Experiment(
-        network=network,
-        data=data,
-        validation=validation,
-        init=np.array(weights) if drawn is None else drawn,
+    experiment = Experiment(
+        network=work.network,
+        data=work.data,
+        validation=work.validation,
+        init=np.array(work.weights) if drawn is None else drawn,
         rates={name: rate for name, rate in rates.items() if rate is not None},
         settings={name: train[name] for name in SHARED},
         data_name=data_name,
+        preparation=work.preparation,
     )
+    return experiment, work.notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,10 @@ class Problem(NamedTuple):
     """The rows to train on."""
     validation: datasets.Dataset | None
     weights: list[float]
+    preparation: datasets.Preparation
+    """What was done to the columns of the data."""
+    notes: tuple[str, ...]
+    """What was done to them unasked, a line for each."""
 
 
 def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Problem:
@@ -33,9 +38,11 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
     SettingError, FileNotFoundError
         A setting cannot be used, or does not fit another one.
     """
+    rows = _prepared(data, network)
+    sizes = _sizes(network, rows.train)
     with named("network", NetworkConfig):
         shape = Network(
-            *network.sizes,
+            *sizes,
             activation=network.activation,
             gain=network.gain,
             negative_slope=network.negative_slope,
@@ -43,21 +50,20 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
             loss=network.loss,
             dtype=network.dtype,
         )
-    rows, *aside = _datasets(data)
     for name, values, size in (
-        ("x", rows.x, shape.inputs),
-        ("y", rows.y, shape.outputs),
+        ("x", rows.train.x, shape.inputs),
+        ("y", rows.train.y, shape.outputs),
     ):
         if values.shape[1] != size:
             if name == "y" and shape.loss == "softmax_cross_entropy":
                 fix = "turn classes into columns with data.one_hot=true"
             else:
-                fix = f"try network.sizes={_shown(_fitting(rows, network.sizes))} init=random"
+                fitting = _shown(_fitting(rows.train, sizes))
+                fix = f"try network.sizes={fitting} init=random"
             raise SettingError(
                 f"data.{name}",
                 f"{values.shape[1]} columns",
-                f"{size}, one for each neuron of that layer in "
-                f"network.sizes={_shown(network.sizes)}",
+                f"{size}, one for each neuron of that layer in network.sizes={_shown(sizes)}",
                 fix,
                 verb="has",
             )
@@ -67,12 +73,22 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
         raise SettingError(
             "init",
             f"{len(weights)} weights",
-            f"{shape.parameters}, one for each parameter of "
-            f"network.sizes={_shown(network.sizes)}",
+            f"{shape.parameters}, one for each parameter of network.sizes={_shown(sizes)}",
             f"use {linear}init=random or init=weights init.weights=[…]",
             verb="gives",
         )
-    return Problem(shape, rows, next(iter(aside), None), weights)
+    return Problem(shape, rows.train, rows.validation, weights, rows.preparation, rows.notes)
+
+
+def draw_by_default(network: NetworkConfig, init: InitConfig) -> None:
+    """Draw initial weights where only hidden layers are told, and no list of weights is."""
+    if network.hidden is not None and init.method is None and init.weights is None:
+        init.method, init.w1, init.w2 = "he", None, None
+
+
+def layers(network: NetworkConfig) -> int:
+    """Return the number of layers of weights."""
+    return len(network.sizes) - 1 if network.hidden is None else len(network.hidden) + 1
 
 
 def shown_unit(data: DataConfig) -> tuple[str, float]:
@@ -125,29 +141,50 @@ def _weights(network: Network, init: InitConfig) -> list[float]:
     return [weight for weight in (init.w1, init.w2) if weight is not None]
 
 
-def _datasets(data: DataConfig) -> list[datasets.Dataset]:
-    """Read, split, then scale: the rows to train on, and those of validation, if any."""
-    if data.path is not None:
-        x = "all" if data.x == "all" else _names("x", data.x)
-        rows = datasets.load(data.path, x, _names("y", data.y))
-    else:
-        rows = datasets.Dataset(_values("x", data.x), _values("y", data.y))
-    if data.one_hot:
-        rows = rows._replace(y=datasets.one_hot(rows.y))
-        if rows.y.shape[1] < 2:
+def _sizes(network: NetworkConfig, rows: datasets.Dataset) -> list[int]:
+    """Return the sizes that are told, or hidden layers between inputs and outputs."""
+    if network.hidden is None:
+        return list(network.sizes)
+    for size in network.hidden:
+        if size < 1:
             raise SettingError(
-                "data.y",
-                "a single class",
-                "with data.one_hot two or more",
-                "choose a column of class labels, or leave out data.one_hot",
-                verb="has",
-            )
-    parts = datasets.split(rows, data.validation, data.validation_seed)
-    return datasets.scaled(
-        *(part for part in parts if len(part.x)),
+                "network.hidden", _shown(network.hidden), "whole numbers from 1",
+                "try network.hidden=[16,8]",
+            )  # fmt: skip
+    return [rows.x.shape[1], *network.hidden, rows.y.shape[1]]
+
+
+def _prepared(data: DataConfig, network: NetworkConfig) -> datasets.Prepared:
+    """Read, split, then scale: the rows to train on, and those of validation, if any."""
+    if data.path is None:
+        x, y = _values("x", data.x), _values("y", data.y)
+        encoded = datasets.of_arrays(x, y, one_hot=data.one_hot)
+    else:
+        one_output = network.hidden is None and network.sizes[-1] == 1
+        reading = _reading(data)
+        encoded = datasets.encode(
+            datasets.read(data.path, reading),
+            "all" if data.x == "all" else _names("x", data.x),
+            _names("y", data.y),
+            exclude=_plain(data.exclude),
+            missing=data.missing,
+            one_hot=data.one_hot,
+            one_output=one_output or network.loss == "binary_cross_entropy",
+            reading=reading,
+        )
+    return datasets.finish(
+        encoded,
         x_scale=_plain(data.x_scale),
         y_scale=_plain(data.y_scale),
+        validation=data.validation,
+        validation_seed=data.validation_seed,
     )
+
+
+def _reading(data: DataConfig) -> datasets.Reading:
+    """Return what is told of the table."""
+    names = [each.name for each in fields(datasets.Reading)]
+    return datasets.Reading(**{name: _plain(getattr(data, name)) for name in names})
 
 
 def _plain(value: Any) -> Any:
@@ -157,6 +194,8 @@ def _plain(value: Any) -> Any:
 def _names(name: str, value: Any) -> list[str]:
     value = _plain(value)
     names = value if isinstance(value, list) else [value]
+    # Columns may be called by a number.
+    names = [str(name) if type(name) is int else name for name in names]
     if not names or not all(isinstance(column, str) for column in names):
         raise SettingError(
             f"data.{name}",

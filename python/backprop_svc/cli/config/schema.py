@@ -30,6 +30,8 @@ class NetworkConfig:
     """Shape of the network."""
 
     sizes: list[int] = MISSING
+    # Neurons of the hidden layers; inputs and outputs are then as many as the data have.
+    hidden: Optional[list[int]] = None
     activation: str = "relu"
     gain: float = 1.0
     negative_slope: float = 0.01
@@ -47,7 +49,23 @@ class DataConfig:
     y: Any = MISSING
     x_scale: Any = 1
     y_scale: Any = 1
-    one_hot: bool = False
+    # One output for each class; by default labels that are texts become classes.
+    one_hot: Optional[bool] = None
+    # Columns that x leaves out, and what becomes of rows with missing values: drop or mean.
+    exclude: Any = field(default_factory=list)
+    missing: Optional[str] = None
+    # What is told of the table: see :class:`backprop_svc.datasets.Reading`.
+    delimiter: Optional[str] = None
+    quote: Optional[str] = None
+    encoding: Optional[str] = None
+    header: Any = None
+    decimal: Optional[str] = None
+    thousands: Optional[str] = None
+    affixes: str = "keep"
+    missing_values: Any = None
+    dates: Any = field(default_factory=list)
+    date_format: Optional[str] = None
+    categories: Any = field(default_factory=list)
     # The fraction of rows to validate with. They are drawn by the seed, are never trained on,
     # and do not affect the scales.
     validation: float = 0.0

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 
 from backprop_svc.cli.config.overrides import name_of
+from backprop_svc.cli.config.problem import layers
 from backprop_svc.cli.config.schema import Config
+from backprop_svc.datasets import Reading
 from backprop_svc.errors import SettingError
 
 Need = tuple[str, Callable[[Config], bool]]
 
 
 def _layers(config: Config) -> int:
-    return len(config.network.sizes) - 1
+    return layers(config.network)
 
 
 def _lr_is_used(config: Config) -> bool:
@@ -34,9 +37,18 @@ _STEP: Need = ("train.schedule=step", lambda c: c.train.schedule == "step")
 _ADAM: Need = ("train.optimizer=adam", lambda c: c.train.optimizer == "adam")
 
 _HIDDEN: Need = ("a hidden layer", lambda c: _layers(c) > 1)
+_GIVEN: Need = (
+    "initial weights that are given: init=guide, and network.sizes instead of network.hidden",
+    lambda c: c.init.method is None,
+)
+_TABLE: Need = ("data.path, a table", lambda c: c.data.path is not None)
 _TRACKED: Need = ("tracking=mlflow", lambda c: c.tracking.enabled)
 
+READING = [each.name for each in fields(Reading)]
+"""Settings of the data that say how a table is read."""
+
 NEEDS: dict[str, Need] = {
+    "network.sizes": ("network.hidden left out", lambda c: c.network.hidden is None),
     "network.activation": _HIDDEN,
     "network.gain": _HIDDEN,
     "network.negative_slope": (
@@ -44,6 +56,7 @@ NEEDS: dict[str, Need] = {
         lambda c: c.network.activation == "leaky_relu",
     ),
     "data.validation_seed": ("data.validation above 0", lambda c: c.data.validation > 0),
+    **{f"data.{name}": _TABLE for name in (*READING, "exclude", "missing")},
     "train.lr": ("a layer that has no rate of its own", _lr_is_used),
     "train.lr2": ("a network of two layers or more", lambda c: _layers(c) > 1),
     "train.momentum": (
@@ -55,6 +68,8 @@ NEEDS: dict[str, Need] = {
     "train.step_epochs": _STEP,
     "train.step_factor": _STEP,
     "train.batch_seed": ("train.batch_size", lambda c: c.train.batch_size is not None),
+    "init.w1": _GIVEN,
+    "init.w2": _GIVEN,
     "init.seed": ("init=random or another that draws, and a scale", _differs_by_seed),
     "init.scale": _DRAWN,
     "init.offset": _DRAWN,
