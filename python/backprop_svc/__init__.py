@@ -25,6 +25,7 @@ with Deferred():
     from backprop_svc.fractal import boundary, box_counting_dimension
     from backprop_svc.initial import initial_weights
     from backprop_svc.interactive.sweep import figure, sweep
+    from backprop_svc.model import Model
     from backprop_svc.result import Result
     from backprop_svc.sweep.axes import Zipped
     from backprop_svc.sweep.experiment import Draw
@@ -43,6 +44,7 @@ __all__ = [
     "Gradients",
     "Interval",
     "LogInterval",
+    "Model",
     "Network",
     "Outcomes",
     "Result",

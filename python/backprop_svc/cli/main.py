@@ -174,6 +174,12 @@ def _export(arguments: list[str]) -> None:
     export(arguments)
 
 
+def _predict(arguments: list[str]) -> None:
+    from backprop_svc.cli.commands.predict import predict
+
+    predict(arguments)
+
+
 def _hydra(command: Command, arguments: list[str]) -> None:
     if command.task == TRAIN and not {*_SHOWING, *_HELPING, UNTRACKED} & {*arguments}:
         # On another core, while Hydra is imported here.
@@ -249,6 +255,9 @@ COMMANDS = {
         "backprop_svc.cli.commands.explain:explain",
     ),
     "ui": Command("[tracking.uri=… port=…]", "open MLflow's UI on the tracked runs", _ui),
+    "predict": Command(
+        "run=… data.path=… out=…", "predict for new rows with a tracked network", _predict
+    ),
     "export": Command(
         "sweep=… out=…", "write the runs of a sweep, with their weights, into a table", _export
     ),

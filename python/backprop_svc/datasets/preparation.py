@@ -63,7 +63,7 @@ class Preparation:
             category, or missing where missing values are not filled.
         """
         rows = Dataset(
-            apply(self._inputs(table), np.array(self.x_shift), np.array(self.x_divisor)),
+            self.apply_inputs(table),
             apply(
                 encode_targets(Reader(table, self.reading), self),
                 np.array(self.y_shift),
@@ -75,7 +75,11 @@ class Preparation:
 
     def apply_inputs(self, table: Table) -> Floats:
         """Return the inputs alone, scaled, shape (rows, inputs); errors are those of apply."""
-        return apply(self._inputs(table), np.array(self.x_shift), np.array(self.x_divisor))
+        return self.scaled_inputs(self._inputs(table))
+
+    def scaled_inputs(self, x: Floats) -> Floats:
+        """Return inputs, shape (rows, inputs), as the network takes them."""
+        return apply(x, np.array(self.x_shift), np.array(self.x_divisor))
 
     def in_units(self, predictions: Floats) -> Floats:
         """Return predictions, shape (…, outputs), in the unit of the target."""

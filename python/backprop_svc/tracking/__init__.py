@@ -3,7 +3,7 @@
 from backprop_svc.tracking.access import DEFAULT_URI, client_of, open_writer
 from backprop_svc.tracking.entities import Client
 from backprop_svc.tracking.log import Logged, log_runs
-from backprop_svc.tracking.read import TrackedRun, load_run, load_sweep
+from backprop_svc.tracking.read import TrackedRun, best_run, load_run, load_sweep
 from backprop_svc.tracking.record import (
     RunRecord,
     Runs,
@@ -23,6 +23,7 @@ __all__ = [
     "Sweep",
     "TrackedRun",
     "Writer",
+    "best_run",
     "checked_uri",
     "client_of",
     "load_run",

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats
+from backprop_svc.datasets import Preparation
 from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.model import Model
 from backprop_svc.tracking.access import DEFAULT_URI, client_of
 from backprop_svc.tracking.entities import MLFLOW_PARENT_RUN_ID, Client, Run
 from backprop_svc.tracking.parents import INDEX, KIND, SWEEP_ID, tag
@@ -50,6 +52,25 @@ class TrackedRun:
     gradients: Floats | None
     """∂L/∂w of the last epoch, taken before its update, shape (parameters,)."""
 
+    preparation: Preparation | None
+    """What was done to the columns of the data, where they came from a table."""
+
+    @property
+    def model(self) -> Model:
+        """The trained network, which predicts for new rows as they are.
+
+        Raises
+        ------
+        SettingError
+            The weights of the run were not kept.
+        """
+        if self.network is None or self.weights is None:
+            raise SettingError(
+                f"the run {self.run_id}", "without its weights", "runs that keep them",
+                "train it again with tracking.weights=all", verb="is tracked",
+            )  # fmt: skip
+        return Model(self.network, self.weights, self.preparation)
+
     def __repr__(self) -> str:
         """Name it, and say what it is of."""
         network = "no weights kept" if self.network is None else str(self.network)
@@ -76,7 +97,7 @@ def load_run(run_id: str, *, tracking: str | None = None) -> TrackedRun:
 
     >>> import backprop_svc as bp
     >>> run = bp.load_run("00000000000000000000000000000000")  # doctest: +SKIP
-    >>> bp.predict(run.network, run.weights, [[2.0]])  # doctest: +SKIP
+    >>> run.model.predict("new.csv")  # doctest: +SKIP
     """
     from backprop_svc.tracking.failures import store_errors
 
@@ -112,6 +133,7 @@ def load_run(run_id: str, *, tracking: str | None = None) -> TrackedRun:
         None if states is None else states.network,
         None if states is None else states.weights[0],
         None if states is None else states.gradients[0],
+        None if states is None else states.preparation,
     )
 
 
@@ -146,6 +168,32 @@ def load_sweep(sweep: str, *, tracking: str | None = None) -> pa.Table:
         cells = _cells(client, parent)
         states = list(_states(client, parent.info.run_id))
     return table(cells, states)
+
+
+def best_run(sweep: str, *, tracking: str | None = None) -> str:
+    """Return the id of the best run of a sweep: see :func:`load_sweep` for the arguments.
+
+    It is the one with the smallest loss on the rows of validation, where there are some, else
+    on those of the training; the first of equal ones.
+
+    Raises
+    ------
+    SettingError
+        No run of the sweep has a finite loss; and as for :func:`load_sweep`.
+    """
+    table = load_sweep(sweep, tracking=tracking)
+    metric = next((name for name in ("val_loss", "loss") if name in table.column_names), None)
+    if metric is not None:
+        losses = table[metric].to_numpy().astype(np.float64)
+        # Of a run that diverged the last loss may be a small one.
+        diverged = np.array([outcome == "diverged" for outcome in table["outcome"].to_pylist()])
+        losses[diverged | ~np.isfinite(losses)] = np.inf
+        if np.isfinite(losses).any():
+            return str(table["run_id"][int(losses.argmin())])
+    raise SettingError(
+        "sweep", f"{sweep}, of which no run has a finite loss", "a sweep with such a run",
+        "choose a run by its id",
+    )  # fmt: skip
 
 
 def _opened(tracking: str | None) -> tuple[str, Client]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats
+from backprop_svc.datasets import Preparation
 from backprop_svc.errors import SettingError, shown
 from backprop_svc.result import Result
 
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 FOLDER = "weights"
 """The folder of the files among the artifacts of a sweep, or of a single run."""
 SUFFIX = ".parquet"
-NETWORK = b"backprop.network"
-"""In the metadata of a file: the network that its runs share."""
+NETWORK, PREPARATION = b"backprop.network", b"backprop.preparation"
+"""In the metadata of a file: the network that its runs share, and what was done to the columns
+of their data, as JSON."""
 
 Keep = Literal["all", "best", "none"]
 KEEPS: tuple[Keep, ...] = get_args(Keep)
@@ -64,9 +66,13 @@ class States:
     gradients: Floats
     """∂L/∂w of the last epoch, taken before its update; NaN without epochs; shape (runs,
     parameters)."""
+    preparation: Preparation | None = None
+    """What was done to the columns of the data."""
 
     @classmethod
-    def of(cls, result: Result, first: int, keep: Keep) -> States | None:
+    def of(
+        cls, result: Result, first: int, keep: Keep, preparation: Preparation | None = None
+    ) -> States | None:
         """Return the states that are kept of neighbouring runs, of which ``first`` is one."""
         rows = np.arange(len(result))
         if keep == "none" or not len(result):
@@ -76,7 +82,11 @@ class States:
             # Nothing is worse than a loss that is no number.
             rows = rows[[int(np.argmin(np.where(np.isnan(loss), np.inf, loss)))]]
         return cls(
-            result.network, rows + first, result.weights[rows], result.final_gradients[rows]
+            result.network,
+            rows + first,
+            result.weights[rows],
+            result.final_gradients[rows],
+            preparation,
         )
 
     @property
@@ -89,7 +99,12 @@ class States:
         rows = np.flatnonzero(np.isin(self.index, positions))
         if not len(rows):
             return None
-        return States(self.network, self.index[rows], self.weights[rows], self.gradients[rows])
+        return replace(
+            self,
+            index=self.index[rows],
+            weights=self.weights[rows],
+            gradients=self.gradients[rows],
+        )
 
     def file(self) -> tuple[str, bytes]:
         """Return the path among the artifacts, and the content."""
@@ -102,7 +117,10 @@ class States:
             "weights": _list_of_rows(self.weights, size),
             "gradients": _list_of_rows(self.gradients, size),
         }
-        table = pa.table(columns).replace_schema_metadata({NETWORK: to_json(self.network)})
+        told = {NETWORK: to_json(self.network)}
+        if self.preparation is not None:
+            told[PREPARATION] = self.preparation.to_json()
+        table = pa.table(columns).replace_schema_metadata(told)
         buffer = io.BytesIO()
         # Weights look like noise: a dictionary or a compression would only take time.
         parquet.write_table(table, buffer, use_dictionary=False, compression="none")
@@ -134,12 +152,15 @@ def read(file: str) -> States:
     from pyarrow import parquet
 
     table = parquet.read_table(file)
-    network = from_json(table.schema.metadata[NETWORK])
+    told = table.schema.metadata
+    network = from_json(told[NETWORK])
+    preparation = told.get(PREPARATION)
     return States(
         network,
         table["index"].to_numpy(),
         _rows_of(table["weights"], network.parameters),
         _rows_of(table["gradients"], network.parameters),
+        None if preparation is None else Preparation.from_json(preparation.decode()),
     )
 
 

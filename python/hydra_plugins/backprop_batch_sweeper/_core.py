@@ -123,8 +123,8 @@ def _compose(overrides: list[Override]) -> list[Job]:
         return jobs
     empty = [override for override in overrides if not _values(override)]
     raise HydraException(
-        f"{' '.join(one.input_line or '' for one in empty)} has no values; allowed: one or more; "
-        "give it values, or leave it out"
+        f"{' '.join(one.input_line or '' for one in empty)} has no values; allowed: one or "
+        "more; give it values, or leave it out"
     )
 
 

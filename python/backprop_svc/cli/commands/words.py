@@ -1,0 +1,54 @@
+"""The arguments of commands that Hydra does not compose: name=value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from backprop_svc.cli.terminal.errors import stop
+
+ENDINGS = (".parquet", ".feather", ".csv")
+"""Files into which a table is written."""
+
+
+def read(command: str, arguments: Iterable[str], allowed: Iterable[str]) -> dict[str, str]:
+    """Return the values of the arguments by their names, or end the program with one line."""
+    given: dict[str, str] = {}
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name not in allowed or not value:
+            stop(
+                f"{command} was told {argument!r}; allowed: "
+                f"{', '.join(f'{name}=…' for name in allowed)}; correct it"
+            )
+        given[name] = value
+    return given
+
+
+def table_file(given: dict[str, str]) -> str:
+    """Return the file for a table, or end the program with one line."""
+    out = given.get("out", "")
+    if Path(out).suffix not in ENDINGS:
+        stop(f"out is {out!r}; allowed: files that end with {', '.join(ENDINGS)}; name one")
+    return out
+
+
+def content(table: Any, file: str) -> bytes:
+    """Return the content of a file with a table; a text file has lists as JSON has them."""
+    import pyarrow as pa
+    from pyarrow import csv, feather, parquet
+
+    sink, ending = pa.BufferOutputStream(), Path(file).suffix
+    if ending == ".parquet":
+        parquet.write_table(table, sink)
+    elif ending == ".feather":
+        feather.write_feather(table, sink)
+    else:
+        for place, field in enumerate(table.schema):
+            if pa.types.is_list(field.type):
+                texts = [None if row is None else str(row) for row in table[place].to_pylist()]
+                table = table.set_column(place, field.name, pa.array(texts, pa.string()))
+        csv.write_csv(table, sink)
+    found: bytes = sink.getvalue().to_pybytes()
+    return found
