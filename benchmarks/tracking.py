@@ -1,4 +1,4 @@
-"""Ten thousand tracked runs: ours beside MLflow's two APIs and a bare loop of SQLite."""
+"""Ten thousand tracked runs: ours, also as a command, beside MLflow's APIs and bare SQLite."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
-from rich.console import Console
 from rich.table import Table
 
 import backprop_svc as bp
@@ -27,8 +27,14 @@ from backprop_svc.sweep.space import Grid
 from backprop_svc.tracking import Sweep, open_writer
 from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.record import RunRecord
+from report import CONSOLE, Goal, show_goals
+
+# Where the tests start real stores.
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 RUNS, FEW = 10_000, 60
+TIMES_FLUENT = 300
+"""How much faster the command should keep a run, its start included."""
 TRANSACTIONS = 6
 AXES = {"train.lr": (0.001, 0.15), "init.w1": (0.1, 1.0), "init.w2": (0.1, 1.0)}
 SWEEP = "0123456789abcdef"
@@ -108,7 +114,41 @@ def command(folder: Path) -> None:
     sampled = ["sweep.sampler=sobol", f"sweep.samples={RUNS}"]
     words = [*axes, *sampled, "tracking.uri=sqlite:///command.db"]
     program = [sys.executable, "-m", "backprop_svc", "sweep", *words]
+    (folder / "command.db").unlink(missing_ok=True)
     subprocess.run(program, cwd=folder, check=True, capture_output=True)
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str | None]:
+    """Yield the address of a PostgreSQL; ``None`` where there is none to start."""
+    import pytest
+
+    import stores
+
+    try:
+        with stores.postgres(folder / "postgres") as uri:
+            open_writer(uri, "backprop-svc")
+            yield uri
+    except pytest.skip.Exception:
+        yield None
+
+
+def server(folder: Path, experiment: Experiment, grid: Grid) -> float:
+    """Send few runs to a server of MLflow's; return the seconds of each."""
+    import stores
+
+    few = grid.points(0, FEW)
+    with stores.mlflow_server(f"sqlite:///{folder}/server.db", folder) as address:
+        parent = Parent.open(Tracking(address), Sweep(SWEEP))
+        now = int(time.time() * 1000)
+        result = experiment.train(*experiment.starts(few), ("loss", "gradients"))
+        runs = to_runs(
+            experiment, few, result, {},
+            sweep=SWEEP, first=0, settings={}, history="all", time=(now, now),
+        )  # fmt: skip
+        taken = seconds(lambda: parent.write(runs)) / FEW
+        parent.finish()
+    return taken
 
 
 def metrics(database: Path) -> int:
@@ -138,21 +178,31 @@ def main() -> None:
         assert metrics(folder / "client.db") == metrics(folder / "fluent.db")
         assert metrics(folder / "client.db") == sum(len(record.metrics) for record in kept)
         whole = seconds(lambda: command(folder)) / RUNS
+        remote = server(folder, experiment, where)
+        with postgres(folder) as address:
+            if address is not None:
+                other = seconds(lambda: ours(address, experiment, where)) / RUNS
+    rows = {
+        "MLflow, fluent": slow_fluent,
+        "MLflow, client (log_batch)": slow_client,
+        "ours, to a server of MLflow's": remote,
+        "bare sqlite3.executemany": loop,
+        "ours, command with its start": whole,
+        "ours, training and writing": own,
+        **({} if address is None else {"ours, training and writing, PostgreSQL": other}),
+    }
     table = Table(
         title=f"guide's network, 20 epochs, all histories ({each} values a run), {RUNS:,} runs "
         f"into a fresh SQLite; {FEW} for MLflow's APIs; {platform.machine()}"
     )
-    for column in ("", "runs/s", "ours is faster by"):
+    for column in ("", "runs/s", "ours is faster by", "faster than fluent by"):
         table.add_column(column, justify="right")
-    for way, time_per_run in {
-        "MLflow, fluent": slow_fluent,
-        "MLflow, client (log_batch)": slow_client,
-        "bare sqlite3.executemany": loop,
-        "ours, command with its start": whole,
-        "ours, training and writing": own,
-    }.items():
-        table.add_row(way, f"{1 / time_per_run:,.0f}", f"{time_per_run / own:.2f} ×")
-    Console().print(table)
+    for way, taken in rows.items():
+        ratios = f"{taken / own:.2f} ×", f"{slow_fluent / taken:,.1f} ×"
+        table.add_row(way, f"{1 / taken:,.0f}", *ratios)
+    CONSOLE.print(table)
+    command_wins = Goal("command beside fluent", slow_fluent / whole, "×", least=TIMES_FLUENT)
+    show_goals("tracking", [command_wins])
 
 
 if __name__ == "__main__":

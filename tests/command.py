@@ -18,7 +18,7 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
-from backprop_svc.cli.terminal.interrupt import close_databases
+from backprop_svc.cli.terminal.ending import close_databases
 from backprop_svc.tracking.environment import told
 
 COMMAND = [sys.executable, "-m", "backprop_svc"]

@@ -23,8 +23,13 @@ MLFLOW = tuple(f"3.{minor}" for minor in range(1, 19))
 LAST_OF_OLD_SQLALCHEMY = 8
 """The last minor release of MLflow 3 that needs SQLAlchemy before 2.1."""
 SHOWN = ("mlflow", "sqlalchemy", "numpy", "pandas", "pyarrow", "scipy", "hydra-core")
-TWIN = ("tests/test_tracking.py", "-k", "sqlite")
-ALL = ("tests/test_tracking.py", "tests/test_guide.py", "tests/test_hydra_plugin.py")
+TWIN = ("tests/test_tracking.py", "tests/test_local_client.py", "-k", "sqlite")
+ALL = (
+    "tests/test_tracking.py",
+    "tests/test_local_client.py",
+    "tests/test_guide.py",
+    "tests/test_hydra_plugin.py",
+)
 TESTERS = ("pytest", "hypothesis")
 PSYCOPG, PSYCOPG2 = "psycopg[binary]>=3.2,<4", "psycopg2-binary>=2.9,<3"
 

@@ -88,6 +88,16 @@ def test_modules_of_the_core_use_only_those_before_them() -> None:
             assert modules <= set(CORE[:number]), f"{file.name} uses {modules}"
 
 
+def test_few_modules_import_mlflow() -> None:
+    """It takes longer to import than most commands take."""
+    found = {
+        file.name
+        for file in PACKAGE.rglob("*.py")
+        if any(name.split(".")[0] == "mlflow" for name in imports(file))
+    }
+    assert found == {"remote.py", "source.py"}
+
+
 @pytest.mark.parametrize("layer", FORBIDDEN)
 def test_layer_rule(layer: str) -> None:
     folder = PACKAGE / layer

@@ -12,9 +12,9 @@ from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from pkgutil import resolve_name
 from tempfile import TemporaryDirectory
-from typing import NamedTuple, TextIO, cast
+from typing import NamedTuple, NoReturn, TextIO, cast
 
-from backprop_svc.cli.terminal import interrupt
+from backprop_svc.cli.terminal import ending, interrupt
 from backprop_svc.errors import printable
 from backprop_svc.interactive.terminal import WithoutPasswords
 from backprop_svc.plots import painter
@@ -37,7 +37,17 @@ class Command(NamedTuple):
     """What Hydra then runs, as an import path: it is imported when it is needed."""
 
 
-def main() -> None:
+def main() -> NoReturn:
+    """Run ``backprop-svc``, and end the program."""
+    try:
+        run()
+        code: object = 0
+    except SystemExit as end:
+        code = end.code
+    ending.leave(code)
+
+
+def run() -> None:
     """Run ``backprop-svc``."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -15,6 +15,7 @@ from backprop_svc.arrays import Floats
 from backprop_svc.errors import SettingError, shown
 from backprop_svc.result import HISTORIES, MOST_NAMED_WEIGHTS, OUTCOMES, Result
 from backprop_svc.settings import Natural, check
+from backprop_svc.sweep.columns import lists, numbers, texts
 from backprop_svc.sweep.space import Points
 from backprop_svc.train import Record
 
@@ -304,18 +305,17 @@ class Outcomes:
 
         count = len(chunk.result)
         columns: dict[str, Any] = {
-            "run_id": [self._run_id(chunk.first + row) for row in range(count)]
+            "run_id": texts([self._run_id(chunk.first + row) for row in range(count)])
         }
         for name, value in chunk.settings.items():
             column = pa.repeat(value, count)
             columns[name] = column.dictionary_encode() if isinstance(value, str) else column
-        columns |= chunk.points.values
-        if "init.seed" in columns:
-            columns["init.seed"] = chunk.points.values["init.seed"].astype(np.int64)
-        columns |= chunk.columns()
-        columns["outcome"] = pa.array(columns["outcome"]).dictionary_encode()
-        weights = chunk.result.weights
-        if weights.shape[1]:
-            ends = np.arange(0, weights.size + 1, weights.shape[1], dtype=np.int32)
-            columns["weights"] = pa.ListArray.from_arrays(ends, weights.reshape(-1))
+        values = dict(chunk.points.values)
+        if "init.seed" in values:
+            values["init.seed"] = values["init.seed"].astype(np.int64)
+        values |= chunk.columns()
+        columns |= {name: numbers(column) for name, column in values.items()}
+        columns["outcome"] = columns["outcome"].dictionary_encode()
+        if chunk.result.weights.shape[1]:
+            columns["weights"] = lists(chunk.result.weights)
         return columns

@@ -49,7 +49,8 @@ def client_of(uri: str) -> Client:
     from backprop_svc.tracking import store
 
     if store.is_bulk(uri):
-        from backprop_svc.tracking.local import LocalClient, connections, has_workspaces
+        from backprop_svc.tracking.connections import connections, has_workspaces
+        from backprop_svc.tracking.local import LocalClient
         from backprop_svc.tracking.tables import difference
 
         engine = connections(uri)

@@ -254,9 +254,12 @@ class ClientWriter:
     def _log(self, run_id: str, record: RunRecord) -> None:
         metrics = [Metric(n, v, record.end_time, step) for n, v, step in record.metrics]
         params = [Param(name, value) for name, value in record.params.items()]
-        for batch in batches(params, MOST_PARAMS):
+        # Each call costs a server more than what is in it: the first has all of most runs.
+        beside = MOST_METRICS - MOST_PARAMS
+        self._client.log_batch(run_id, metrics[:beside], params[:MOST_PARAMS])
+        for batch in batches(params[MOST_PARAMS:], MOST_PARAMS):
             self._client.log_batch(run_id, params=batch)
-        for batch in batches(metrics, MOST_METRICS):
+        for batch in batches(metrics[beside:], MOST_METRICS):
             self._client.log_batch(run_id, metrics=batch)
         pictures = {name: picture() for name, picture in record.images.items()}
         log_files(self._client, run_id, record.texts, {**record.files, **pictures})

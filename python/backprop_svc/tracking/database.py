@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from backprop_svc.errors import SettingError
 from backprop_svc.tracking.artifacts import ARTIFACTS, below
 from backprop_svc.tracking.client import ClientWriter
+from backprop_svc.tracking.connections import connections, has_workspaces
 from backprop_svc.tracking.entities import (
     ACTIVE,
     MLFLOW_PARENT_RUN_ID,
@@ -26,7 +27,7 @@ from backprop_svc.tracking.entities import (
 )
 from backprop_svc.tracking.failures import is_lasting, store_errors
 from backprop_svc.tracking.limits import MAX_PARAM, cut
-from backprop_svc.tracking.local import LocalClient, connections, has_workspaces
+from backprop_svc.tracking.local import LocalClient
 from backprop_svc.tracking.parents import BY_CLIENT, IN_BULK, INDEX, SWEEP_ID, WRITER
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import Progress, Runs, Series, Summary

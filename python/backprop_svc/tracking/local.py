@@ -7,28 +7,22 @@ written itself. Its own tables are made, and changed, by MLflow alone.
 from __future__ import annotations
 
 import math
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import lru_cache
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from backprop_svc.tracking import search
-from backprop_svc.tracking.artifacts import ARTIFACTS, Folder, below, local_folder, new_root
+from backprop_svc.tracking.artifacts import ARTIFACTS, below, new_root
+from backprop_svc.tracking.artifacts_of_runs import ArtifactsOfRuns
+from backprop_svc.tracking.connections import connections
 from backprop_svc.tracking.entities import (
     ACTIVE,
     DELETED,
-    MLFLOW_LOGGED_IMAGES,
     MLFLOW_RUN_NAME,
     MLFLOW_USER,
-    Client,
     Experiment,
-    FileInfo,
     Metric,
     Page,
     Param,
@@ -44,57 +38,17 @@ from backprop_svc.tracking.limits import (
     cut,
 )
 from backprop_svc.tracking.record import now
-from backprop_svc.tracking.tables import (
-    EXPERIMENT_TAGS,
-    EXPERIMENTS,
-    LATEST_METRICS,
-    METRICS,
-    PARAMS,
-    RUNS,
-    TAGS,
-)
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-_LARGEST = 1.7976931348623157e308
-_LATER = ("step", "timestamp", "value")
-"""What decides which value of a metric is the latest."""
+from backprop_svc.tracking.tables import EXPERIMENT_TAGS, EXPERIMENTS, METRICS, RUNS, TAGS
+from backprop_svc.tracking.values import log_metrics, log_params, log_tag
 
 
-@lru_cache(maxsize=100)
-def connections(uri: str) -> sa.Engine:
-    """Return our connections to a database; those that a restart has cut are made again."""
-    waits = {"timeout": 20} if uri.startswith("sqlite") else {}
-    engine = sa.create_engine(uri, connect_args=waits, pool_pre_ping=True)
-    if engine.dialect.name == "sqlite":
-        # As for MLflow's searches.
-        sa.event.listen(
-            engine, "connect", lambda own, _: own.execute("PRAGMA case_sensitive_like = true")
-        )
-    return engine
-
-
-def has_workspaces(engine: sa.Engine) -> bool:
-    """Tell whether MLflow keeps experiments apart in this database, or is told to."""
-    if os.environ.get("MLFLOW_ENABLE_WORKSPACES", "").lower() in {"true", "1"}:
-        return True
-    if "workspace" not in {
-        one["name"] for one in sa.inspect(engine).get_columns("experiments")
-    }:
-        return False
-    other = sa.text("SELECT 1 FROM experiments WHERE workspace <> 'default' LIMIT 1")
-    with engine.connect() as database:
-        return database.execute(other).first() is not None
-
-
-class LocalClient:
+class LocalClient(ArtifactsOfRuns):
     """The methods of :class:`.entities.Client` on a database whose tables are known."""
 
     failures: tuple[type[Exception], ...] = (sa.exc.SQLAlchemyError, OSError, RefusedError)
 
     def __init__(self, uri: str) -> None:
-        self._uri = uri
+        super().__init__(uri)
         self._engine = connections(uri)
 
     def reading(self) -> AbstractContextManager[sa.Connection]:
@@ -218,13 +172,9 @@ class LocalClient:
             checked_name("param", param.key): cut("param", param.value, MAX_PARAM)
             for param in params
         }
-        points = [_row(metric, run_id) for metric in metrics]
         with self._writing(run_id) as database:
-            self._log_params(database, run_id, given)
-            if points:
-                insert = self._insert(METRICS).on_conflict_do_nothing()
-                database.execute(insert, points)
-                self._log_latest(database, points)
+            log_params(database, run_id, given)
+            log_metrics(database, run_id, metrics)
 
     def get_metric_history(self, run_id: str, key: str) -> list[Metric]:
         """Return all values of a metric."""
@@ -240,14 +190,8 @@ class LocalClient:
     def set_tag(self, run_id: str, key: str, value: str) -> None:
         """Set a tag of a run."""
         value = cut("tag", str(value), MAX_TAG)
-        row = {"key": checked_name("tag", key), "value": value, "run_uuid": run_id}
-        insert = self._insert(TAGS).values(row)
         with self._writing(run_id) as database:
-            database.execute(
-                insert.on_conflict_do_update(
-                    index_elements=["key", "run_uuid"], set_={"value": value}
-                )
-            )
+            log_tag(database, run_id, checked_name("tag", key), value)
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """Remove a tag of a run."""
@@ -257,58 +201,6 @@ class LocalClient:
             )
         if not done.rowcount:
             raise RefusedError(f"the run {run_id} has no tag {key!r}")
-
-    def list_artifacts(self, run_id: str, path: str | None = None) -> list[FileInfo]:
-        """Return the artifacts of a run that are directly below a path."""
-        folder = self._folder(run_id)
-        if folder is None:
-            return self._elsewhere().list_artifacts(run_id, path)
-        return folder.files(path)
-
-    def download_artifacts(self, run_id: str, path: str) -> str:
-        """Return where an artifact is: a local one stays where it is."""
-        folder = self._folder(run_id)
-        if folder is None:
-            return self._elsewhere().download_artifacts(run_id, path)
-        return str(folder.path(path))
-
-    def log_text(self, run_id: str, text: str, artifact_file: str) -> None:
-        """Keep a text as an artifact."""
-        folder = self._folder(run_id)
-        if folder is None:
-            self._elsewhere().log_text(run_id, text, artifact_file)
-        else:
-            folder.write(artifact_file, text.encode())
-
-    def log_artifact(
-        self, run_id: str, local_path: str, artifact_path: str | None = None
-    ) -> None:
-        """Keep a file as an artifact."""
-        folder = self._folder(run_id)
-        if folder is None:
-            self._elsewhere().log_artifact(run_id, local_path, artifact_path)
-        else:
-            folder.copy(Path(local_path), _joined(artifact_path, Path(local_path).name))
-
-    def log_artifacts(
-        self, run_id: str, local_dir: str, artifact_path: str | None = None
-    ) -> None:
-        """Keep what is in a folder as artifacts."""
-        folder = self._folder(run_id)
-        if folder is None:
-            self._elsewhere().log_artifacts(run_id, local_dir, artifact_path)
-            return
-        for entry in Path(local_dir).iterdir():
-            folder.copy(entry, _joined(artifact_path, entry.name))
-
-    def log_image(self, run_id: str, image: Image, *, key: str, step: int) -> None:
-        """Keep a picture that MLflow's page shows."""
-        folder = self._folder(run_id)
-        if folder is None:
-            self._elsewhere().log_image(run_id, image, key=key, step=step)
-            return
-        folder.picture(image, key, step, now())
-        self.set_tag(run_id, MLFLOW_LOGGED_IMAGES, "True")
 
     def _experiments(self, where: sa.ColumnElement[bool]) -> list[Experiment]:
         with self._engine.connect() as database:
@@ -338,79 +230,3 @@ class LocalClient:
                 if database.scalar(stage) != ACTIVE:
                     raise RefusedError(f"there is no active run {run_id}")
             yield database
-
-    def _insert(self, table: sa.Table) -> Any:
-        # Each dialect says in its own way what is done with rows that are there.
-        return import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}").insert(table)
-
-    @staticmethod
-    def _log_params(database: sa.Connection, run_id: str, given: dict[str, str]) -> None:
-        if not given:
-            return
-        chosen = sa.select(PARAMS.c.key, PARAMS.c.value).where(PARAMS.c.run_uuid == run_id)
-        there = {row.key: row.value for row in database.execute(chosen)}
-        for key, value in given.items():
-            if there.get(key, value) != value:
-                raise RefusedError(f"the param {key!r} of the run {run_id} has another value")
-        new = [
-            {"key": key, "value": value, "run_uuid": run_id}
-            for key, value in given.items()
-            if key not in there
-        ]
-        if new:
-            database.execute(PARAMS.insert(), new)
-
-    def _log_latest(self, database: sa.Connection, points: list[dict[str, Any]]) -> None:
-        """Bring the latest value of each metric up to date: by step, time and value."""
-        latest: dict[str, dict[str, Any]] = {}
-        for point in points:
-            before = latest.get(point["key"])
-            if before is None or _when(point) > _when(before):
-                latest[point["key"]] = point
-        # All writers in one order, so that none waits for another that waits for it.
-        rows = [latest[key] for key in sorted(latest)]
-        insert, own = self._insert(LATEST_METRICS), LATEST_METRICS.c
-        new = insert.excluded
-        later = sa.tuple_(*(new[name] for name in _LATER)) > sa.tuple_(
-            *(own[name] for name in _LATER)
-        )
-        values = {name: new[name] for name in (*_LATER, "is_nan")}
-        database.execute(
-            insert.on_conflict_do_update(
-                index_elements=["key", "run_uuid"], set_=values, where=later
-            ),
-            rows,
-        )
-
-    def _folder(self, run_id: str) -> Folder | None:
-        folder = local_folder(self.get_run(run_id).info.artifact_uri)
-        return None if folder is None else Folder(folder)
-
-    def _elsewhere(self) -> Client:
-        """Return MLflow's client, which knows all stores of artifacts."""
-        from backprop_svc.tracking.remote import as_client
-
-        client = as_client(self._uri)
-        self.failures = (*self.failures, *client.failures)
-        return client
-
-
-def _row(metric: Metric, run_id: str) -> dict[str, Any]:
-    """Return what SQL keeps of a value: it has neither NaN nor infinities."""
-    is_nan = math.isnan(metric.value)
-    return {
-        "key": metric.key,
-        "value": 0.0 if is_nan else min(max(metric.value, -_LARGEST), _LARGEST),
-        "timestamp": metric.timestamp,
-        "step": metric.step,
-        "is_nan": is_nan,
-        "run_uuid": run_id,
-    }
-
-
-def _when(point: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(point[name] for name in _LATER)
-
-
-def _joined(folder: str | None, name: str) -> str:
-    return name if folder is None else f"{folder}/{name}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import signal
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import NoReturn
 
 from backprop_svc import deferred
+from backprop_svc.cli.terminal import ending
 
 ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """How schedulers and terminals end a process."""
@@ -69,24 +68,11 @@ def end() -> NoReturn:
     """
     if _asked and _asked[0] != signal.SIGINT:
         raise _raised()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):
-            stream.flush()
-    close_databases()
+    ending.flush()
+    ending.close_databases()
     # What libraries do at the end of a program may take seconds, and show tracebacks.
     deferred.stop()
     raise SystemExit(130)
-
-
-def close_databases() -> None:
-    """Let SQLite bring its files into one, as it does at the end of a program."""
-    sqlite = sys.modules.get("sqlite3")
-    if sqlite is None:
-        return
-    for found in gc.get_objects():
-        if type(found) is sqlite.Connection:
-            with suppress(sqlite.Error):
-                found.close()
 
 
 def _note(number: int, _: object) -> NoReturn:
