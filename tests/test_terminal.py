@@ -25,7 +25,7 @@ from backprop_svc.cli.commands.train import _kept_by
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive import progress
 from backprop_svc.interactive.progress import Status, SweepBar
-from backprop_svc.sweep.outcomes import Chunk, percentages
+from backprop_svc.sweep.chunk import Chunk, percentages
 from backprop_svc.tracking import RunRecord, open_writer
 from command import CLEAN, COMMAND, call
 
@@ -251,7 +251,7 @@ def test_a_log_tells_how_far_a_sweep_is(
     first, second, third = capsys.readouterr().err.splitlines()
     assert first == "0 of 9 runs (0 %)"
     number = r"[0-9.,e-]+"
-    told = f"{number} runs/s, best loss {number}, 33% dead, 0% diverged, 0:00:0[0-9] left"
+    told = f"{number} runs/s, 0:00:0[0-9] left, best loss {number}, 33% dead, 0% diverged"
     assert re.fullmatch(rf"3 of 9 runs \(33 %\), {told}", second)
     assert re.fullmatch(rf"6 of 9 runs \(66 %\), 3 were there, {told}", third)
 
