@@ -87,10 +87,11 @@ class Chunk:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it keeps until the end of the sweep."""
+        """Bytes that its runs keep until the end of the sweep."""
         arrays = [*self.points.values.values(), *self.achieved.values()]
         arrays += [a for a in vars(self.result).values() if isinstance(a, np.ndarray)]
-        return sum(array.nbytes for array in arrays)
+        # What all runs share is the same for many of them.
+        return sum(array.nbytes for array in arrays if len(array) == len(self.result))
 
     @property
     def counts(self) -> NDArray[np.int64]:
