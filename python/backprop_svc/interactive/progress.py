@@ -10,6 +10,7 @@ import numpy as np
 from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 
+from backprop_svc.errors import counted
 from backprop_svc.interactive.terminal import Terminal, say
 from backprop_svc.result import OUTCOMES
 from backprop_svc.sweep.chunk import Chunk, percentages
@@ -49,10 +50,10 @@ class Status:
 
     def text(self) -> str:
         """Write it on one line."""
-        runs = f"run{'' if self.total == 1 else 's'}"
         # Rounded down: it is not done before the last run is.
+        percent = 100 * self.done // self.total
         parts = [
-            f"{self.done:,} of {self.total:,} {runs} ({100 * self.done // self.total} %)",
+            f"{self.done:,} of {counted(self.total, 'run')} ({percent} %)",
             *([f"{self._there:,} were there"] if self._there else []),
         ]
         rate = (self.done - self._there) / max(self._busy, 1e-9)

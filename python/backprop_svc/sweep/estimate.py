@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from backprop_svc.arrays import Floats
-from backprop_svc.errors import RoomError
+from backprop_svc.errors import RoomError, counted
 from backprop_svc.memory import available, told
 from backprop_svc.result import Result
 from backprop_svc.sweep.chunk import Chunk, with_histories
@@ -149,7 +149,7 @@ class Estimate:
             raise self._too_large("memory", self.memory, room, fix)
 
     def _too_large(self, place: str, needed: int, room: int, fix: str) -> RoomError:
-        runs = f"{self.runs:,} run{'' if self.runs == 1 else 's'}"
+        runs = counted(self.runs, "run")
         return RoomError(
             "the sweep", f"some {told(needed)} in {place} for {runs}",
             f"what fits into the {told(room)} that are free", fix, verb="needs",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backprop_svc.arrays import Floats
+from backprop_svc.errors import counted
 from backprop_svc.result import HISTORIES, OUTCOMES
 from backprop_svc.settings import Natural, check
 from backprop_svc.sweep.chunk import Chunk, percentages
@@ -72,9 +73,8 @@ class Outcomes:
         return np.concatenate([chunk[name] for chunk in self.chunks])
 
     def __repr__(self) -> str:
-        plural = "" if len(self) == 1 else "s"
         return (
-            f"<Outcomes of sweep {self.sweep}: {len(self):,} run{plural}; {self.told()}; "
+            f"<Outcomes of sweep {self.sweep}: {counted(len(self), 'run')}; {self.told()}; "
             f"best loss {self.best_loss():.6g}>"
         )
 

@@ -23,7 +23,7 @@ from backprop_svc.cli.config.schema import Config
 from backprop_svc.cli.terminal import interrupt, show
 from backprop_svc.cli.terminal.errors import FORESEEN, describe, foreseen
 from backprop_svc.cli.terminal.verbose import listen
-from backprop_svc.errors import SettingError
+from backprop_svc.errors import SettingError, counted
 from backprop_svc.interactive.progress import SweepBar
 from backprop_svc.interactive.terminal import say
 from backprop_svc.sweep.curves import sample_curves
@@ -126,7 +126,7 @@ class SweepCommand:
         if self._parent is not None:
             place = self._close(self._parent, outcomes)
             there = f", {outcomes.there:,} were there" if outcomes.there else ""
-            say(f"{show.count(outcomes.written)} tracked{there}: {place}")
+            say(f"{counted(outcomes.written, 'run')} tracked{there}: {place}")
             say(f"look at them with: {show.look(self._settings.tracking.uri, place)}")
 
     def stop(self, error: BaseException) -> None:
@@ -152,8 +152,8 @@ class SweepCommand:
 
     def _describe(self, grid: Grid) -> None:
         configurations, points = len(self._configurations.words), len(grid)
-        several = f" = {configurations:,} configurations × {show.count(points, 'point')}"
-        total = show.count(configurations * points)
+        several = f" = {configurations:,} configurations × {counted(points, 'point')}"
+        total = counted(configurations * points, "run")
         say(f"sweep {self._id}: {total}{several if configurations > 1 else ''}")
         differing = [
             (name, ", ".join(values))

@@ -12,7 +12,7 @@ from backprop_svc import Network, datasets, initial_weights
 from backprop_svc.arrays import Floats
 from backprop_svc.cli.config.schema import DataConfig, InitConfig, NetworkConfig
 from backprop_svc.cli.terminal.errors import named
-from backprop_svc.errors import SettingError, shown
+from backprop_svc.errors import SettingError, counted, shown
 
 
 class Problem(NamedTuple):
@@ -55,7 +55,7 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
                 fix = f"try network.sizes={_shown(_fitting(rows, network.sizes))} init=random"
             raise SettingError(
                 f"data.{name}",
-                f"{values.shape[1]} columns",
+                counted(values.shape[1], "column"),
                 f"{size}, one for each neuron of that layer in "
                 f"network.sizes={_shown(network.sizes)}",
                 fix,
@@ -66,7 +66,7 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
         linear = "init=linear, " if shape.parameters == 1 else ""
         raise SettingError(
             "init",
-            f"{len(weights)} weights",
+            counted(len(weights), "weight"),
             f"{shape.parameters}, one for each parameter of "
             f"network.sizes={_shown(network.sizes)}",
             f"use {linear}init=random or init=weights init.weights=[…]",

@@ -16,7 +16,7 @@ from backprop_svc import Check, Explanation, Result
 from backprop_svc.cli.config.schema import DataConfig
 from backprop_svc.cli.terminal import interrupt
 from backprop_svc.datasets import Dataset
-from backprop_svc.errors import printable
+from backprop_svc.errors import counted, printable
 from backprop_svc.interactive.progress import duration, number
 from backprop_svc.interactive.terminal import Terminal, say
 from backprop_svc.memory import told
@@ -101,7 +101,7 @@ def print_sweep(outcomes: Outcomes, differing: Collection[str]) -> None:
         table.add_row(*map(printable, cells))
     print_table(table)
     say(f"\n{outcomes.told()}")
-    say(f"{count(len(outcomes) - outcomes.there)} in {_seconds(outcomes.seconds)} s")
+    say(f"{counted(len(outcomes) - outcomes.there, 'run')} in {_seconds(outcomes.seconds)} s")
     if outcomes.out_of_time:
         say(f"train.time_limit ended {outcomes.out_of_time:,} of them before their last epoch")
 
@@ -121,12 +121,7 @@ def print_estimate(needed: Estimate) -> None:
     elif needed.store:
         parts[-1] += " to train (how quickly the store writes is measured with the first runs)"
     say(f"  needs {', '.join(parts)}")
-    say(f"  measured on {count(needed.measured)}: {rates} a second")
-
-
-def count(things: int, what: str = "run") -> str:
-    """Write a number of things."""
-    return f"{things:,} {what}{'' if things == 1 else 's'}"
+    say(f"  measured on {counted(needed.measured, 'run')}: {rates} a second")
 
 
 def _seconds(seconds: float) -> str:
