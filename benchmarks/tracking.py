@@ -144,7 +144,7 @@ def server(folder: Path, experiment: Experiment, grid: Grid) -> float:
         result = experiment.train(*experiment.starts(few), ("loss", "gradients"))
         runs = to_runs(
             experiment, few, result, {},
-            sweep=SWEEP, first=0, settings={}, history="all", time=(now, now),
+            sweep=SWEEP, first=0, settings={}, history="all", keep="all", time=(now, now),
         )  # fmt: skip
         taken = seconds(lambda: parent.write(runs)) / FEW
         parent.finish()

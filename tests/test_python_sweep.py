@@ -21,9 +21,9 @@ from mlflow import MlflowClient
 
 import backprop_svc as bp
 from backprop_svc.arrays import Floats
+from backprop_svc.sweep.chunk import Chunk
 from backprop_svc.sweep.engine import run
 from backprop_svc.sweep.experiment import SHARED, Experiment
-from backprop_svc.sweep.outcomes import Chunk
 from backprop_svc.sweep.parent import Parent, Tracking
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking import Sweep

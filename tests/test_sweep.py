@@ -128,7 +128,7 @@ def test_the_largest_numbers_are_bounds() -> None:
         (lambda: bp.LogInterval(0, 1), "a lower bound without a logarithm"),
         (lambda: bp.Interval("a", 1), "Interval.low is 'a'"),  # type: ignore[arg-type]
         (lambda: grid({"a": bp.Interval(0, 1)}, points=0), "points is 0"),
-        (lambda: grid({"a": bp.Interval(0, 1)}, points=[1, 2]), "each of the 1 intervals"),
+        (lambda: grid({"a": bp.Interval(0, 1)}, points=[1, 2]), "each of 1 interval;"),
         (lambda: grid({"a": bp.Interval(0, 1)}, sampler="grit"), "sampler is 'grit'"),
         (lambda: sampled({"a": bp.Interval(0, 1)}, 0, "sobol", 0), "samples is 0"),
         (lambda: Grid({"a": (0.01, 1)}), r"'a' is \(0.01, 1\)"),

@@ -22,12 +22,13 @@ import backprop_svc as bp
 import stores
 from backprop_svc.cli.commands.results import write_file
 from backprop_svc.cli.commands.train import _kept_by
+from backprop_svc.cli.config.choices import CHOICES
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive import progress
 from backprop_svc.interactive.progress import Status, SweepBar
-from backprop_svc.sweep.outcomes import Chunk, percentages
+from backprop_svc.sweep.chunk import Chunk, percentages
 from backprop_svc.tracking import RunRecord, open_writer
-from command import CLEAN, COMMAND, call
+from command import CLEAN, COMMAND, call, call_anew
 
 GRID = ["train.lr=tag(log,interval(0.001,1))", "init.w1=interval(-2,2)"]
 
@@ -251,7 +252,7 @@ def test_a_log_tells_how_far_a_sweep_is(
     first, second, third = capsys.readouterr().err.splitlines()
     assert first == "0 of 9 runs (0 %)"
     number = r"[0-9.,e-]+"
-    told = f"{number} runs/s, best loss {number}, 33% dead, 0% diverged, 0:00:0[0-9] left"
+    told = f"{number} runs/s, 0:00:0[0-9] left, best loss {number}, 33% dead, 0% diverged"
     assert re.fullmatch(rf"3 of 9 runs \(33 %\), {told}", second)
     assert re.fullmatch(rf"6 of 9 runs \(66 %\), 3 were there, {told}", third)
 
@@ -279,3 +280,80 @@ def test_percentages_add_up(counts: list[int], digits: int) -> None:
     for share, count in zip(shares, counts, strict=True):
         exact = Fraction(100 * count, sum(counts))
         assert abs(Fraction(share) - exact) < Fraction(1, 10**digits)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_signs_that_a_terminal_lacks_are_replaced(tmp_path: Path, encoding: str) -> None:
+    cases = {
+        ("explain",): (0, "? = w2?ReLU(w1?x), L = "),
+        ("sweep", "train.lr=0.1,0.2", "data.unit='\u0177'", "tracking=none"): (0, "2 runs in"),
+        ("train", "train.lr=\u0177"): (1, "train.lr=? cannot be read"),
+    }
+    for words, (code, text) in cases.items():
+        done = subprocess.run(
+            [*COMMAND, *words],
+            cwd=tmp_path,
+            env={**CLEAN, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+            capture_output=True,
+            check=False,
+        )
+        said = (done.stdout + done.stderr).decode(encoding)
+        assert done.returncode == code, said
+        assert re.search(re.escape(text).replace(r"\?", "[?\u00b7]"), said), said
+
+
+def test_a_table_in_a_pipe_is_as_wide_as_it_is(tmp_path: Path) -> None:
+    words = ["train.lr1=0.123456789,0.2", "train.lr2=0.123456789123,0.3", "train.epochs=20,30"]
+    words += ["network.activation=relu,tanh", "train.divergence_bound=1e10,1e11"]
+    done = call(tmp_path, "sweep", *words, "tracking=none", COLUMNS="40", FORCE_COLOR="1")
+    assert done.returncode == 0, done.stderr
+    assert "\N{HORIZONTAL ELLIPSIS}" not in done.stdout
+    assert "0.123456789123" in done.stdout
+    table = done.stdout.partition("best runs")[2].splitlines()
+    assert max(map(len, table[:12])) > 100
+    assert "\r" not in done.stdout + done.stderr
+
+
+def test_pythons_optimization_is_named(tmp_path: Path) -> None:
+    for words in (["train.lr=range(0.1,1,0.1)"], ["train.lr=choice(1,2)", "train.epochs=3"]):
+        done = call_anew(tmp_path, "sweep", *words, "tracking=none", PYTHONOPTIMIZE="1")
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(
+            f"backprop-svc: {words[0]} cannot be read, since Python optimizes"
+        )
+
+
+def test_verbose_shows_more(tmp_path: Path) -> None:
+    words = ("sweep", "train.lr=0.1,0.2", "tracking=none")
+    done = call(tmp_path, *words, "hydra.verbose=true")
+    assert done.returncode == 0, done.stderr
+    assert "backprop_svc: build: {" in done.stderr
+    assert "backprop_svc.sweep.pace: trained 2 runs in" in done.stderr
+    done = call(tmp_path, *words, "hydra.verbose=[backprop_svc.sweep]")
+    assert "trained 2 runs in" in done.stderr
+    assert "build" not in done.stderr
+    secret = "tracking.uri=postgresql://me:secret@127.0.0.1:1/x"
+    done = call(tmp_path, "train", secret, "hydra.verbose=true")
+    assert "secret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+def test_a_shell_is_offered_choices_and_nothing_internal(tmp_path: Path, shell: str) -> None:
+    def offered(line: str) -> list[str]:
+        done = call(tmp_path, "-sc", f"query={shell}", COMP_LINE=line, COMP_POINT="9")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    for setting, names in CHOICES.items():
+        line = f"backprop-svc sweep train.lr=0.1 {setting}="
+        assert offered(line) == [f"{setting}={name}" for name in names]
+    assert offered("backprop-svc sweep train.optimizer=adam,nes") == [
+        "train.optimizer=adam,nesterov"
+    ]
+    assert offered("backprop-svc train +train.schedule=co") == [
+        "+train.schedule=constant",
+        "+train.schedule=cosine",
+    ]
+    own = ("dry_run", "points", "results", "resume", "sampler", "samples", "seed", "shards")
+    assert offered("backprop-svc sweep sweep.") == [f"sweep.{name}=" for name in own]
+    assert "data=ames" in offered("backprop-svc train data=")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from backprop_svc._core import Network
-from backprop_svc.errors import SettingError, SettingTypeError, shortened, shown
+from backprop_svc.errors import SettingError, SettingTypeError, counted, shortened, shown
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -234,7 +234,7 @@ def pairs(network: Network, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]
     if len(inputs) != len(targets) and len(inputs):
         raise SettingError(
             "y",
-            f"{len(targets)} rows",
+            counted(len(targets), "row"),
             f"{len(inputs)}, as many rows as x",
             "give one target per row of x and output of the network",
             verb="has",

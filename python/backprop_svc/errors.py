@@ -94,6 +94,15 @@ _CONTROL = re.compile(
 """All but tabs and line breaks: control characters, directions of writing, halves of signs."""
 
 
+def counted(number: int, what: str) -> str:
+    """Write a number of things.
+
+    >>> counted(1, "run"), counted(1000, "run")
+    ('1 run', '1,000 runs')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def shortened(text: str) -> str:
     """Cut a text off where a message would become unreadable."""
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from backprop_svc import _core
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats, floats, pairs, parameters, rows
-from backprop_svc.errors import SettingError
+from backprop_svc.errors import SettingError, counted
 
 MOST_VALUES = 1 << 22
 """Predictions or gradients in memory at once: 32 MB."""
@@ -111,7 +111,7 @@ def accuracy(predictions: ArrayLike, y: ArrayLike) -> Floats:
     if len(targets) != guesses.shape[1]:
         raise SettingError(
             "y",
-            f"{len(targets)} rows",
+            counted(len(targets), "row"),
             f"{guesses.shape[1]}, as many as predictions",
             "give one target for each row",
             verb="has",

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from backprop_svc._core import Network
 from backprop_svc.arrays import checked_network, floats
-from backprop_svc.errors import SettingError, shown
+from backprop_svc.errors import SettingError, counted, shown
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def _numbers(name: str, values: ArrayLike, count: int) -> list[float]:
     if len(found) != count:
         raise SettingError(
             name,
-            f"{len(found)} values",
+            counted(len(found), "value"),
             f"{count}",
             "the walk shows one house and one network at a time",
             verb="has",

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats, checked_network, column
-from backprop_svc.errors import SettingError, shown
+from backprop_svc.errors import SettingError, counted, shown
 from backprop_svc.settings import check
 
 Method = Callable[[np.random.RandomState, int, int], Floats]
@@ -84,7 +84,7 @@ def initial_weights(
     if len(counts) > 1:
         raise SettingError(
             "seed",
-            f"{len(seeds)} values, scale {len(scales)} and offset {len(offsets)}",
+            f"{counted(len(seeds), 'value')}, scale {len(scales)} and offset {len(offsets)}",
             "as many of each, or one",
             "make them fit",
             verb="has",

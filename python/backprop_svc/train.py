@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from backprop_svc import _core
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats, Integers, floats, pairs, parameters
-from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.errors import SettingError, SettingTypeError, counted, shown
 from backprop_svc.result import Result
 from backprop_svc.settings import Natural, Positive, Seed, check
 
@@ -201,7 +201,7 @@ def _starts(weights: Floats, learning_rate: ArrayLike, layers: int) -> tuple[Flo
     except ValueError:
         raise SettingError(
             "learning_rate",
-            f"{len(rates)} values and weights {len(weights)} runs",
+            f"{counted(len(rates), 'value')} and weights {counted(len(weights), 'run')}",
             "as many of both, or one of either",
             "make them fit",
             verb="has",

@@ -10,9 +10,10 @@ import numpy as np
 from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 
+from backprop_svc.errors import counted
 from backprop_svc.interactive.terminal import Terminal, say
 from backprop_svc.result import OUTCOMES
-from backprop_svc.sweep.outcomes import Chunk, percentages
+from backprop_svc.sweep.chunk import Chunk, percentages
 
 FIRST_LINE, MOST_BETWEEN = 5.0, 60.0
 """Seconds until the first line where nobody sees a bar, and the most until the next one:
@@ -49,23 +50,22 @@ class Status:
 
     def text(self) -> str:
         """Write it on one line."""
-        runs = f"run{'' if self.total == 1 else 's'}"
         # Rounded down: it is not done before the last run is.
+        percent = 100 * self.done // self.total
         parts = [
-            f"{self.done:,} of {self.total:,} {runs} ({100 * self.done // self.total} %)",
+            f"{self.done:,} of {counted(self.total, 'run')} ({percent} %)",
             *([f"{self._there:,} were there"] if self._there else []),
         ]
         rate = (self.done - self._there) / max(self._busy, 1e-9)
         if rate:
-            parts.append(f"{rate:,.0f} runs/s" if rate >= 10 else f"{rate:.2g} runs/s")
+            # Of the chunk on its way some has passed.
+            spent = time.monotonic() - self._since
+            left = duration((self.total - self.done) / rate - spent)
+            parts += [f"{number(rate)} runs/s", f"{left} left"]
         if self.done:
             shares = dict(zip(OUTCOMES.tolist(), percentages(self._counts, 0), strict=True))
             parts.append(f"best loss {self._best:.3g}")
             parts += [f"{shares[name]}% {name}" for name in TOLD]
-        if rate:
-            # Of the chunk on its way some has passed.
-            spent = time.monotonic() - self._since
-            parts.append(f"{duration((self.total - self.done) / rate - spent)} left")
         return ", ".join(parts)
 
 
@@ -138,6 +138,11 @@ class _Told(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(self._status.text(), no_wrap=True, overflow="ellipsis")
+
+
+def number(rate: float) -> str:
+    """Write a rate, a small one with two digits."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def duration(seconds: float) -> str:

@@ -16,13 +16,14 @@ from backprop_svc.memory import refuse_points
 from backprop_svc.settings import check
 from backprop_svc.sweep import description
 from backprop_svc.sweep.axes import Axis, Zipped, axis_name, grid
+from backprop_svc.sweep.chunk import Chunk
 from backprop_svc.sweep.curves import sample_curves
 from backprop_svc.sweep.description import Shared
 from backprop_svc.sweep.engine import run
 from backprop_svc.sweep.estimate import Estimate
 from backprop_svc.sweep.experiment import Draw
 from backprop_svc.sweep.naming import Naming
-from backprop_svc.sweep.outcomes import Chunk, Outcomes
+from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.parent import Parent, Tracking, identity
 from backprop_svc.sweep.plan import plan
 from backprop_svc.sweep.sampler import GRID, GridSampler

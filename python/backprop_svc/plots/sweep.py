@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from backprop_svc.arrays import Floats
+from backprop_svc.errors import counted
 from backprop_svc.plots.training import DPI
 from backprop_svc.sweep.space import is_logarithmic
 
@@ -92,8 +93,12 @@ def curves_png(loss: Floats, learning_rate: Floats) -> bytes:
     floor = _floor(loss[np.isfinite(loss)])
     for history, rate in zip(np.maximum(loss, floor), learning_rate, strict=True):
         plot.plot(history, color=colors.to_rgba(np.asarray(rate)), linewidth=0.8, alpha=0.7)
-    runs = f"{len(loss)} run{'' if len(loss) == 1 else 's'}"
-    plot.set(title=f"Loss of {runs}", xlabel="epoch", ylabel="loss", yscale="log")
+    plot.set(
+        title=f"Loss of {counted(len(loss), 'run')}",
+        xlabel="epoch",
+        ylabel="loss",
+        yscale="log",
+    )
     plot.grid(alpha=0.3)
     figure.colorbar(colors, ax=plot, label="learning rate")
     return _png(figure)

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from backprop_svc.errors import SettingError, shown
+from backprop_svc.errors import SettingError, counted, shown
 from backprop_svc.memory import refuse_points
 from backprop_svc.settings import check
 from backprop_svc.sweep.sampler import GRID, check_sampler, sampled
@@ -135,9 +135,10 @@ def _counts(points: Any, intervals: int) -> list[int]:
     if counts is not None and not several:
         counts *= intervals
     if counts is None or len(counts) != intervals:
+        each = counted(intervals, "interval")
         raise SettingError(
             "points", shown(points),
-            f"a whole number from 1, or a list with one for each of the {intervals} intervals",
+            f"a whole number from 1, or a list with one for each of {each}",
             "such as {name}=[100,50]",
         )  # fmt: skip
     return counts

@@ -9,14 +9,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from backprop_svc.errors import SettingError
-from backprop_svc.sweep.chunks import Pace, chunk_size, tracked_histories, tracked_interval
+from backprop_svc.sweep.chunk import Chunk, with_histories
 from backprop_svc.sweep.experiment import Experiment
 from backprop_svc.sweep.naming import Naming
-from backprop_svc.sweep.outcomes import Chunk, Outcomes, with_histories
+from backprop_svc.sweep.outcomes import Outcomes
+from backprop_svc.sweep.pace import Pace, chunk_size, tracked_histories, tracked_interval
 from backprop_svc.sweep.parent import Parent
 from backprop_svc.sweep.runs import to_runs
 from backprop_svc.sweep.sampler import Sampler
 from backprop_svc.tracking import Runs
+from backprop_svc.tracking.patience import given_up
 from backprop_svc.tracking.record import now
 from backprop_svc.train import RECORDS, Record
 
@@ -148,6 +150,7 @@ def _thread() -> Iterator[ThreadPoolExecutor]:
     try:
         yield pool
     except BaseException:
-        pool.shutdown(cancel_futures=True)
+        with given_up():
+            pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()

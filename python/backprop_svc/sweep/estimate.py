@@ -10,20 +10,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from backprop_svc.errors import RoomError
+from backprop_svc.arrays import Floats
+from backprop_svc.errors import RoomError, counted
 from backprop_svc.memory import available, told
-from backprop_svc.sweep.chunks import chunk_size, tracked_histories, tracked_interval
+from backprop_svc.result import Result
+from backprop_svc.sweep.chunk import Chunk, with_histories
 from backprop_svc.sweep.experiment import Experiment
-from backprop_svc.sweep.outcomes import Chunk, with_histories
+from backprop_svc.sweep.pace import chunk_size, tracked_histories, tracked_interval
 from backprop_svc.sweep.parent import Tracking
 from backprop_svc.sweep.runs import to_runs
-from backprop_svc.sweep.space import Grid
+from backprop_svc.sweep.space import Grid, Points
 from backprop_svc.tracking.room import bytes_of, free, seconds_to_write
+from backprop_svc.train import Record
 
 SAMPLE = 64
 """Runs that are measured."""
 LIMIT = 0.1
 """Seconds after which the training of the sample ends; the rest of it is reckoned."""
+SHORT = 0.02
+"""Seconds below which it is measured twice."""
 SUMMARY = 40
 """Bytes of each run while a sweep is summed up: its loss, its rank, the code of its outcome."""
 TABLE = 250
@@ -81,11 +86,10 @@ class Estimate:
         count = min(SAMPLE, len(grid), most)
         points = grid.select(np.linspace(0, len(grid) - 1, count).astype(np.int64))
         limited = replace(experiment, settings={**experiment.settings, "time_limit": LIMIT})
-        rates, weights = experiment.starts(points)
-        before = time.perf_counter()
-        result = limited.train(rates, weights, wanted, record_every=every)
-        achieved = experiment.evaluate(result)
-        seconds = time.perf_counter() - before
+        result, achieved, seconds = _measured(limited, points, wanted, every)
+        if seconds < SHORT:
+            # The first time may have found cold caches.
+            result, achieved, seconds = _measured(limited, points, wanted, every)
         epochs = int(experiment.settings["epochs"])
         if limited.count_out_of_time(result):
             seconds *= count * epochs / max(1, int(result.epochs.sum()))
@@ -146,8 +150,19 @@ class Estimate:
             raise self._too_large("memory", self.memory, room, fix)
 
     def _too_large(self, place: str, needed: int, room: int, fix: str) -> RoomError:
-        runs = f"{self.runs:,} run{'' if self.runs == 1 else 's'}"
+        runs = counted(self.runs, "run")
         return RoomError(
             "the sweep", f"some {told(needed)} in {place} for {runs}",
             f"what fits into the {told(room)} that are free", fix, verb="needs",
         )  # fmt: skip
+
+
+def _measured(
+    experiment: Experiment, points: Points, record: tuple[Record, ...], every: int
+) -> tuple[Result, dict[str, Floats], float]:
+    """Train and evaluate some runs; return how long that took, too."""
+    before = time.perf_counter()
+    rates, weights = experiment.starts(points)
+    result = experiment.train(rates, weights, record, record_every=every)
+    achieved = experiment.evaluate(result)
+    return result, achieved, time.perf_counter() - before

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
@@ -55,13 +55,25 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
     return done[0]
 
 
+_ending = threading.Event()
+
+
+@contextmanager
+def given_up() -> Iterator[None]:
+    """Let nothing be tried again meanwhile: who waits for it has been told to stop."""
+    _ending.set()
+    try:
+        yield
+    finally:
+        _ending.clear()
+
+
 def patiently(work: Callable[[], T], passes: Callable[[Exception], bool]) -> T:
     """Try again while what is raised may pass; the last error is raised."""
     for attempt in range(ATTEMPTS - 1):
         try:
             return work()
         except Exception as error:
-            if not passes(error):
+            if not passes(error) or _ending.wait(PAUSE * 2**attempt):
                 raise
-        time.sleep(PAUSE * 2**attempt)
     return work()

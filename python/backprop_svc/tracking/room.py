@@ -43,10 +43,12 @@ def free(uri: str) -> int | None:
     if file is None:
         return None
     try:
-        return shutil.disk_usage(file.resolve().parent).free
+        disk = shutil.disk_usage(file.resolve().parent)
     except OSError:
         # That the folder is not there is said when the store is opened.
         return None
+    # What is no disk, such as /proc, has no size.
+    return disk.free if disk.total else None
 
 
 def seconds_to_write(uri: str, runs: Runs) -> float | None:

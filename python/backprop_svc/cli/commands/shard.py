@@ -18,9 +18,10 @@ from backprop_svc.cli.terminal import interrupt
 from backprop_svc.errors import SettingError
 from backprop_svc.interactive.progress import SweepBar
 from backprop_svc.interactive.terminal import say
+from backprop_svc.sweep.chunk import Chunk
 from backprop_svc.sweep.engine import run
 from backprop_svc.sweep.naming import Naming
-from backprop_svc.sweep.outcomes import Chunk, Outcomes
+from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.parent import Parent
 from backprop_svc.sweep.sampler import GridSampler
 from backprop_svc.tracking import Sweep

@@ -9,28 +9,26 @@ from typing import cast
 
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.core.utils import JobReturn
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf
 
+from backprop_svc.cli.commands.configurations import Configurations, task_config
 from backprop_svc.cli.commands.results import check_file, typed_settings, write_file
 from backprop_svc.cli.commands.shard import WHOLE, swept
 from backprop_svc.cli.config import axes
-from backprop_svc.cli.config.experiment import Prepared, tracking
+from backprop_svc.cli.config.experiment import tracking
 from backprop_svc.cli.config.kept import kept
-from backprop_svc.cli.config.origin import configurations, planned
-from backprop_svc.cli.config.overrides import split, written
+from backprop_svc.cli.config.origin import configurations
+from backprop_svc.cli.config.overrides import split
 from backprop_svc.cli.config.schema import Config
-from backprop_svc.cli.config.unused import refuse, unused
 from backprop_svc.cli.terminal import interrupt, show
-from backprop_svc.cli.terminal.errors import FORESEEN, describe, foreseen, require_values
+from backprop_svc.cli.terminal.errors import FORESEEN, describe, foreseen
 from backprop_svc.cli.terminal.verbose import listen
-from backprop_svc.errors import SettingError
+from backprop_svc.errors import SettingError, counted
 from backprop_svc.interactive.progress import SweepBar
 from backprop_svc.interactive.terminal import say
 from backprop_svc.plots import painter
 from backprop_svc.sweep import description
 from backprop_svc.sweep.curves import sample_curves
-from backprop_svc.sweep.description import Shared
-from backprop_svc.sweep.estimate import Estimate
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.parent import Parent, identity
 from backprop_svc.sweep.space import Grid
@@ -50,17 +48,10 @@ class SweepCommand:
     ) -> None:
         listen(config.hydra.verbose)
         self._axes = [override.input_line or "" for override in overrides]
-        self._configurations = configurations
-        self._config = _task_config(config)
+        self._configurations = Configurations(self._axes, configurations)
+        self._config = task_config(config)
         OmegaConf.update(self._config, "sweep.axes", self._axes)
         self._settings = cast(Config, self._config)
-        self._first: Prepared | None = None
-        self._epochs: list[int] = []
-        self._plans: list[Plan] = []
-        self._unused: set[str] = set()
-        self._notes: dict[str, None] = {}
-        self._common: dict[str, list[object]] = {}
-        self._shared = Shared()
         self._parent: Parent | None = None
         self._painter: painter.Painter | None = None
         self._bar: SweepBar | None = None
@@ -69,45 +60,19 @@ class SweepCommand:
     def check(self, config: DictConfig, words: list[str]) -> None:
         """Refuse what a configuration could not train, with the name of what is wrong."""
         with foreseen(*FORESEEN):
-            data_name = str(config.hydra.runtime.choices.get("data"))
-            config = _task_config(config)
-            require_values(config)
-            OmegaConf.update(config, "sweep.axes", self._axes)
-            prepared = Prepared.of(config, data_name)
-            if prepared.tracking is not None:
-                self._plans.append(planned(prepared, config))
-            unneeded = unused(prepared.config, [*self._axes, *words])
-            # A setting may be needed by one configuration of the sweep and unused in another.
-            self._unused = unneeded if self._first is None else self._unused & unneeded
-            self._first = self._first or prepared
-            self._notes |= dict.fromkeys(prepared.notes)
-            self._epochs.append(int(prepared.experiment.settings["epochs"]))
-            self._shared.add(prepared.experiment, prepared.grid, dict(map(split, swept(words))))
-            for name, value in _common(config).items():
-                values = self._common.setdefault(name, [])
-                if value not in values:
-                    values.append(value)
+            self._configurations.add(config, words)
 
     def begin(self) -> list[list[str]]:
         """Check and describe the sweep, open it in MLflow, and cut it into jobs."""
         with foreseen(*FORESEEN):
-            for name, values in self._common.items():
-                if len(values) > 1 and self._has_to_agree(name):
-                    raise SettingError(
-                        name,
-                        ",".join(map(written, values)),
-                        "one value for the whole sweep",
-                        "write a command for each",
-                    )
-                if len(values) == 1:
-                    OmegaConf.update(self._config, name, values[0])
+            for name, value in self._configurations.common().items():
+                OmegaConf.update(self._config, name, value)
             sweep = self._settings.sweep
             if sweep.shards < 1:
                 raise SettingError(
                     "sweep.shards", str(sweep.shards), "whole numbers from 1", "try 1"
                 )
-            # Values that differ, of what nothing is done with, may come from a preset of each.
-            refuse({name for name in self._unused if len(self._common.get(name, [])) < 2})
+            self._configurations.refuse_unused()
             grid = axes.build(sweep)
             if sweep.results is not None:
                 check_file(sweep.results)
@@ -117,7 +82,7 @@ class SweepCommand:
                 told=sweep.id,
                 names=("sweep.resume", "sweep.id"),
             )
-            needed = self._estimate(grid)
+            needed = self._configurations.estimate(grid, results=sweep.results is not None)
             if sweep.resume is None:
                 needed.refuse()
             if not sweep.dry_run:
@@ -126,39 +91,22 @@ class SweepCommand:
             show.print_estimate(needed)
             if sweep.dry_run:
                 return []
-        self._bar = SweepBar(len(self._configurations) * len(grid), lines=True)
+        self._bar = SweepBar(len(self._configurations.words) * len(grid), lines=True)
         WHOLE.set(self._bar)
         told = [f"sweep.axes={_quoted(self._axes)}", f"sweep.id='{self._id}'"]
-        told.append(f"sweep.varied={_quoted(list(self._differing()))}")
+        told.append(f"sweep.varied={_quoted(list(self._configurations.differing()))}")
         if self._parent is not None:
             told.append(f"sweep.lease='{self._parent.writer.lease}'")
         return [
             [*words, *told, *self._planned(number), f"sweep.shard={shard}"]
-            for number, words in enumerate(self._configurations)
+            for number, words in enumerate(self._configurations.words)
             for shard in range(min(sweep.shards, len(grid)))
         ]
 
-    def _estimate(self, grid: Grid) -> Estimate:
-        """Measure a sample of the first configuration; the others may have other epochs."""
-        first = self._first
-        if first is None:
-            raise RuntimeError("a sweep is begun before it was checked")
-        own = int(first.experiment.settings["epochs"])
-        share = sum(self._epochs) / len(self._epochs) / own if own else 1.0
-        where = tracking(self._settings)
-        table = where is not None or self._settings.sweep.results is not None
-        runs = len(self._configurations) * len(grid)
-        return Estimate.of(first.experiment, grid, runs, where, table=table, share=share)
-
-    def _has_to_agree(self, name: str) -> bool:
-        """Tell whether a setting is one of the whole sweep, and means something."""
-        tracked = self._common["tracking.enabled"] != [False]
-        return name != "tracking.history" and (tracked or not name.startswith("tracking."))
-
     def _planned(self, number: int) -> list[str]:
         """Tell a job which configuration it has, and what it was when the sweep began."""
-        words = [f"sweep.configuration={number}"]
-        return [*words, f"sweep.plan='{self._plans[number].digest}'"] if self._plans else words
+        words, plans = [f"sweep.configuration={number}"], self._configurations.plans
+        return [*words, f"sweep.plan='{plans[number].digest}'"] if plans else words
 
     def finish(self, returns: Sequence[JobReturn]) -> None:
         """Show and keep the summary."""
@@ -171,7 +119,7 @@ class SweepCommand:
         common = set.intersection(*map(set, words))
         differing = {split(word)[0] for own in words for word in own if word not in common}
         show.print_sweep(shown, differing)
-        shares, first = outcomes.shares(), self._first
+        shares, first = outcomes.shares(), self._configurations.first
         if first is not None and shares["dead"] + shares["diverged"] == 1:
             show.print_scales(first.experiment.data, first.config.data)
         results = self._settings.sweep.results
@@ -182,7 +130,7 @@ class SweepCommand:
         if self._parent is not None:
             place = self._close(self._parent, outcomes)
             there = f", {outcomes.there:,} were there" if outcomes.there else ""
-            say(f"{show.count(outcomes.written)} tracked{there}: {place}")
+            say(f"{counted(outcomes.written, 'run')} tracked{there}: {place}")
             sweep, sweeps = self._parent.links
             if place != sweep:
                 say(f"look at them with: {show.look(self._settings.tracking.uri)}")
@@ -217,39 +165,35 @@ class SweepCommand:
         WHOLE.set(None)
 
     def _describe(self, grid: Grid) -> None:
-        configurations, points = len(self._configurations), len(grid)
-        several = f" = {configurations:,} configurations × {show.count(points, 'point')}"
-        total = show.count(configurations * points)
+        configurations, points = len(self._configurations.words), len(grid)
+        several = f" = {configurations:,} configurations × {counted(points, 'point')}"
+        total = counted(configurations * points, "run")
         say(f"sweep {self._id}: {total}{several if configurations > 1 else ''}")
-        differing = [(name, ", ".join(values)) for name, values in self._differing().items()]
+        differing = [
+            (name, ", ".join(values))
+            for name, values in self._configurations.differing().items()
+        ]
         for name, what in differing + axes.describe(grid):
             say(f"  {name:<12} {what}")
-        for note in self._notes:
+        for note in self._configurations.notes:
             say(f"  {note}")
         if not self._settings.tracking.enabled:
             say("  not tracked (tracking=none)")
-
-    def _differing(self) -> dict[str, list[str]]:
-        """Return the values of the settings that differ between configurations."""
-        found: dict[str, dict[str, None]] = {}
-        for name, value in (split(word) for own in self._configurations for word in own):
-            found.setdefault(name, {})[value] = None
-        return {name: list(values) for name, values in found.items() if len(values) > 1}
 
     def _open(self, grid: Grid) -> None:
         where = tracking(self._settings)
         if where is None:
             return
         self._painter = painter.take()
-        several = configurations(self._configurations)
-        axes_told = description.axes(grid, self._differing())
-        runs = len(grid) * len(self._configurations)
+        several = configurations(self._configurations.words)
+        axes_told = description.axes(grid, self._configurations.differing())
+        runs = len(grid) * len(self._configurations.words)
         told = Sweep(
             self._id,
             description=description.text(axes_told, runs),
-            params=self._shared.params(axes_told),
+            params=self._configurations.shared.params(axes_told),
             config=kept(self._config),
-            plan=Plan({**Plan.join(self._plans).parts, **several.parts}),
+            plan=Plan({**Plan.join(self._configurations.plans).parts, **several.parts}),
             resume=self._settings.sweep.resume is not None,
         )
         with show.waiting("opening MLflow"):
@@ -260,8 +204,8 @@ class SweepCommand:
         from backprop_svc.plots.report import summary
 
         with foreseen(*FORESEEN), show.waiting("writing the summary"):
-            curves, first = None, self._first
-            if first is not None and len(self._configurations) == 1:
+            curves, first = None, self._configurations.first
+            if first is not None and len(self._configurations.words) == 1:
                 trained = first.config.train.epochs > 0
                 curves = sample_curves(first.experiment, outcomes) if trained else None
             draw = painter.draw_here if self._painter is None else self._painter.draw
@@ -274,25 +218,6 @@ def _joined(shards: list[Outcomes], settings: Sequence[Mapping[str, object]]) ->
     return Outcomes.join([shard.with_settings(own) for shard, own in pairs])
 
 
-def _common(config: DictConfig) -> dict[str, object]:
-    """Return the settings that say of a sweep what it is and where it is kept, by name."""
-    return {
-        f"{section}.{name}": value
-        for section in ("sweep", "tracking")
-        for name, value in cast(
-            dict[str, object], OmegaConf.to_container(config[section])
-        ).items()
-    }
-
-
 def _quoted(lines: list[str]) -> str:
     texts = [QuotedString(text=line, quote=Quote.single).with_quotes() for line in lines]
     return f"[{','.join(texts)}]"
-
-
-def _task_config(config: DictConfig) -> DictConfig:
-    """Return a copy of the configuration without Hydra's own section, as a task gets it."""
-    copy = config.copy()
-    with read_write(copy), open_dict(copy):
-        del copy["hydra"]
-    return copy

@@ -13,7 +13,7 @@ from backprop_svc import Network, datasets, initial_weights
 from backprop_svc.arrays import Floats
 from backprop_svc.cli.config.schema import DataConfig, InitConfig, NetworkConfig
 from backprop_svc.cli.terminal.errors import named
-from backprop_svc.errors import SettingError, shown
+from backprop_svc.errors import SettingError, counted, shown
 
 
 class Problem(NamedTuple):
@@ -62,7 +62,7 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
                 fix = f"try network.sizes={fitting} init=random"
             raise SettingError(
                 f"data.{name}",
-                f"{values.shape[1]} columns",
+                counted(values.shape[1], "column"),
                 f"{size}, one for each neuron of that layer in network.sizes={_shown(sizes)}",
                 fix,
                 verb="has",
@@ -72,7 +72,7 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
         linear = "init=linear, " if shape.parameters == 1 else ""
         raise SettingError(
             "init",
-            f"{len(weights)} weights",
+            counted(len(weights), "weight"),
             f"{shape.parameters}, one for each parameter of network.sizes={_shown(sizes)}",
             f"use {linear}init=random or init=weights init.weights=[…]",
             verb="gives",

@@ -16,8 +16,8 @@ from backprop_svc import Check, Explanation, Result
 from backprop_svc.cli.config.schema import DataConfig
 from backprop_svc.cli.terminal import interrupt
 from backprop_svc.datasets import Dataset
-from backprop_svc.errors import printable
-from backprop_svc.interactive.progress import duration
+from backprop_svc.errors import counted, printable
+from backprop_svc.interactive.progress import duration, number
 from backprop_svc.interactive.terminal import Terminal, say
 from backprop_svc.memory import told
 from backprop_svc.sweep.estimate import Estimate
@@ -37,7 +37,9 @@ BEST = 10
 def waiting(what: str) -> Iterator[None]:
     """Say what is being done, if it takes longer than a second."""
     console = Terminal(stderr=True)
-    status = console.status(what)
+    # Other terminals have no signs for the usual spinner.
+    spinner = "dots" if console.encoding.lower().startswith("utf") else "line"
+    status = console.status(what, spinner=spinner)
     timer = Timer(PATIENCE, status.start if console.is_live else lambda: None)
     timer.daemon = True
     timer.start()
@@ -99,29 +101,31 @@ def print_sweep(outcomes: Outcomes, differing: Collection[str]) -> None:
         table.add_row(*map(printable, cells))
     print_table(table)
     say(f"\n{outcomes.told()}")
-    say(f"{count(len(outcomes) - outcomes.there)} in {outcomes.seconds:.2f} s")
+    say(f"{counted(len(outcomes) - outcomes.there, 'run')} in {_seconds(outcomes.seconds)} s")
     if outcomes.out_of_time:
         say(f"train.time_limit ended {outcomes.out_of_time:,} of them before their last epoch")
 
 
 def print_estimate(needed: Estimate) -> None:
     """Print what a sweep will need, and how that was measured."""
-    rates = f"{needed.runs / max(needed.training, 1e-9):,.0f} trained"
     seconds = needed.training + (needed.writing or 0)
-    parts = [f"{told(needed.memory)} of memory", f"some {duration(seconds)}"]
+    parts = [
+        f"{told(needed.memory)} of memory",
+        f"some {duration(seconds)}" if seconds >= 1 else "less than a second",
+    ]
+    rates = f"{number(needed.runs / max(needed.training, 1e-9))} trained"
     if needed.store:
         parts.insert(0, f"{told(next(iter(needed.store.values())))} in the store")
     if needed.writing is not None:
-        rates += f", {needed.runs / max(needed.writing, 1e-9):,.0f} written"
+        rates += f", {number(needed.runs / max(needed.writing, 1e-9))} written"
     elif needed.store:
         parts[-1] += " to train (how quickly the store writes is measured with the first runs)"
     say(f"  needs {', '.join(parts)}")
-    say(f"  measured on {count(needed.measured)}: {rates} a second")
+    say(f"  measured on {counted(needed.measured, 'run')}: {rates} a second")
 
 
-def count(number: int, what: str = "run") -> str:
-    """Write a number of things."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2f}" if seconds >= 0.1 else f"{seconds:.2g}"
 
 
 def _exactly(value: float) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO, cast
 
+from backprop_svc import build_info
 from backprop_svc.interactive.terminal import WithoutPasswords
 
 OURS = ("backprop_svc", "hydra")
@@ -27,3 +28,5 @@ def listen(verbose: bool | str | Iterable[str]) -> None:
             handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
             logger.addHandler(handler)
             logger.propagate = False
+            if name == OURS[0]:
+                logger.debug("build: %s", build_info())

@@ -18,7 +18,7 @@ MOST_RUNS = 1 << 18
 """Runs of a chunk."""
 SECONDS = 1.0
 """What a chunk may take: so often is told how far the sweep is, and Ctrl-C is answered."""
-FEWEST_TRAINED, FEWEST_WRITTEN = 256, 16
+FEWEST_TRAINED, FEWEST_WRITTEN = 256, 8
 """Runs of the first chunk, and of those that take longer: they fill registers and threads,
 and the connections to a server."""
 
