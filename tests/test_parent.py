@@ -120,9 +120,9 @@ def test_the_parent_says_what_its_runs_share_and_what_its_axes_do(tmp_path: Path
     }
     params = parent.data.params
     assert {name: params[name] for name in varied} == varied
-    same = dict.items(children[0].data.params)
+    same = set(children[0].data.params.items())
     for child in children:
-        same = same & dict.items(child.data.params)
+        same &= set(child.data.params.items())
     assert {name: params[name] for name in dict(same)} == dict(same)
     assert params.keys() == dict(same).keys() | varied.keys()
     assert params["train.optimizer"] == "adam"

@@ -49,6 +49,7 @@ def ui(arguments: list[str]) -> int:
             f"{file} does not exist in {Path.cwd()}; allowed: a database with runs; "
             "run backprop-svc train first, or give tracking.uri=sqlite:///<path>"
         )
+    from backprop_svc.tracking.sqlite import gather_changes
     from backprop_svc.tracking.store import prepare
 
     with foreseen(StoreError):
@@ -76,7 +77,7 @@ def ui(arguments: list[str]) -> int:
     try:
         with serving(command, quiet) as process:
             address = f"http://{HOST}:{port}{quiet.get('MLFLOW_STATIC_PREFIX', '')}"
-            page, *sweeps = [f"{address}/{page}" for page in _latest(uri)] or [f"{address}/"]
+            page, *sweeps = [f"{address}/{page}" for page in _latest(uri)]
             if _is_up(address, process):
                 say(f"MLflow on {page} (Ctrl-C to stop)")
                 for link in sweeps:
@@ -87,6 +88,9 @@ def ui(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         interrupt.forget()
         return 0
+    finally:
+        if file != uri:
+            gather_changes(Path(file))
 
 
 def _latest(uri: str) -> list[str]:
