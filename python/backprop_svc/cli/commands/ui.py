@@ -14,7 +14,7 @@ from pathlib import Path
 from backprop_svc.cli.commands.server import serving
 from backprop_svc.cli.terminal import interrupt
 from backprop_svc.cli.terminal.errors import foreseen, stop
-from backprop_svc.errors import StoreError
+from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive.terminal import say
 from backprop_svc.tracking import DEFAULT_URI, remember, shown_uri
 
@@ -52,7 +52,7 @@ def ui(arguments: list[str]) -> int:
     from backprop_svc.tracking.sqlite import gather_changes
     from backprop_svc.tracking.store import prepare
 
-    with foreseen(StoreError):
+    with foreseen(SettingError, StoreError):
         # MLflow's server would migrate the database of an older one.
         prepare(uri)
     with socket.socket() as probe:
