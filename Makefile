@@ -51,7 +51,7 @@ test: .venv/developed  ## All tests, Rust and Python
 	python=$$?; wait $$rust; rust=$$?; cat target/test.log; exit $$((python | rust))
 
 compatibility: .venv/developed  ## The oldest and the newest releases that are allowed
-	$(BIN)/python tests/compatibility.py oldest newest hydra-pre
+	$(BIN)/python tests/compatibility.py --jobs 2 oldest newest ray hydra-pre
 
 torture: .venv/developed  ## Kills, hostile calls and random command lines, for hours
 	$(BIN)/python tests/torture.py --sqlite 100 --postgresql 100 --server 100 \

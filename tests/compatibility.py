@@ -12,8 +12,10 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from argparse import ArgumentParser
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +32,8 @@ ALL = (
     "tests/test_guide.py",
     "tests/test_hydra_plugin.py",
 )
+HYDRA = ("tests/test_hydra_plugin.py", "tests/test_parent.py", "tests/test_guide.py")
+LAUNCHERS = ("tests/test_launchers.py", "-k", "ray")
 TESTERS = ("pytest", "hypothesis")
 PSYCOPG, PSYCOPG2 = "psycopg[binary]>=3.2,<4", "psycopg2-binary>=2.9,<3"
 
@@ -44,6 +48,8 @@ class Leg:
     driver: str = PSYCOPG
     """Of PostgreSQL. The older releases of MLflow compare numbers with texts, which only
     psycopg2 lets pass."""
+    over: bool = False
+    """Whether its packages are laid over those of the environment that runs this."""
 
 
 def declared(bound: str | None = None) -> tuple[str, ...]:
@@ -71,8 +77,19 @@ def legs() -> dict[str, Leg]:
     oldest, newest = (pythons[0], pythons[-1]) if pythons else ("python3", "python3")
     found["oldest"] = Leg(declared("=="), python=oldest, driver=PSYCOPG2)
     found["newest"] = Leg(declared(), python=newest)
-    found["hydra-pre"] = Leg((*declared(), "hydra-core>=1.4.0rc1", "omegaconf>=2.4.0rc1"))
+    before = ("hydra-core>=1.4.0rc1", "omegaconf>=2.4.0rc1")
+    found["hydra-pre"] = Leg(before, HYDRA, python=sys.executable, over=True)
+    # It needs older releases of what other packages want newer ones of.
+    found["ray"] = Leg(extra("ray"), LAUNCHERS, python=sys.executable, over=True)
     return found
+
+
+def extra(name: str) -> tuple[str, ...]:
+    """Return what an extra of the package asks for."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    line = re.search(rf"^{name} = \[(.*)\]$", text, re.MULTILINE)
+    assert line is not None
+    return tuple(re.findall(r'"([^"]+)"', line[1]))
 
 
 def attempt(name: str, leg: Leg, folder: Path) -> str:
@@ -82,13 +99,17 @@ def attempt(name: str, leg: Leg, folder: Path) -> str:
     python = home / "bin" / "python"
     if not (home / "ok").exists():
         subprocess.run([leg.python, "-m", "venv", str(home)], check=True)
-        install = [str(python), "-m", "pip", "install", "--quiet"]
+        packages = [*leg.packages, *TESTERS, leg.driver]
+        if leg.over:
+            packages = [*leg.packages]
+            (site,) = home.glob("lib/python*/site-packages")
+            (site / "below.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
         done = subprocess.run(
-            [*install, *leg.packages, *TESTERS, leg.driver],
+            [str(python), "-m", "pip", "install", "--quiet", *packages],
             check=False,
             capture_output=True,
             text=True,
-        )  # fmt: skip
+        )
         if done.returncode:
             reason = [line for line in done.stderr.splitlines() if "ERROR" in line][-1:]
             return f"| {name} | – | cannot be installed: {''.join(reason)} |"
@@ -129,12 +150,15 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("legs", nargs="*", metavar="leg", help=f"of {', '.join(every)}")
     parser.add_argument("--folder", type=Path, default=ROOT / "target" / "compatibility")
+    parser.add_argument("--jobs", type=int, default=1, help="legs that are tried at once")
     told = parser.parse_args()
     unknown = [name for name in told.legs if name not in every]
     if unknown:
         parser.error(f"{', '.join(unknown)} is no leg; allowed: {', '.join(every)}")
     told.folder.mkdir(parents=True, exist_ok=True)
-    rows = [attempt(name, every[name], told.folder) for name in told.legs or every]
+    with ThreadPoolExecutor(told.jobs) as pool:
+        names = told.legs or list(every)
+        rows = list(pool.map(lambda name: attempt(name, every[name], told.folder), names))
     print("| leg | releases | tests |\n|---|---|---|")
     print("\n".join(rows))
     if any(" passed |" not in row or "failed" in row for row in rows):

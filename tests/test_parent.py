@@ -110,6 +110,7 @@ def test_the_parent_says_what_its_runs_share_and_what_its_axes_do(tmp_path: Path
     more = ("train.lr=tag(log,interval(0.01,1))", "network.sizes=[1,3,1]", "train.epochs=5")
     done = call(tmp_path, "sweep", *words, *more, "sweep.points=7", "train.optimizer=adam")
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
     parent, children = found(uri)
     varied = {
         "network.activation": "relu, tanh",

@@ -84,6 +84,30 @@ def test_a_password_that_sqlalchemy_would_cut_in_two_is_refused(sign: str) -> No
     assert checked_uri("postgresql://m@e:a%40b@host/db")
 
 
+@pytest.mark.parametrize("sign", ["/", "?", "#", "@/", "/@", "?@"])
+def test_a_password_that_ends_an_address_is_refused(sign: str) -> None:
+    for user in ("me:", ""):
+        with pytest.raises(SettingError, match="percent-encoded") as caught:
+            checked_uri(f"http://{user}{MARKER}{sign}{MARKER}@host/path")
+        assert MARKER not in str(caught.value)
+    assert checked_uri("http://me:a@b%2Fc@host/path?d#e")
+
+
+@pytest.mark.parametrize("command", ["ui", "upgrade"])
+def test_no_password_is_in_what_other_commands_say(tmp_path: Path, command: str) -> None:
+    for sign in "@/":
+        for place in ("postgresql", "http"):
+            uri = f"{place}://me:{MARKER}{sign}{MARKER}@127.0.0.1:1/db"
+            for words, env in (
+                ([f"tracking.uri={uri}"], {}),
+                ([], {"MLFLOW_TRACKING_URI": uri}),
+            ):
+                done = call(tmp_path, command, *words, **env)
+                assert done.returncode == 1
+                assert done.stderr.startswith("backprop-svc: tracking.uri is ")
+                assert MARKER not in done.stdout + done.stderr
+
+
 @contextmanager
 def ui(folder: Path, **env: str) -> Iterator[str]:
     """MLflow's UI by the command; yields its address."""

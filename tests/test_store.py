@@ -337,3 +337,21 @@ def chdir(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+
+
+def test_a_copied_file_has_everything_although_the_ui_has_it_open(tmp_path: Path) -> None:
+    database, copy = tmp_path / "mlflow.db", tmp_path / "copy.db"
+    stores.empty_database(database)
+    # A database in use keeps its log: only a command that asks for it brings that in.
+    with closing(sqlite3.connect(database)) as reader:
+        reader.execute("PRAGMA journal_mode = WAL")
+        for number, words in enumerate((["train"], ["sweep", "train.lr=0.1,0.2"]), 1):
+            assert reader.execute("SELECT count(*) FROM runs").fetchone()
+            done = call(tmp_path, *words)
+            assert done.returncode == 0, done.stderr
+            shutil.copy(database, copy)
+            with closing(sqlite3.connect(copy)) as db:
+                (runs,) = db.execute(
+                    "SELECT count(*) FROM runs WHERE status = 'FINISHED'"
+                ).fetchone()
+            assert runs == [0, 1, 4][number]

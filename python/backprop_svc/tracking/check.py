@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from backprop_svc.errors import StoreError, shown
 from backprop_svc.tracking import sqlite
 from backprop_svc.tracking.revision import State, installed_mlflow, read_state
-from backprop_svc.tracking.uri import shown_uri, without_password
+from backprop_svc.tracking.uri import checked_uri, shown_uri, without_password
 
 CONNECT_TIMEOUT = 2
 """Seconds that a host may take to take a connection."""
@@ -54,7 +54,10 @@ def check(uri: str, *, refuse_older: bool = True) -> State | None:
     ------
     StoreError
         It cannot be opened.
+    SettingError
+        It is no URI, or one whose password would be cut in two.
     """
+    checked_uri(uri)
     if uri.startswith(("http://", "https://")):
         _check_address(uri)
         return None

@@ -336,7 +336,10 @@ class ClientWriter:
 
 
 def latest_pages(uri: str) -> list[str]:
-    """Return pages of the UI: the newest run, or the sweep that it is of; all sweeps."""
+    """Return pages of the UI: the newest run, or the sweep that it is of; all sweeps.
+
+    Before the first run it is that of all experiments, without the second one.
+    """
     from backprop_svc.tracking.access import client_of
 
     client = client_of(uri)
@@ -344,7 +347,7 @@ def latest_pages(uri: str) -> list[str]:
     order = ["attributes.start_time DESC"]
     newest = client.search_runs(experiments, max_results=1, order_by=order)
     if not newest:
-        return []
+        return [links.EXPERIMENTS]
     info, tags = newest[0].info, newest[0].data.tags
     run_id = tags.get(MLFLOW_PARENT_RUN_ID, info.run_id)
     page = links.run_page(info.experiment_id, run_id, links.METRICS * (SWEEP_ID in tags))

@@ -15,6 +15,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from backprop_svc.errors import SettingError
+from backprop_svc.tracking import sqlite
 from backprop_svc.tracking.artifacts import ARTIFACTS, below
 from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.connections import connections, has_workspaces
@@ -30,7 +31,7 @@ from backprop_svc.tracking.limits import MAX_PARAM, cut
 from backprop_svc.tracking.local import LocalClient
 from backprop_svc.tracking.parents import BY_CLIENT, IN_BULK, INDEX, SWEEP_ID, WRITER
 from backprop_svc.tracking.patience import patiently
-from backprop_svc.tracking.record import Progress, Runs, Series, Summary
+from backprop_svc.tracking.record import Progress, RunRecord, Runs, Series, Summary
 from backprop_svc.tracking.tables import TABLES, difference
 from backprop_svc.tracking.uri import shown_uri
 
@@ -95,12 +96,24 @@ class DatabaseWriter(ClientWriter):
         )
         return ClientWriter(uri, experiment)
 
+    def write(self, record: RunRecord) -> str:
+        """Keep one run, in the file itself."""
+        place = super().write(record)
+        self._gather_changes()
+        return place
+
     def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
         """End the parent; gather the statistics without which the UI sorts slowly."""
         place = super().close_sweep(parent, status, summary)
         with self.store_errors():
             patiently(self._analyze, self.passes)
+        self._gather_changes()
         return place
+
+    def _gather_changes(self) -> None:
+        file = sqlite.file_of(self._engine.url) if self._sqlite else None
+        if file is not None:
+            sqlite.gather_changes(file)
 
     def progress(self, parent: str) -> Progress:
         """Return how far the sweep is, by the rows that it has."""

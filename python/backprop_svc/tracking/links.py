@@ -14,6 +14,8 @@ SWEEPS = "tags.`backprop.kind` = 'sweep'"
 """A search for the parents of all sweeps."""
 # Without it MLflow 3 opens on language models: traces instead of runs.
 _TRAINING = "workflowType=machine_learning"
+EXPERIMENTS = f"#/experiments?{_TRAINING}"
+"""The page with all experiments."""
 
 
 def run_page(experiment: str, run_id: str, tab: str = "") -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -13,6 +14,8 @@ import sqlalchemy as sa
 
 LOCKED = "database is locked"
 """What SQLite's errors say of a file that another program keeps for itself."""
+LOG_WAIT = 2.0
+"""Seconds in which readers may let go of the log of changes."""
 WAIT = 120
 """Seconds that another process may take to make a database, or to upgrade it."""
 
@@ -47,6 +50,16 @@ def trouble(file: Path) -> str | None:
         reason = getattr(error, "strerror", None) or str(error)
         return f"and {file.parent or '.'} cannot hold it: {reason}"
     return None
+
+
+def gather_changes(file: Path) -> None:
+    """Bring the log of changes beside a database into it, so that a copy of it has everything.
+
+    Also while another program, such as the UI, has it open. What that reads at this very
+    moment keeps the log: whoever closes the database last then brings it in.
+    """
+    with suppress(sqlite3.Error), closing(sqlite3.connect(file, timeout=LOG_WAIT)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @contextmanager

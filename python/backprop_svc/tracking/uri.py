@@ -40,7 +40,7 @@ def checked_uri(uri: str) -> str:
     Raises
     ------
     SettingError
-        A file name instead of a URI; a password that SQLAlchemy would cut in two.
+        A file name instead of a URI; a password that a library would cut in two.
     """
     remember(uri)
     scheme, colon, rest = uri.partition("://")
@@ -49,15 +49,13 @@ def checked_uri(uri: str) -> str:
     ):
         fix = f"write sqlite:///{uri}"
         raise SettingError("tracking", f"{shown(shown_uri(uri))}, a file name", _STORES, fix)
-    if colon and not _is_http(scheme):
-        password = _password(uri)
-        if password is not None and password != unquote(_before_the_host(rest)[1]):
-            raise SettingError(
-                "tracking",
-                f"{shown(shown_uri(uri))}, whose password has a sign that ends it",
-                "passwords in which such signs are percent-encoded",
-                "write %40 for @, %2F for /, %3F for ?, %23 for #, %25 for %",
-            )
+    if colon and _is_cut(scheme, uri, rest):
+        raise SettingError(
+            "tracking",
+            f"{shown(shown_uri(uri))}, whose password has a sign that ends it",
+            "passwords in which such signs are percent-encoded",
+            "write %40 for @, %2F for /, %3F for ?, %23 for #, %25 for %",
+        )
     return uri
 
 
@@ -74,8 +72,8 @@ def shown_uri(uri: str) -> str:
         # A connection string of a driver: "host=… password=…".
         return HIDDEN if "@" in uri or "=" in uri else uri
     if _is_http(scheme):
-        rest, fragment, inside = rest.partition("#")
         _, at, place = rest.rpartition("@")
+        place, fragment, inside = place.partition("#")
         place, query, _ = place.partition("?")
         return (
             f"{scheme}://{HIDDEN + at if at else ''}{place}"
@@ -117,6 +115,14 @@ def without_password(text: str) -> str:
         after = r"(?!\w)" if secret[-1].isalnum() else ""
         text = re.sub(f"{before}{words}{after}", HIDDEN, text)
     return _URL.sub(lambda found: shown_uri(found[0]), text)
+
+
+def _is_cut(scheme: str, uri: str, rest: str) -> bool:
+    """Tell whether a library would take a part of the password for the host."""
+    if _is_http(scheme):
+        return "@" in "".join(re.split("[/?#]", rest, maxsplit=1)[1:])
+    password = _password(uri)
+    return password is not None and password != unquote(_before_the_host(rest)[1])
 
 
 def _is_http(scheme: str) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from backprop_svc.cli.commands.server import serving
 from backprop_svc.cli.terminal import interrupt
 from backprop_svc.cli.terminal.errors import foreseen, stop
-from backprop_svc.errors import StoreError
+from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive.terminal import say
 from backprop_svc.tracking import DEFAULT_URI, remember, shown_uri
 
@@ -49,9 +49,10 @@ def ui(arguments: list[str]) -> int:
             f"{file} does not exist in {Path.cwd()}; allowed: a database with runs; "
             "run backprop-svc train first, or give tracking.uri=sqlite:///<path>"
         )
+    from backprop_svc.tracking.sqlite import gather_changes
     from backprop_svc.tracking.store import prepare
 
-    with foreseen(StoreError):
+    with foreseen(SettingError, StoreError):
         # MLflow's server would migrate the database of an older one.
         prepare(uri)
     with socket.socket() as probe:
@@ -76,7 +77,7 @@ def ui(arguments: list[str]) -> int:
     try:
         with serving(command, quiet) as process:
             address = f"http://{HOST}:{port}{quiet.get('MLFLOW_STATIC_PREFIX', '')}"
-            page, *sweeps = [f"{address}/{page}" for page in _latest(uri)] or [f"{address}/"]
+            page, *sweeps = [f"{address}/{page}" for page in _latest(uri)]
             if _is_up(address, process):
                 say(f"MLflow on {page} (Ctrl-C to stop)")
                 for link in sweeps:
@@ -87,6 +88,9 @@ def ui(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         interrupt.forget()
         return 0
+    finally:
+        if file != uri:
+            gather_changes(Path(file))
 
 
 def _latest(uri: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from backprop_svc.cli.terminal.errors import foreseen, stop
-from backprop_svc.errors import StoreError
+from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.tracking import DEFAULT_URI
 
 USAGE = (
@@ -30,7 +30,7 @@ def upgrade(arguments: list[str]) -> None:
             )
     from backprop_svc.tracking.upgrade import upgrade
 
-    with foreseen(StoreError):
+    with foreseen(SettingError, StoreError):
         kept = upgrade(uri)
     if kept is None:
         print("nothing to do: the database is of the installed MLflow")
