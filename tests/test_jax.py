@@ -34,8 +34,10 @@ def trajectory(
     network: bp.Network, weights: Any, x: Any, y: Any, rate: float
 ) -> tuple[Any, Any, Any]:
     """Losses and gradients of every epoch, and the final weights, of one run."""
-    name = network.activation
-    activation = NAMED.get(name) or getattr(jax.nn, name)
+    activation, output = (
+        NAMED.get(name) or getattr(jax.nn, name)
+        for name in (network.activation, network.output)
+    )
     criterion = LOSSES[network.loss]
     shapes = list(zip(network.sizes[1:], network.sizes[:-1], strict=True))
 
@@ -46,7 +48,8 @@ def trajectory(
             z = h @ flat[start:end].reshape(rows, columns).T
             if network.bias:
                 z, end = z + flat[end : end + rows], end + rows
-            h, start = activation(network.gain * z) if index + 1 < len(shapes) else z, end
+            is_last = index + 1 == len(shapes)
+            h, start = output(z) if is_last else activation(network.gain * z), end
         return criterion(h, y).mean()
 
     def epoch(flat: Any, _: Any) -> tuple[Any, Any]:
@@ -63,16 +66,21 @@ def close(found: Any, expected: Any) -> bool:
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (3, 2), (2, 5, 1), (2, 4, 3, 2)])
 @pytest.mark.parametrize(
-    ("activation", "loss", "bias"),
+    ("activation", "loss", "bias", "output"),
     [
-        *((activation, "half_squared_error", False) for activation in _core.ACTIVATIONS),
-        *(("tanh", loss, True) for loss in LOSSES),
+        *((name, "half_squared_error", False, "identity") for name in _core.ACTIVATIONS),
+        *(("tanh", loss, True, "identity") for loss in LOSSES),
+        ("sigmoid", "mse", True, "sigmoid"),
+        ("identity", "half_squared_error", False, "leaky_relu"),
     ],
 )
-def test_trajectories(activation: str, loss: str, bias: bool, sizes: tuple[int, ...]) -> None:
+def test_trajectories(
+    activation: str, loss: str, bias: bool, output: str, sizes: tuple[int, ...]
+) -> None:
     network = bp.Network(
-        *sizes, activation=activation, gain=1.25, negative_slope=0.1, bias=bias, loss=loss
-    )
+        *sizes, activation=activation, gain=1.25, negative_slope=0.1, bias=bias, loss=loss,
+        output=output,
+    )  # fmt: skip
     generator = np.random.default_rng(len(sizes))
     x = generator.normal(size=(ROWS, sizes[0]))
     y = generator.normal(size=(ROWS, sizes[-1]))

@@ -43,6 +43,10 @@ class Network:
     activation
         Of the hidden layers, φ: ``"relu"``, ``"identity"``, ``"leaky_relu"``, ``"tanh"``,
         ``"sigmoid"``, ``"gelu"`` (by the error function, arXiv 1606.08415) or ``"softplus"``.
+    output
+        Activation of the outputs, ŷ = φ(z), one of the same; ``"identity"``, ŷ = z, by default.
+        Cross-entropies have their own, so that they take ``"identity"``, and the binary one
+        ``"sigmoid"``, which is its own.
     gain
         Hidden neurons compute φ(gain·z); a finite number above 0.
     negative_slope
@@ -61,8 +65,8 @@ class Network:
     Raises
     ------
     SettingError
-        Impossible sizes; an unknown activation, loss or type;
-        a gain or negative_slope out of range.
+        Impossible sizes; an unknown activation, loss or type; an output activation that the
+        loss does not take; a gain or negative_slope out of range.
     SettingTypeError
         A value of another type than its setting has.
     """
@@ -76,6 +80,7 @@ class Network:
         bias: bool = False,
         loss: str = "half_squared_error",
         dtype: DTypeLike = "float64",
+        output: str = "identity",
     ) -> Network: ...
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -83,6 +88,9 @@ class Network:
     @property
     def activation(self) -> str:
         """The activation of the hidden layers."""
+    @property
+    def output(self) -> str:
+        """The activation of the outputs; that of a cross-entropy is its own."""
     @property
     def gain(self) -> float:
         """What z is multiplied by before the activation."""

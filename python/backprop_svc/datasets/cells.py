@@ -64,6 +64,8 @@ class Notation:
             return cls(reading.decimal, reading.thousands, affixes)
         if reading.thousands in {",", "."}:
             return cls("." if reading.thousands == "," else ",", reading.thousands, affixes)
+        if delimiter != ";" and not any(_has_comma(column) for column in columns):
+            return cls(".", reading.thousands, affixes)
         certain = dict.fromkeys(",.", False)
         doubtful = False
         for column in columns:
@@ -92,6 +94,14 @@ class Notation:
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        if self.decimal == "." and self.thousands is None and not self.affixes:
+            try:
+                values = np.array(cells.cast(pa.float64()).to_numpy(), dtype=np.float64)
+                if np.isfinite(values).all():
+                    # Most columns: nothing has to be looked at cell by cell.
+                    return values, np.ones(len(values), dtype=np.bool_)
+            except pa.ArrowException:
+                pass
         if self.affixes:
             before, cells, after = _parts(cells)
             uneven = _differ(before, cells) | _differ(after, cells)
@@ -194,6 +204,13 @@ def _matches(cells: pa.ChunkedArray, pattern: str) -> Booleans:
 
     found = pc.match_substring_regex(cells, f"^(?:{pattern})$" if pattern != r"\S" else pattern)
     return np.asarray(found.to_numpy(), dtype=np.bool_)
+
+
+def _has_comma(column: pa.ChunkedArray) -> bool:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return bool(pc.any(pc.match_substring(column.cast(pa.string()), ",")).as_py())
 
 
 def _mostly(values: Booleans) -> bool:

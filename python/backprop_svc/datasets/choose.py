@@ -32,12 +32,13 @@ def choose(
     out = set(matching(table, "data.exclude", exclude)) if exclude else set()
     notes = []
     if isinstance(x, str) and x == "all":
-        others = [name for name in table.names if name not in outputs and name not in out]
+        out |= set(outputs)
+        others = [name for name in table.names if name not in out]
         unnamed = [name for name in others if _is_index(table, name)]
         for name in unnamed:
             called = f"the column {shown(name)}" if name else "the column without a name"
             notes.append(f"data.x=all leaves out {called}, which tells the rows apart")
-        inputs = [name for name in others if name not in unnamed]
+        inputs = [name for name in others if name not in set(unnamed)]
         if not inputs:
             raise SettingError(
                 "data.x",
@@ -71,7 +72,7 @@ def matching(table: Table, setting: str, patterns: Sequence[str]) -> list[str]:
     """
     found: dict[str, None] = {}
     for pattern in patterns:
-        if pattern in table.names:
+        if pattern in table.counts:
             own: Sequence[str] = [pattern]
         elif pattern in table.groups:
             own = table.groups[pattern]
@@ -96,7 +97,7 @@ def matching(table: Table, setting: str, patterns: Sequence[str]) -> list[str]:
 
 
 def _refuse_unusable(table: Table, name: str) -> None:
-    if table.names.count(name) > 1:
+    if table.counts[name] > 1:
         raise SettingError(
             table.source,
             f"the column {shown(name)} more than once",
@@ -125,7 +126,7 @@ def _is_index(table: Table, name: str) -> bool:
 
     if name in table.index:
         return True
-    if not re.fullmatch(INDEX, name) or table.names.count(name) > 1:
+    if not re.fullmatch(INDEX, name) or table.counts[name] > 1:
         return False
     values = table.column(name)
     if pc.count_distinct(values).as_py() < len(values) or values.null_count:

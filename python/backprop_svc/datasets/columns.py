@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from backprop_svc.arrays import Floats
+from backprop_svc.arrays import Booleans, Floats
 from backprop_svc.datasets.cells import (
     MISSING_NUMBERS,
     MOST_EXACT,
@@ -58,6 +58,7 @@ class Reader:
         self._table, self._reading = table, reading
         texts = [c for c in table.columns if _is_text(c.type) and not pa.types.is_null(c.type)]
         self._notation = Notation.of(texts, reading, table.delimiter)
+        self._parsed: dict[str, tuple[pa.ChunkedArray, Floats, Booleans]] = {}
         self._dates = set(_some(table, "data.dates", reading.dates))
         self._categories = set(_some(table, "data.categories", reading.categories))
 
@@ -112,7 +113,12 @@ class Reader:
         if not _is_text(values.type) or pa.types.is_null(values.type):
             return False
         cells = trimmed(values)
-        good = self._notation.numbers(cells)[1]
+        parsed = self._notation.numbers(cells)
+        # What a column is and what its values are is asked one after the other.
+        self._parsed[name] = (cells, *parsed)
+        good = parsed[1]
+        if good.all():
+            return False
         present = ~(self._missing(cells, numbers=True) & ~good)
         count = int(present.sum())
         if 2 * int(good.sum()) >= count or _booleans(cells, present) is not None:
@@ -200,15 +206,21 @@ class Reader:
         return found
 
     def _from_texts(self, name: str, values: pa.ChunkedArray) -> Floats:
-        cells = trimmed(values)
-        found, good = self._notation.numbers(cells)
+        parsed = self._parsed.pop(name, None)
+        if parsed is None:
+            cells = trimmed(values)
+            parsed = (cells, *self._notation.numbers(cells))
+        cells, found, good = parsed
         # A text that is told to be missing is so even if it is a number.
         told = self._reading.missing_values is not None
-        missing = self._missing(cells, numbers=True)
-        missing = missing if told else missing & ~good
-        booleans = _booleans(cells, ~missing)
-        if booleans is not None:
-            return np.where(missing, np.nan, booleans)
+        if good.all() and not told:
+            missing = np.zeros(len(good), dtype=np.bool_)
+        else:
+            missing = self._missing(cells, numbers=True)
+            missing = missing if told else missing & ~good
+            booleans = _booleans(cells, ~missing)
+            if booleans is not None:
+                return np.where(missing, np.nan, booleans)
 
         self._refuse(
             name, ~good & ~missing, lambda row: shown(cells[row].as_py()), "numbers",

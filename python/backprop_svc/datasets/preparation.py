@@ -119,8 +119,8 @@ class Preparation:
     def _inputs(self, table: Table) -> Floats:
         names = [column.name for column in self.inputs]
         for name in names:
-            if table.names.count(name) != 1:
-                there = "more than once" if name in table.names else "not"
+            if table.counts[name] != 1:
+                there = "more than once" if table.counts[name] else "not"
                 raise SettingError(
                     table.source, f"the column {name!r} {there}", ", ".join(names),
                     "give each column of the training once", verb="has",

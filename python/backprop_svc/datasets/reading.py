@@ -20,7 +20,10 @@ SIGNS = {
     "quote": '"',
 }
 """Names of signs that a command line cannot have without quotes."""
-MISSING_TEXTS = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "null", "NULL")
+MISSING_TEXTS = (
+    *("", "?", "NA", "N/A", "n/a", "N.A.", "n.a.", "#N/A", "<NA>", "NaN", "nan"),
+    *("null", "NULL", "\\N"),
+)
 """What stands for a missing value, unless ``missing_values`` says otherwise."""
 
 Affixes = Literal["keep", "drop"]

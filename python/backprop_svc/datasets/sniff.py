@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
+from collections.abc import Callable
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,10 @@ def find_signs(
 
 
 def find_header(
-    columns: list[pa.ChunkedArray], told: bool | int | None, source: str, line: int
+    columns: list[pa.ChunkedArray],
+    told: bool | int | None,
+    source: str,
+    line: Callable[[int], int],
 ) -> bool:
     """Tell whether the first row has the names of the columns.
 
@@ -93,7 +97,7 @@ def find_header(
     if any(numbers):
         raise SettingError(
             source,
-            f"numbers in line {line}, where the names of the columns are expected",
+            f"numbers in line {line(0)}, where the names of the columns are expected",
             "a header, or a setting that says what the line is",
             "write data.header=false if it has values (columns are then f0, f1, …), or "
             "data.header=true if these are names",

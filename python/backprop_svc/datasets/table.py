@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,9 +33,18 @@ class Table:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names that stand for several columns: arrays of several columns."""
 
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """How often a name is there."""
+        return Counter(self.names)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.names)}
+
     def column(self, name: str) -> pa.ChunkedArray:
         """Return the column of this name, which is there once."""
-        return self.columns[self.names.index(name)]
+        return self.columns[self._places[name]]
 
     def place(self, row: int) -> str:
         """Say where a row is, counted from 1, in a text file with its line."""

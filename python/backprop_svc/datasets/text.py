@@ -19,6 +19,8 @@ BOMS = (
     (b"\xfe\xff", "utf-16"),
 )
 """What a file of Unicode may begin with; UTF-8 is tried anyway."""
+END = " \r\n\x1a"
+"""Behind the last cell: blanks, empty lines and DOS's mark of the end."""
 LARGEST_BLOCK = 1 << 30
 """Bytes that are parsed at once: a row has to fit."""
 
@@ -32,9 +34,7 @@ def read_text(data: bytes, source: str, reading: Reading, *, ending: str = "") -
         It is no text, has rows of different length, or could be read in several ways.
     """
     text = _decoded(data, source, reading.encoding)
-    # A mark of the end of a file, and lines of blanks before it.
-    text = re.sub(r"[\r\n][ \r\n]*\Z", "\n", text.rstrip("\x1a"))
-    text += "" if text.endswith(("\n", "\r")) else "\n"
+    text = f"{text.rstrip(END)}\n"
     if not text.strip():
         raise SettingError(source, "empty", "a table with a header", "choose another file")
     first, told = 0, reading.delimiter
@@ -62,7 +62,7 @@ def read_text(data: bytes, source: str, reading: Reading, *, ending: str = "") -
     body = _Body(text, first, delimiter, quote, source)
     columns = body.parse()
     names = [str(column[0].as_py()).strip() for column in columns]
-    if find_header(columns, header, source, body.line(0)):
+    if find_header(columns, header, source, body.line):
         columns = [column.slice(1) for column in columns]
         body.skipped = 1
     else:

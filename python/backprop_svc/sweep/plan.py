@@ -49,6 +49,9 @@ def plan(
     """
     settings = experiment.settings
     network = {f"network.{name}": getattr(experiment.network, name) for name in NETWORK}
+    if experiment.network.output != "identity":
+        # Not told otherwise: plans were kept before there was a choice.
+        network["network.output"] = experiment.network.output
     training = {f"train.{n}": value for n, value in settings.items() if n not in FREE}
     rates = {n: rate for n, rate in experiment.rates.items() if n not in grid.names}
     texts = {

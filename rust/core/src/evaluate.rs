@@ -43,7 +43,7 @@ pub fn check_memory(
     let tile = network
         .neurons()
         .saturating_mul(2)
-        .saturating_add(network.outputs().saturating_mul(4))
+        .saturating_add(network.outputs().saturating_mul(5))
         .saturating_mul(TILE);
     let block = network
         .parameters()

@@ -18,6 +18,7 @@ const MOST_PARAMETERS: usize = 1 << 24;
 pub struct Network {
     sizes: Vec<usize>,
     activation: Activation,
+    output: Activation,
     gain: f64,
     negative_slope: f64,
     bias: bool,
@@ -77,6 +78,7 @@ impl Network {
         Ok(Self {
             sizes: sizes.to_vec(),
             activation,
+            output: Activation::Identity,
             gain: 1.0,
             negative_slope: 0.01,
             bias: false,
@@ -102,6 +104,57 @@ impl Network {
     #[must_use]
     pub fn with_loss(self, loss: Loss) -> Self {
         Self { loss, ..self }
+    }
+
+    /// Sets the activation of the outputs, after the loss; none by default. Cross-entropies
+    /// have their own, of which the binary one is the sigmoid.
+    ///
+    /// # Errors
+    /// An activation that is not the one of the cross-entropy.
+    pub fn with_output(self, output: Activation) -> Result<Self> {
+        let allowed = match self.loss {
+            Loss::HalfSquaredError | Loss::Mse => return Ok(Self { output, ..self }),
+            Loss::BinaryCrossEntropy => {
+                "identity or sigmoid with binary_cross_entropy, both its own sigmoid"
+            }
+            Loss::SoftmaxCrossEntropy => {
+                "identity with softmax_cross_entropy, which has an activation of its own"
+            }
+        };
+        let own = self.loss == Loss::BinaryCrossEntropy && output == Activation::Sigmoid;
+        if own || output == Activation::Identity {
+            return Ok(Self { output, ..self });
+        }
+        Err(Error::Value {
+            name: "output".into(),
+            value: format!("'{}'", output.name()),
+            allowed: Cow::Borrowed(allowed),
+            fix: "choose mse or half_squared_error, or leave it out",
+        })
+    }
+
+    /// See [`Network::with_output`].
+    #[must_use]
+    pub const fn output(&self) -> Activation {
+        self.output
+    }
+
+    /// What turns the z of the outputs into ŷ, where the loss does not.
+    #[inline(always)]
+    pub(crate) fn output_activation(&self) -> Option<Activation> {
+        let applies = self.output != Activation::Identity && !self.loss.is_cross_entropy();
+        applies.then_some(self.output)
+    }
+
+    /// Replaces each z of the outputs by φ(z), and sets its derivative.
+    #[inline(always)]
+    pub(crate) fn activate_outputs(
+        &self,
+        activation: Activation,
+        outputs: &mut [f64],
+        derivatives: &mut [f64],
+    ) {
+        activation.apply(1.0, self.negative_slope, outputs, derivatives);
     }
 
     /// Sets the type of number to compute with; double precision by default.
@@ -284,7 +337,7 @@ impl Eq for Network {}
 impl Hash for Network {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.sizes.hash(state);
-        self.activation.hash(state);
+        (self.activation, self.output).hash(state);
         (self.bias, self.loss, self.dtype).hash(state);
         self.gain.to_bits().hash(state);
         // The two zeros are equal.

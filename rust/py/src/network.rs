@@ -18,6 +18,10 @@ use crate::convert::{checked, shown, PyCoreError};
 /// activation
 ///     Of the hidden layers, φ: ``"relu"``, ``"identity"``, ``"leaky_relu"``, ``"tanh"``,
 ///     ``"sigmoid"``, ``"gelu"`` (by the error function, arXiv 1606.08415) or ``"softplus"``.
+/// output
+///     Activation of the outputs, ŷ = φ(z), one of the same; ``"identity"``, ŷ = z, by default.
+///     Cross-entropies have their own, so that they take ``"identity"``, and the binary one
+///     ``"sigmoid"``, which is its own.
 /// gain
 ///     Hidden neurons compute φ(gain·z); a finite number above 0.
 /// negative_slope
@@ -36,8 +40,8 @@ use crate::convert::{checked, shown, PyCoreError};
 /// Raises
 /// ------
 /// SettingError
-///     Impossible sizes; an unknown activation, loss or type;
-///     a gain or negative_slope out of range.
+///     Impossible sizes; an unknown activation, loss or type; an output activation that the
+///     loss does not take; a gain or negative_slope out of range.
 /// SettingTypeError
 ///     A value of another type than its setting has.
 #[pyclass(name = "Network", module = "backprop_svc", frozen, eq, hash)]
@@ -49,9 +53,10 @@ impl PyNetwork {
     #[new]
     #[pyo3(signature = (
         *sizes, activation = "relu".into(), gain = 1.0, negative_slope = 0.01, bias = false,
-        loss = "half_squared_error".into(), dtype = DtypeName("float64".into())
+        loss = "half_squared_error".into(), dtype = DtypeName("float64".into()),
+        output = "identity".into()
     ), text_signature = "(*sizes, activation='relu', gain=1.0, negative_slope=0.01, \
-        bias=False, loss='half_squared_error', dtype='float64')")]
+        bias=False, loss='half_squared_error', dtype='float64', output='identity')")]
     #[allow(clippy::too_many_arguments)]
     fn new(
         sizes: Vec<Bound<'_, PyAny>>,
@@ -61,11 +66,17 @@ impl PyNetwork {
         #[pyo3(from_py_with = bias)] bias: bool,
         #[pyo3(from_py_with = loss)] loss: String,
         dtype: DtypeName,
+        #[pyo3(from_py_with = output_name)] output: String,
     ) -> PyResult<Self> {
         let sizes = sizes.iter().map(size).collect::<Result<Vec<_>, _>>()?;
         let activation = named(
             "activation",
             &activation,
+            Activation::ALL.map(|known| (known.name(), known)),
+        )?;
+        let output = named(
+            "output",
+            &output,
             Activation::ALL.map(|known| (known.name(), known)),
         )?;
         let loss = named("loss", &loss, Loss::ALL.map(|known| (known.name(), known)))?;
@@ -76,6 +87,7 @@ impl PyNetwork {
         )?;
         let network = Network::new(&sizes, activation)
             .and_then(|network| network.with_loss(loss).with_dtype(dtype).with_bias(bias))
+            .and_then(|network| network.with_output(output))
             .and_then(|network| network.with_gain(gain))
             .and_then(|network| network.with_negative_slope(negative_slope));
         Ok(Self(network.map_err(PyCoreError)?))
@@ -91,6 +103,12 @@ impl PyNetwork {
     #[getter]
     fn activation(&self) -> &'static str {
         self.0.activation().name()
+    }
+
+    /// The activation of the outputs; that of a cross-entropy is its own.
+    #[getter]
+    fn output(&self) -> &'static str {
+        self.0.output().name()
     }
 
     /// What z is multiplied by before the activation.
@@ -159,9 +177,11 @@ impl PyNetwork {
             1.0 => String::new(),
             gain => format!(", gain={gain}"),
         };
-        let negative_slope = match self.0.activation() {
-            Activation::LeakyRelu => format!(", negative_slope={}", self.0.negative_slope()),
-            _ => String::new(),
+        let leaks = [self.0.activation(), self.0.output()].contains(&Activation::LeakyRelu);
+        let negative_slope = if leaks {
+            format!(", negative_slope={}", self.0.negative_slope())
+        } else {
+            String::new()
         };
         let bias = if self.0.bias() { ", bias=True" } else { "" };
         let loss = match self.0.loss() {
@@ -172,8 +192,12 @@ impl PyNetwork {
             Dtype::Float64 => "",
             Dtype::Float32 => ", dtype='float32'",
         };
+        let output = match self.0.output() {
+            Activation::Identity => String::new(),
+            output => format!(", output='{}'", output.name()),
+        };
         format!(
-            "Network({}, activation='{}'{gain}{negative_slope}{bias}{loss}{dtype})",
+            "Network({}, activation='{}'{gain}{negative_slope}{bias}{loss}{dtype}{output})",
             sizes.join(", "),
             self.activation()
         )
@@ -190,6 +214,7 @@ impl PyNetwork {
         keywords.set_item("bias", self.0.bias())?;
         keywords.set_item("loss", self.loss())?;
         keywords.set_item("dtype", self.dtype())?;
+        keywords.set_item("output", self.output())?;
         Ok((self.sizes(py)?, keywords))
     }
 }
@@ -209,6 +234,11 @@ keywords! {
     negative_slope: f64 = "float",
     bias: bool = "bool",
     loss: String = "str",
+}
+
+/// Not called by the name of its setting, which is one of PyO3's own here.
+fn output_name(given: &Bound<'_, PyAny>) -> PyResult<String> {
+    checked("output", given, "str")
 }
 
 /// A number of neurons; a wrong one is named as it was given.

@@ -44,6 +44,7 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
         shape = Network(
             *sizes,
             activation=network.activation,
+            output=network.output,
             gain=network.gain,
             negative_slope=network.negative_slope,
             bias=network.bias,

@@ -33,6 +33,8 @@ class NetworkConfig:
     # Neurons of the hidden layers; inputs and outputs are then as many as the data have.
     hidden: Optional[list[int]] = None
     activation: str = "relu"
+    # Of the outputs: ŷ = φ(z). A cross-entropy has its own.
+    output: str = "identity"
     gain: float = 1.0
     negative_slope: float = 0.01
     bias: bool = False

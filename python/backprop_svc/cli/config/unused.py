@@ -53,7 +53,7 @@ NEEDS: dict[str, Need] = {
     "network.gain": _HIDDEN,
     "network.negative_slope": (
         "network.activation=leaky_relu",
-        lambda c: c.network.activation == "leaky_relu",
+        lambda c: "leaky_relu" in (c.network.activation, c.network.output),
     ),
     "data.validation_seed": ("data.validation above 0", lambda c: c.data.validation > 0),
     **{f"data.{name}": _TABLE for name in (*READING, "exclude", "missing")},

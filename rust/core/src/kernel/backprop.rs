@@ -12,7 +12,7 @@ use super::arithmetic::{aligned, Aligned, Arithmetic, Number};
 use super::matmul::{ColumnMajor, Matmul, Onto, RowMajor, Shared};
 use super::{Predictor, TILE};
 use crate::loss::Space;
-use crate::{Data, Loss, Network, Progress};
+use crate::{Activation, Data, Loss, Network, Progress};
 /// The number of rows after which a pass checks again whether it was cancelled.
 const PATIENCE: usize = 64;
 
@@ -37,6 +37,8 @@ pub(crate) struct Workspace<'a, S: Simd, A: Arithmetic> {
     targets: Vec<f64>,
     losses: Vec<f64>,
     output_deltas: Vec<f64>,
+    /// ∂ŷ/∂z, where the outputs have an activation; else empty.
+    output_derivatives: Vec<f64>,
     mass: Vec<f64>,
 }
 
@@ -60,6 +62,10 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
             activations,
             targets: outputs.clone(),
             output_deltas: outputs.clone(),
+            output_derivatives: match network.output_activation() {
+                Some(_) => outputs.clone(),
+                None => Vec::new(),
+            },
             outputs,
             losses: vec![0.0; samples],
             mass: vec![0.0; samples],
@@ -121,7 +127,8 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
         }
     }
 
-    /// The z of the outputs in double precision, and space for their loss.
+    /// The ŷ of the outputs in double precision, or z where the loss turns it into ŷ; and space
+    /// for their loss.
     #[inline(always)]
     fn criterion(&mut self, rows: usize) -> (&mut [f64], Space<'_>) {
         let samples = rows * A::lanes::<S>();
@@ -134,6 +141,14 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
             .zip(bytemuck::cast_slice::<_, A::Number>(z))
         {
             *wide = (*z).into();
+        }
+        if let Some(activation) = self.network.output_activation() {
+            self.simd.vectorize(Activate {
+                network: self.network,
+                activation,
+                outputs,
+                derivatives: &mut self.output_derivatives,
+            });
         }
         let space = Space {
             losses: &mut self.losses[..samples],
@@ -163,6 +178,10 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
             space: &mut space,
         });
         self.targets = targets;
+        // Empty without an activation.
+        for (delta, derivative) in self.output_deltas.iter_mut().zip(&self.output_derivatives) {
+            *delta *= derivative;
+        }
         let start = (self.network.neurons() - count) * rows.len();
         let deltas = &mut self.deltas[start..][..count * rows.len()];
         let deltas = bytemuck::cast_slice_mut::<_, A::Number>(deltas);
@@ -344,6 +363,24 @@ impl<S: Simd, A: Arithmetic> WithSimd for Forward<'_, '_, S, A> {
     #[inline(always)]
     fn with_simd<T: Simd>(self, _: T) {
         self.workspace.forward(self.rows);
+    }
+}
+
+/// The activation of the outputs, in double precision, compiled once for an instruction set.
+struct Activate<'e> {
+    network: &'e Network,
+    activation: Activation,
+    outputs: &'e mut [f64],
+    derivatives: &'e mut [f64],
+}
+
+impl WithSimd for Activate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.network
+            .activate_outputs(self.activation, self.outputs, self.derivatives);
     }
 }
 

@@ -88,6 +88,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
             Activation::Identity | Activation::Relu
         );
         let ours = network.loss() == Loss::HalfSquaredError
+            && network.output_activation().is_none()
             && (LAYERS == 1 || plain && network.gain().to_bits() == 1.0_f64.to_bits());
         let single = network.parameters() == LAYERS && network.layers().len() == LAYERS;
         ours && single && task.rates_per_run == 1 && task.settings.is_plain()

@@ -31,10 +31,14 @@ fn sum(terms: impl Iterator<Item = f64>) -> f64 {
 
 /// φ(gain·z) and its derivative, with the functions of the standard library.
 fn activate(network: &Network, z: f64) -> (f64, f64) {
-    let gain = network.gain();
-    let z = gain * z;
+    let (value, slope) = function(network.activation(), network, network.gain() * z);
+    (value, network.gain() * slope)
+}
+
+/// φ(z) and its derivative.
+fn function(activation: Activation, network: &Network, z: f64) -> (f64, f64) {
     let logistic = |z: f64| 1.0 / (1.0 + (-z).exp());
-    let (value, slope) = match network.activation() {
+    match activation {
         Activation::Identity => (z, 1.0),
         Activation::Relu => (
             if z > 0.0 { z } else { 0.0 },
@@ -50,8 +54,7 @@ fn activate(network: &Network, z: f64) -> (f64, f64) {
             let density = (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
             (z * normal, normal + z * density)
         }
-    };
-    (value, gain * slope)
+    }
 }
 
 /// The weighted sums of every layer, the inputs first.
@@ -89,6 +92,19 @@ struct Criterion {
 
 /// The loss of one row as its definition says it, and its derivative by z.
 fn criterion(network: &Network, z: &[f64], y: &[f64]) -> Criterion {
+    if network.output() != Activation::Identity && !network.loss().is_cross_entropy() {
+        let points: Vec<_> = z
+            .iter()
+            .map(|z| function(network.output(), network, *z))
+            .collect();
+        let values: Vec<f64> = points.iter().map(|point| point.0).collect();
+        let plain = network.clone().with_output(Activation::Identity).unwrap();
+        let mut found = criterion(&plain, &values, y);
+        for (delta, point) in found.delta.iter_mut().zip(points) {
+            *delta *= point.1;
+        }
+        return found;
+    }
     let count = z.len() as f64;
     let pairs = |p: &[f64], f: &dyn Fn(f64, f64) -> f64| -> Vec<f64> {
         y.iter().zip(p).map(|(y, p)| f(*y, *p)).collect()
