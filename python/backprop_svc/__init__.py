@@ -12,6 +12,7 @@ from backprop_svc.deferred import Deferred
 
 with Deferred():
     from backprop_svc._core import VERSION, Network, build_info
+    from backprop_svc.datasets.model import Model
     from backprop_svc.errors import SettingError, SettingTypeError
     from backprop_svc.evaluate import (
         Evaluation,
@@ -25,7 +26,6 @@ with Deferred():
     from backprop_svc.fractal import boundary, box_counting_dimension
     from backprop_svc.initial import initial_weights
     from backprop_svc.interactive.sweep import figure, sweep
-    from backprop_svc.model import Model
     from backprop_svc.result import Result
     from backprop_svc.sweep.axes import Zipped
     from backprop_svc.sweep.experiment import Draw

@@ -190,6 +190,12 @@ def _predict(arguments: list[str]) -> None:
     predict(arguments)
 
 
+def _model(arguments: list[str]) -> None:
+    from backprop_svc.cli.commands.model import model
+
+    model(arguments)
+
+
 def _hydra(command: Command, arguments: list[str]) -> None:
     if command.task == TRAIN and not {*_SHOWING, *_HELPING, UNTRACKED} & {*arguments}:
         # On another core, while Hydra is imported here.
@@ -268,6 +274,7 @@ COMMANDS = {
     "predict": Command(
         "run=… data.path=… out=…", "predict for new rows with a tracked network", _predict
     ),
+    "model": Command("run=… register=…", "log a tracked network as an MLflow model", _model),
     "export": Command(
         "sweep=… out=…", "write the runs of a sweep, with their weights, into a table", _export
     ),

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats
 from backprop_svc.datasets import Preparation
+from backprop_svc.datasets.model import Model
 from backprop_svc.errors import SettingError, SettingTypeError, shown
-from backprop_svc.model import Model
 from backprop_svc.tracking.access import DEFAULT_URI, client_of
 from backprop_svc.tracking.entities import MLFLOW_PARENT_RUN_ID, Client, Run
 from backprop_svc.tracking.parents import INDEX, KIND, SWEEP_ID, tag
@@ -101,7 +101,7 @@ def load_run(run_id: str, *, tracking: str | None = None) -> TrackedRun:
     """
     from backprop_svc.tracking.failures import store_errors
 
-    uri, client = _opened(tracking)
+    uri, client = opened(tracking)
     if not isinstance(run_id, str) or len(run_id) != 32 or not run_id.isalnum():
         raise SettingError("run_id", shown(run_id), "32 hex digits", "copy it from MLflow")
     try:
@@ -162,7 +162,7 @@ def load_sweep(sweep: str, *, tracking: str | None = None) -> pa.Table:
     from backprop_svc.tracking.failures import store_errors
     from backprop_svc.tracking.table import table
 
-    uri, client = _opened(tracking)
+    uri, client = opened(tracking)
     with store_errors(uri, client.failures):
         parent = _parent(client, uri, sweep)
         cells = _cells(client, parent)
@@ -196,7 +196,8 @@ def best_run(sweep: str, *, tracking: str | None = None) -> str:
     )  # fmt: skip
 
 
-def _opened(tracking: str | None) -> tuple[str, Client]:
+def opened(tracking: str | None) -> tuple[str, Client]:
+    """Return the URI and the client of a store that is there."""
     # Importing the package needs none of what opens a store.
     from backprop_svc.tracking.check import check
     from backprop_svc.tracking.revision import State

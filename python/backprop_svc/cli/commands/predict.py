@@ -7,7 +7,7 @@ from backprop_svc.cli.commands.results import write_file
 from backprop_svc.cli.terminal.errors import foreseen, stop
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive.terminal import say
-from backprop_svc.tracking import DEFAULT_URI, best_run, load_run
+from backprop_svc.tracking import DEFAULT_URI, load_run
 
 USAGE = f"""\
 backprop-svc predict run=… data.path=new.csv out=predictions.csv [tracking.uri={DEFAULT_URI}]
@@ -16,7 +16,6 @@ names: in the unit of the target, or its class and the probability of each class
   run    a run id (32 hex digits), or best: the best run of sweep=… (its identity, or last)
   out    a file that ends with .parquet, .feather or .csv"""
 SETTINGS = ("run", "sweep", "data.path", "out", "tracking.uri")
-BEST = "best"
 
 
 def predict(arguments: list[str]) -> None:
@@ -29,16 +28,10 @@ def predict(arguments: list[str]) -> None:
     for name, example in (("run", "run=best"), ("data.path", "data.path=new.csv")):
         if name not in given:
             stop(f"predict was not told {name}; allowed: {example}, say; add it")
-    run_id, sweep = given["run"], given.get("sweep")
-    if sweep is not None and run_id != BEST:
-        stop(
-            f"predict was told run={run_id} and sweep={sweep}; allowed: one run; leave one out"
-        )
     with foreseen(StoreError, SettingError, FileNotFoundError):
         import pyarrow as pa
 
-        if run_id == BEST:
-            run_id = best_run(sweep or "last", tracking=uri)
+        run_id = words.run_of("predict", given)
         run = load_run(run_id, tracking=uri)
         table = pa.table(run.model.predict(given["data.path"]))
         write_file(out, words.content(table, out), "out")

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from backprop_svc.cli.terminal.errors import stop
+from backprop_svc.tracking import best_run
 
+BEST = "best"
+"""Names the best run of a sweep."""
 ENDINGS = (".parquet", ".feather", ".csv")
 """Files into which a table is written."""
 
@@ -24,6 +27,25 @@ def read(command: str, arguments: Iterable[str], allowed: Iterable[str]) -> dict
             )
         given[name] = value
     return given
+
+
+def run_of(command: str, given: dict[str, str]) -> str:
+    """Return the id of a run that is told, or of the best one of a sweep.
+
+    Raises
+    ------
+    SettingError
+        There is no such sweep.
+    """
+    run_id, sweep = given["run"], given.get("sweep")
+    if run_id == BEST:
+        return best_run(sweep or "last", tracking=given.get("tracking.uri"))
+    if sweep is not None:
+        stop(
+            f"{command} was told run={run_id} and sweep={sweep}; allowed: one run; leave one "
+            "out"
+        )
+    return run_id
 
 
 def table_file(given: dict[str, str]) -> str:

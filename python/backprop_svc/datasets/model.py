@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backprop_svc import datasets
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats
 from backprop_svc.arrays import rows as table_rows
-from backprop_svc.datasets import Preparation
+from backprop_svc.datasets.preparation import Preparation
+from backprop_svc.datasets.source import read
 from backprop_svc.evaluate import classifies, predict
 
 
@@ -73,7 +73,7 @@ class Model:
         if self.preparation is None or is_array:
             x = table_rows("x", rows, self.network.inputs)
             return x if self.preparation is None else self.preparation.scaled_inputs(x)
-        return self.preparation.apply_inputs(datasets.read(rows, self.preparation.reading))
+        return self.preparation.apply_inputs(read(rows, self.preparation.reading))
 
 
 def _columns(names: list[str], values: Floats) -> dict[str, NDArray[Any]]:

@@ -1,0 +1,1 @@
+"""What goes with a model that MLflow loads and serves."""
