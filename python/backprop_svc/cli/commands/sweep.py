@@ -202,7 +202,7 @@ class SweepCommand:
             plan=Plan({**Plan.join(self._plans).parts, **several.parts}),
             resume=self._settings.sweep.resume is not None,
         )
-        with show.waiting("opening MLflow"):
+        with show.opening(where.uri):
             self._parent = Parent.open(where, told)
 
     def _close(self, parent: Parent, outcomes: Outcomes, seconds: float) -> str:

@@ -129,7 +129,7 @@ def _show(prepared: Prepared, result: Result, achieved: dict[str, Floats]) -> No
 
 def _track(prepared: Prepared, opening: Opening, run: RunRecord) -> None:
     where = prepared.config.tracking
-    with show.waiting("opening MLflow"):
+    with show.opening(where.uri):
         writer = opening.writer()
     with show.waiting("writing to MLflow"):
         place = _kept_by(writer, run, where.experiment)
