@@ -192,6 +192,7 @@ class SweepCommand:
     def _open(self) -> None:
         where = tracking(self._settings)
         if where is None:
+            painter.dismiss()
             return
         self._painter = painter.take()
         several = configurations(self._configurations)
