@@ -48,7 +48,7 @@ def points() -> Grid:
 
 def guide(grid: Grid) -> Experiment:
     network = bp.Network(1, 1, 1)
-    return build(network, 2.0, 3.0, grid, None, 0.1, None, "guide", {})
+    return build(network, 2.0, 3.0, grid, None, None, None, "guide", {})
 
 
 def ours(uri: str, experiment: Experiment, grid: Grid) -> None:

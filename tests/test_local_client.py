@@ -209,6 +209,18 @@ def test_values_of_metrics_in_any_order(uri: str, clients: dict[str, Client]) ->
             ]
             for _ in range(3)
         ]
+        # Older releases of MLflow fail where the same NaN comes twice.
+        without, seen = [], set()
+        for batch in batches:
+            kept = []
+            for one in batch:
+                place = one.key, one.timestamp, one.step
+                if not math.isnan(one.value) or place not in seen:
+                    kept.append(one)
+                if math.isnan(one.value):
+                    seen.add(place)
+            without.append(kept)
+        batches = without
         found = []
         for client in clients.values():
             run_id = client.create_run(experiment, 5, {}, "a run").info.run_id

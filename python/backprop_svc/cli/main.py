@@ -221,7 +221,8 @@ def _hydra(command: Command, arguments: list[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [sys.argv[0], *arguments]
     register()
-    task = resolve_name(command.task)
+    # Who completes a line runs nothing.
+    task = (lambda _: None) if "-sc" in arguments else resolve_name(command.task)
     # Hydra 1.3 warns if it is not told whose defaults are meant; later ones, if it is.
     base = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
     shown = io.StringIO() if {*_SHOWING} & {*arguments} else None

@@ -41,6 +41,12 @@ def take() -> Painter:
     return _ready.pop() if _ready else Painter()
 
 
+def dismiss() -> None:
+    """End the painter that is ready: nothing is drawn."""
+    while _ready:
+        _ready.pop().close()
+
+
 class Painter:
     """Draws in a process of its own; where there is none, in this one.
 
@@ -99,7 +105,8 @@ class Painter:
             pickle.dump(order, self._way)
             self._way.flush()
             picture: bytes | None = pickle.load(self._way)
-        except (OSError, EOFError, pickle.PickleError):
+        except Exception:
+            # What cannot be sent is drawn here; the other process ends if it was half sent.
             return None
         return picture
 

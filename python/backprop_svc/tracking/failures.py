@@ -18,7 +18,9 @@ def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[No
     except failures as error:
         if isinstance(error, StoreError):
             raise
-        reason = without_password(" ".join(str(error).split()))
+        # SQLAlchemy's own text has the statement and all its values, too.
+        told = getattr(error, "orig", None) or error
+        reason = without_password(" ".join(str(told).split()))
         if len(reason) > 300:
             reason = reason[:300] + "…"
         raise StoreError(

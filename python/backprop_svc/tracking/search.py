@@ -66,7 +66,7 @@ def statement(
         if found is None:
             raise ValueError(f"no such condition: {conditions[end:]!r}")
         end = found.end()
-        chosen = chosen.where(_fulfilled(**found.groupdict()))
+        chosen = _where(chosen, **found.groupdict())
     keys = []
     for text in order_by or ["attributes.start_time DESC"]:
         found = _ORDER.fullmatch(text)
@@ -117,12 +117,19 @@ def _column(attribute: str) -> sa.ColumnElement[Any]:
     return found
 
 
-def _fulfilled(
-    kind: str, quoted: str | None, name: str | None, sign: str, value: str
-) -> sa.ColumnElement[bool]:
+def _where(
+    chosen: sa.Select[Any],
+    kind: str,
+    quoted: str | None,
+    name: str | None,
+    sign: str,
+    value: str,
+) -> sa.Select[Any]:
     key = quoted or name or ""
     compared = _COMPARED[sign.upper()]
     if kind.lower() == "attributes":
-        return compared(_column(key), value)
-    own = sa.select(TAGS.c.run_uuid).where(TAGS.c.run_uuid == RUNS.c.run_uuid)
-    return own.where(TAGS.c.key == key, compared(TAGS.c.value, value)).exists()
+        return chosen.where(compared(_column(key), value))
+    # Not `exists`: a database may begin with the tag that fewest runs have.
+    tag = TAGS.alias()
+    chosen = chosen.join(tag, tag.c.run_uuid == RUNS.c.run_uuid)
+    return chosen.where(tag.c.key == key, compared(tag.c.value, value))

@@ -183,6 +183,7 @@ class SweepCommand:
     def _open(self, grid: Grid) -> None:
         where = tracking(self._settings)
         if where is None:
+            painter.dismiss()
             return
         self._painter = painter.take()
         several = configurations(self._configurations.words)
@@ -196,7 +197,7 @@ class SweepCommand:
             plan=Plan({**Plan.join(self._configurations.plans).parts, **several.parts}),
             resume=self._settings.sweep.resume is not None,
         )
-        with show.waiting("opening MLflow"):
+        with show.opening(where.uri):
             self._parent = Parent.open(where, told)
 
     def _close(self, parent: Parent, outcomes: Outcomes) -> str:

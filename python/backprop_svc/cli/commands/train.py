@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
@@ -71,15 +72,16 @@ def _single(config: DictConfig) -> float:
         say(note)
     rates, weights = experiment.starts(Points(1, {}))
     where, epochs = prepared.tracking, settings.train.epochs
-    with painter.take() as artist:
-        if where is None or not epochs:
-            artist.close()
+    draws = where is not None and epochs > 0
+    if not draws:
+        painter.dismiss()
+    with painter.take() if draws else nullcontext() as artist:
         opening = None
         if where is not None:
             opening = Opening(lambda: open_writer(where.uri, where.experiment))
         result, time_taken = _train(prepared, rates, weights, opening)
         images = {}
-        if where is not None and epochs:
+        if artist is not None:
             images[PICTURE] = _picture(artist, prepared, result)
         achieved = experiment.evaluate(result)
         _show(prepared, result, achieved)
@@ -135,7 +137,7 @@ def _show(prepared: Prepared, result: Result, achieved: dict[str, Floats]) -> No
 
 def _track(prepared: Prepared, opening: Opening, run: RunRecord) -> None:
     where = prepared.config.tracking
-    with show.waiting("opening MLflow"):
+    with show.opening(where.uri):
         writer = opening.writer()
     with show.waiting("writing to MLflow"):
         place = _kept_by(writer, run, where.experiment)

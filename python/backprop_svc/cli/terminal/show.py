@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from threading import Timer
 
 import numpy as np
@@ -50,6 +51,13 @@ def waiting(what: str) -> Iterator[None]:
         timer.join()
         status.stop()
     interrupt.answer()
+
+
+def opening(uri: str) -> AbstractContextManager[None]:
+    """Say that a store is opened, if it takes long: the first time MLflow makes its tables."""
+    file = uri.removeprefix("sqlite:///").partition("?")[0]
+    is_new = uri.startswith("sqlite:///") and not Path(file).exists()
+    return waiting("MLflow makes its tables, once" if is_new else "opening MLflow")
 
 
 class TrainingBar:

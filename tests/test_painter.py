@@ -1,0 +1,56 @@
+"""Pictures that another process draws are those that this one would draw."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+import backprop_svc as bp
+from backprop_svc.plots import painter as painter_module
+from backprop_svc.plots.painter import TRAINING, Painter, dismiss, draw_here, prepare, take
+
+
+@pytest.fixture(scope="module")
+def result() -> bp.Result:
+    network = bp.Network(1, 1, 1)
+    return bp.train(network, [0.5, 1.0], 2.0, 3.0, epochs=5, record=["loss", "prediction"])
+
+
+def test_the_same_picture(result: bp.Result) -> None:
+    here = draw_here(TRAINING, result, 0, 3.0, unit="$")()
+    assert here.startswith(b"\x89PNG")
+    with Painter() as painter:
+        there = [painter.draw(TRAINING, result, 0, 3.0, unit="$") for _ in range(2)]
+        assert [picture() for picture in there] == [here, here]
+
+
+def test_a_picture_is_kept_whatever_ends_the_painter(result: bp.Result) -> None:
+    with Painter() as painter:
+        os.kill(painter._pid, signal.SIGKILL)
+        assert painter.draw(TRAINING, result, 0, 3.0)() == draw_here(TRAINING, result, 0, 3.0)()
+
+
+def test_what_cannot_be_drawn_is_told_here(result: bp.Result) -> None:
+    without = bp.train(bp.Network(1, 1, 1), [0.5, 1.0], 2.0, 3.0, record=[])
+    with Painter() as painter:
+        with pytest.raises(ValueError, match="no loss or prediction"):
+            painter.draw(TRAINING, without, 0, 3.0)()
+        with pytest.raises(TypeError):
+            painter.draw(TRAINING, result, 0, lambda: 3.0)()
+        assert painter.draw(TRAINING, result, 0, 3.0)().startswith(b"\x89PNG")
+
+
+def test_no_process_is_left() -> None:
+    prepare()
+    painter = take()
+    process = painter._pid
+    os.kill(process, 0)
+    for _ in range(2):
+        painter.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    prepare()
+    dismiss()
+    assert not painter_module._ready
