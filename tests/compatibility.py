@@ -8,6 +8,7 @@ that it prints are those of ``docs/compatibility.md``. The extension has to be b
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -66,7 +67,7 @@ def declared(bound: str | None = None) -> tuple[str, ...]:
 
 def legs() -> dict[str, Leg]:
     """Return what is tried, by name."""
-    pythons = [name for minor in range(10, 20) if (name := shutil.which(f"python3.{minor}"))]
+    pythons = [name for minor in range(10, 20) if (name := python_of(f"python3.{minor}"))]
     found = {}
     for number in MLFLOW:
         old = int(number.partition(".")[2]) <= LAST_OF_OLD_SQLALCHEMY
@@ -82,6 +83,20 @@ def legs() -> dict[str, Leg]:
     # It needs older releases of what other packages want newer ones of.
     found["ray"] = Leg(extra("ray"), LAUNCHERS, python=sys.executable, over=True)
     return found
+
+
+def python_of(name: str) -> str | None:
+    """Return a Python that can be run; pyenv has names also for those that it does not run."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    number = name.removeprefix("python")
+    own = root.glob(f"versions/{number}.*/bin/{name}")
+    for found in (shutil.which(name), *map(str, own)):
+        if (
+            found
+            and not subprocess.run([found, "-V"], capture_output=True, check=False).returncode
+        ):
+            return found
+    return None
 
 
 def extra(name: str) -> tuple[str, ...]:
