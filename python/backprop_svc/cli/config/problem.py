@@ -161,7 +161,7 @@ def _prepared(data: DataConfig, network: NetworkConfig) -> datasets.Prepared:
         x, y = _values("x", data.x), _values("y", data.y)
         encoded = datasets.of_arrays(x, y, one_hot=data.one_hot)
     else:
-        one_output = network.hidden is None and network.sizes[-1] == 1
+        one_output = network.hidden is None and list(network.sizes)[-1:] == [1]
         reading = _reading(data)
         encoded = datasets.encode(
             datasets.read(data.path, reading),
