@@ -195,8 +195,6 @@ def _plain(value: Any) -> Any:
 def _names(name: str, value: Any) -> list[str]:
     value = _plain(value)
     names = value if isinstance(value, list) else [value]
-    # Columns may be called by a number.
-    names = [str(name) if type(name) is int else name for name in names]
     if not names or not all(isinstance(column, str) for column in names):
         raise SettingError(
             f"data.{name}",
