@@ -183,6 +183,32 @@ def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
+def test_no_sizes_are_named_where_rows_come_from_a_table() -> None:
+    with pytest.raises(ValueError, match=r"network sizes is \[\]"):
+        configured([], path="pkg://ames.csv", x="all", y="sale_price_usd")
+
+
+@pytest.mark.parametrize(
+    ("network", "data", "sizes"),
+    [
+        ({"hidden": [3, 2]}, {"y": "n"}, (2, 3, 2, 1)),
+        ({"hidden": []}, {"y": "n"}, (2, 1)),
+        ({"hidden": [3]}, {"y": "c"}, (1, 3, 2)),
+        ({"hidden": [3], "loss": "binary_cross_entropy"}, {"y": "c"}, (1, 3, 1)),
+        ({"sizes": [1, 1]}, {"y": "c"}, (1, 1)),
+        ({"sizes": [1, 2]}, {"y": "c"}, (1, 2)),
+    ],
+)
+def test_sizes_follow_from_the_data(
+    tmp_path: Path, network: dict[str, Any], data: dict[str, Any], sizes: tuple[int, ...]
+) -> None:
+    (tmp_path / "t.csv").write_text("n,c\n1,u\n2,v\n3,u\n")
+    settings = DataConfig(path=str(tmp_path / "t.csv"), x="all", **data)
+    work = problem(NetworkConfig(**network), settings, InitConfig(method="he"))
+    assert work.network.sizes == sizes
+    assert len(work.weights) == work.network.parameters
+
+
 @pytest.mark.parametrize("path", ["~nobody-at-all/x.csv", "x" * 10_000, "a\0b", "no.csv"])
 def test_what_is_no_file_is_named(path: str) -> None:
     with pytest.raises(FileNotFoundError, match=r"data\.path is .* no file") as caught:

@@ -73,6 +73,9 @@ DOUBTS: dict[str, str] = {
     "a;y\n1.234,5;2\n3,5;4\n": "'1.234,5' in row 1 .*; write data.thousands=point;",
     'a,y\n"1,5",2\n1.5,3\n2.5,4\n': "'1,5' in row 1 .*; write data.decimal=comma;",
     "a,y\n$5,2\n": "'$5' in row 1 .*; data.affixes=drop leaves out",
+    "a,y\nRs. 5,2\nRs. 3,2\n": "'Rs. 5' in row 1 .* and 1 more; .*data.affixes=drop",
+    "a,y\n#DIV/0!,2\n1,4\n2,5\n": "'#DIV/0!' in row 1 .*; correct it, or leave",
+    'a,y\n"1,23",2\n"2,500",3\n1,2\n': "'1,23' in row 1 .*data.decimal=comma",
     "a,y\n5 km,2\n3 km,2\n": "'5 km' in row 1 .* and 1 more; .*data.affixes=drop",
     "a,y\n1/31/2020,2\n": "'1/31/2020' in row 1 .*; if it is a date, write data.dates=[a]",
     "1,2\n3,4\n": "has numbers in line 1, where the names .*data.header=false",
@@ -430,6 +433,28 @@ def test_new_rows_are_put_through_the_same(tmp_path: Path) -> None:
             again.apply_inputs(read({**row, **change}))
     with pytest.raises(bp.SettingError, match="the column 'n' not; allowed: n, c, d"):
         again.apply_inputs(read({"c": ["u"], "d": ["2020-01-01"]}))
+
+
+def test_names_are_found_however_their_accents_were_typed() -> None:
+    assert (
+        load({"gro\u0308\u00dfe": [1, 2], "y": [3, 4]}, ["gr\u00f6\u00dfe"], "y").x[1, 0] == 2
+    )
+
+
+def test_bytes_are_texts() -> None:
+    table = pa.table({"c": pa.array([b"u", b"v"]), "y": [1, 2]})
+    assert prepare(table, "all", "y").preparation.input_names == ["c=u", "c=v"]
+    with pytest.raises(bp.SettingError, match="not numeric but of the type binary"):
+        load(pa.table({"c": pa.array([b"\xff"]), "y": [1]}), "all", "y")
+
+
+def test_a_wrong_group_of_thousands_is_named() -> None:
+    for cell in ("1,23", "1,2345", "12345,678"):
+        with pytest.raises(bp.SettingError, match=f"'{cell}' in row 2; .*its groups are not"):
+            prepare(
+                {"a": ["1,000", cell], "y": [1, 2]}, "all", "y",
+                reading=Reading(thousands="comma"),
+            )  # fmt: skip
 
 
 def test_predictions_are_in_the_unit_of_the_target() -> None:

@@ -28,10 +28,9 @@ LIKE_DATES = (
 BLANK_SIGNS = " \u00a0\u202f"
 LIKE_GROUPS = rf"[+-]?\d[\d.,'’_{BLANK_SIGNS}]*"
 LIKE_AFFIXES = (
-    r"(?:[+-]?\p{Sc}|[A-Z]{3}\s)\s*[+-]?[\d.,]+"
+    r"[+-]?(?:[A-Za-z]{0,3}\p{Sc}|[A-Za-z]{1,3}\.?\s)\s*[+-]?[\d.,]+"
     r"|[+-]?[\d.,]+\s?(?:\p{Sc}|%|‰|°[CF]?|[A-Za-z]{1,3})"
 )
-AFFIXED = r"[^\d()+-]{0,4}[+-]?[^\d()+-]{0,4}\d[\d.,' ]*[^\d()]{0,6}"
 ORDINAL = r"\d+(?:st|nd|rd|th)"
 
 
@@ -64,7 +63,9 @@ class Notation:
             return cls(reading.decimal, reading.thousands, affixes)
         if reading.thousands in {",", "."}:
             return cls("." if reading.thousands == "," else ",", reading.thousands, affixes)
-        if delimiter != ";" and not any(_has_comma(column) for column in columns):
+        # Between commas a comma within a cell is as often that of thousands.
+        no_comma = delimiter == "," or not any(map(_has_comma, columns))
+        if delimiter != ";" and no_comma:
             return cls(".", reading.thousands, affixes)
         certain = dict.fromkeys(",.", False)
         doubtful = False
@@ -136,6 +137,8 @@ class Notation:
 
     def remedy(self, cell: str, column: str) -> str:
         """Say what would read a cell that is no number."""
+        import pyarrow as pa
+
         as_text = f"data.categories=[{column}] takes the column as texts"
         if cell == column:
             return "it is the header again: remove that line"
@@ -145,7 +148,10 @@ class Notation:
         signs = _signs(cell) if self.thousands is None else ""
         if signs and re.fullmatch(LIKE_GROUPS, cell):
             return f"write {signs}; {as_text}"
-        if not self.affixes and re.fullmatch(AFFIXED, cell):
+        if self.thousands is not None and re.fullmatch(LIKE_GROUPS, cell):
+            told = f"data.thousands={sign_name(self.thousands)}"
+            return f"correct it, if its groups are not those of {told}; {as_text}"
+        if not self.affixes and _matches(pa.chunked_array([[cell]]), LIKE_AFFIXES).all():
             told = "data.affixes=drop leaves out what stands beside the numbers"
             number = re.findall(r"\d[\d.,'’_\u00a0\u202f]*", cell)[0]
             signs = "" if self.is_number(number) or self.thousands else _signs(number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from unicodedata import normalize
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def matching(table: Table, setting: str, patterns: Sequence[str]) -> list[str]:
         elif pattern in table.groups:
             own = table.groups[pattern]
         else:
-            own = [name for name in table.names if fnmatchcase(name, pattern)]
+            own = [n for n in table.names if fnmatchcase(_composed(n), _composed(pattern))]
         if not own:
             named = ", ".join(table.names[:MOST_NAMED])
             more = len(table.names) - MOST_NAMED
@@ -94,6 +95,11 @@ def matching(table: Table, setting: str, patterns: Sequence[str]) -> list[str]:
                 _refuse_unusable(table, name)
         found |= dict.fromkeys(own)
     return list(found)
+
+
+def _composed(name: str) -> str:
+    """Return a name with its accents as one sign, however it was typed."""
+    return normalize("NFC", name)
 
 
 def _refuse_unusable(table: Table, name: str) -> None:

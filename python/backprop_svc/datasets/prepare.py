@@ -186,7 +186,7 @@ def _with_classes(
         )  # fmt: skip
     count = len(labels[0].categories)
     if count < 2:
-        raise _single(table.called(labels[0].name))
+        raise _single(table.called(labels[0].name), labels[0].categories)
     if one_hot is False and count > 2:
         raise SettingError(
             "data.one_hot", f"False, and {table.called(labels[0].name)} has {count} classes",
@@ -203,7 +203,7 @@ def _numbered(rows: Dataset, preparation: Preparation) -> tuple[Dataset, Prepara
     here = ~np.isnan(rows.y).any(axis=1) if preparation.missing else np.full(len(rows.y), True)
     encoded = one_hot(rows.y[here])
     if encoded.shape[1] < 2:
-        raise _single("data.y")
+        raise _single("data.y", ())
     y = np.full((len(rows.y), encoded.shape[1]), np.nan)
     y[here] = encoded
     names = tuple(f"{value:.0f}" for value in np.unique(rows.y[here]))
@@ -211,10 +211,11 @@ def _numbered(rows: Dataset, preparation: Preparation) -> tuple[Dataset, Prepara
     return rows._replace(y=y), replace(preparation, targets=(label,), numbered=True)
 
 
-def _single(name: str) -> SettingError:
+def _single(name: str, categories: Sequence[str]) -> SettingError:
+    told = "".join(f", {shown(category)}" for category in categories)
     return SettingError(
         name,
-        "a single class",
+        f"a single class{told}",
         "with data.one_hot or labels that are texts two or more",
         "choose a column of class labels, or leave out data.one_hot",
         verb="has",

@@ -63,9 +63,8 @@ def from_arrow(table: pa.Table, source: str) -> Table:
         # A running number is described alone, without a column.
         if isinstance(each, str) and each in table.column_names:
             index.append(each)
-    return Table(
-        tuple(table.column_names), tuple(table.columns), source, index=frozenset(index)
-    )
+    columns = tuple(_with_texts(column) for column in table.columns)
+    return Table(tuple(table.column_names), columns, source, index=frozenset(index))
 
 
 def from_arrays(arrays: Mapping[str, Any], source: str) -> Table:
@@ -124,7 +123,19 @@ def _column(called: str, values: Any) -> pa.ChunkedArray:
             raise SettingTypeError(
                 called, f"of the type {values.dtype}", "numbers and texts", "convert it"
             ) from None
-    return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found])
+    whole = found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found])
+    return _with_texts(whole)
+
+
+def _with_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column whose bytes, as some programs write their texts, are texts."""
+    import pyarrow as pa
+
+    try:
+        is_bytes = pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)
+        return column.cast(pa.string()) if is_bytes else column
+    except pa.ArrowException:
+        return column
 
 
 def _is_none(value: Any) -> bool:

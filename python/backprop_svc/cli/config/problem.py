@@ -161,7 +161,7 @@ def _prepared(data: DataConfig, network: NetworkConfig) -> datasets.Prepared:
         x, y = _values("x", data.x), _values("y", data.y)
         encoded = datasets.of_arrays(x, y, one_hot=data.one_hot)
     else:
-        one_output = network.hidden is None and network.sizes[-1] == 1
+        one_output = network.hidden is None and list(network.sizes)[-1:] == [1]
         reading = _reading(data)
         encoded = datasets.encode(
             datasets.read(data.path, reading),
@@ -195,8 +195,6 @@ def _plain(value: Any) -> Any:
 def _names(name: str, value: Any) -> list[str]:
     value = _plain(value)
     names = value if isinstance(value, list) else [value]
-    # Columns may be called by a number.
-    names = [str(name) if type(name) is int else name for name in names]
     if not names or not all(isinstance(column, str) for column in names):
         raise SettingError(
             f"data.{name}",
