@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,13 +47,15 @@ def log_model(run_id: str, *, tracking: str | None = None, register: str | None 
         The store cannot be opened, or refuses the model.
     """
     model = load_run(run_id, tracking=tracking).model
-    uri, _ = opened(tracking)
+    uri, client = opened(tracking)
+    experiment = client.get_run(run_id).info.experiment_id
     import mlflow
 
     from backprop_svc.tracking import remote
 
     before = mlflow.get_tracking_uri()
     with (
+        _environment("MLFLOW_EXPERIMENT_ID", experiment),
         store_errors(uri, remote.RemoteClient.failures),
         TemporaryDirectory() as folder,
         catch_warnings(),
@@ -76,6 +81,18 @@ def log_model(run_id: str, *, tracking: str | None = None, register: str | None 
         finally:
             mlflow.set_tracking_uri(before)
     return str(info.model_uri)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def _write(model: Model, folder: Path) -> None:
