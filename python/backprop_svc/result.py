@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from backprop_svc import _core
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats, Integers, array
-from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.errors import SettingError, SettingTypeError, counted, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -221,8 +221,7 @@ class Result:
         )
 
     def __repr__(self) -> str:
-        plural = "" if len(self) == 1 else "s"
-        lines = [f"Result of {len(self):,} run{plural} of {self.network}"]
+        lines = [f"Result of {counted(len(self), 'run')} of {self.network}"]
         counts = Counter(self.outcome.tolist())
         if counts:
             told = (f"{counts[name]:,} {name}" for name in OUTCOMES.tolist() if counts[name])
@@ -233,6 +232,6 @@ class Result:
             lines.append(f"lowest last loss: {self.last_loss[best]:.5g} in run {best}")
         kept = [name for name in HISTORIES.values() if getattr(self, name) is not None]
         if kept:
-            epochs = f"{len(self.recorded):,} epoch{'' if len(self.recorded) == 1 else 's'}"
+            epochs = counted(len(self.recorded), "epoch")
             lines.append(f"recorded: {', '.join(kept)} of {epochs}")
         return "\n  ".join(lines)

@@ -14,7 +14,7 @@ from backprop_svc.datasets.reading import Reading
 from backprop_svc.datasets.rows import Dataset
 from backprop_svc.datasets.scale import apply
 from backprop_svc.datasets.table import Table, same_length
-from backprop_svc.errors import SettingError
+from backprop_svc.errors import SettingError, counted
 
 VERSION = 1
 """Of the JSON form."""
@@ -174,7 +174,7 @@ def refuse_missing(
         if mask.any()
     ]
     shown = ", ".join(parts[:5]) + (f" and {len(parts) - 5} more columns" if parts[5:] else "")
-    rows = f"{int(bad.sum()):,} row{'' if bad.sum() == 1 else 's'}"
+    rows = counted(int(bad.sum()), "row")
     raise SettingError(
         table.source, f"missing values in {rows}: {shown}", "a value in each cell", fix,
         verb="has",

@@ -22,7 +22,7 @@ from backprop_svc.datasets.reading import Reading, texts
 from backprop_svc.datasets.rows import Dataset, one_hot, split
 from backprop_svc.datasets.scale import Scale, apply, measure
 from backprop_svc.datasets.table import Table, same_length
-from backprop_svc.errors import SettingError, shown
+from backprop_svc.errors import SettingError, counted, shown
 from backprop_svc.settings import check
 
 Missing = Literal["drop", "mean"]
@@ -131,7 +131,7 @@ def finish(
         fill = _means(train.x, preparation)
         total = sum(int(np.isnan(part.x).any(axis=1).sum()) for part in parts)
         if total:
-            notes += (f"data.missing=mean fills in values of {_rows(total)}",)
+            notes += (f"data.missing=mean fills in values of {counted(total, 'row')}",)
     complete = [Dataset(filled(part.x, fill), part.y) for part in parts]
     train = complete[0]
     if preparation.classes is not None and not _is_one(y_scale):
@@ -240,7 +240,7 @@ def _without_missing(
         )  # fmt: skip
     if not bad.any():
         return rows, ()
-    note = f"data.missing={missing} leaves out {_rows(int(bad.sum()))} {what}"
+    note = f"data.missing={missing} leaves out {counted(int(bad.sum()), 'row')} {what}"
     return Dataset(rows.x[~bad], rows.y[~bad]), (note,)
 
 
@@ -256,10 +256,6 @@ def _means(x: Floats, preparation: Preparation) -> tuple[float, ...]:
         )  # fmt: skip
     means = np.where(there, x, 0.0).sum(axis=0) / counts
     return tuple(means.tolist())
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _is_one(scale: Any) -> bool:

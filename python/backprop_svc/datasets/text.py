@@ -10,7 +10,7 @@ from io import StringIO
 from backprop_svc.datasets.reading import Reading
 from backprop_svc.datasets.sniff import BLANKS, find_header, find_signs
 from backprop_svc.datasets.table import Table
-from backprop_svc.errors import SettingError, printable, shortened, shown
+from backprop_svc.errors import SettingError, counted, printable, shortened, shown
 
 BOMS = (
     (b"\xff\xfe\x00\x00", "utf-32"),
@@ -50,7 +50,7 @@ def read_text(data: bytes, source: str, reading: Reading, *, ending: str = "") -
         starts += [found.end() for found in re.finditer(r"\r\n|\n|\r", text)]
         starts = [start for start in starts if start < len(text)]
     if first >= len(starts):
-        count = f"{len(starts)} line{'' if len(starts) == 1 else 's'}"
+        count = counted(len(starts), "line")
         raise SettingError(
             "data.header", f"{header}, and {source} has {count}", "a line of the file",
             "correct it",
@@ -176,7 +176,7 @@ class _Body:
         first, header = next(records)
         for line, row in records:
             if len(row) != len(header):
-                count = f"{len(row)} value{'' if len(row) == 1 else 's'}"
+                count = counted(len(row), "value")
                 return SettingError(
                     self._source,
                     f"{count} in line {line}, and {len(header)} in line {first}",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from backprop_svc.arrays import Floats
+from backprop_svc.errors import counted
 from backprop_svc.result import MOST_NAMED_WEIGHTS
 from backprop_svc.sweep.experiment import Draw, Experiment
 from backprop_svc.sweep.naming import digits_of, middle, one_line
@@ -46,13 +47,13 @@ class Shared:
 
 def text(told: Mapping[str, str], runs: int) -> str:
     """Say in Markdown what a sweep is, naming every axis: see :func:`axes`."""
-    counted = f"{runs:,} run{'' if runs == 1 else 's'}"
+    all_runs = counted(runs, "run")
     if not told:
-        return f"{counted} without an axis"
+        return f"{all_runs} without an axis"
     room = max(20, LONGEST // len(told) - 60)
     lines = [f"- `{_code(name)}`: `{_code(middle(what, room))}`" for name, what in told.items()]
     return "\n".join(
-        [f"{counted} over {len(told)} ax{'i' if len(told) == 1 else 'e'}s:", "", *lines]
+        [f"{all_runs} over {len(told)} ax{'i' if len(told) == 1 else 'e'}s:", "", *lines]
     )
 
 

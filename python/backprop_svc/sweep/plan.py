@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from backprop_svc._core import build_info
 from backprop_svc.arrays import Floats
 from backprop_svc.datasets import Dataset
+from backprop_svc.errors import counted
 from backprop_svc.result import MOST_NAMED_WEIGHTS
 from backprop_svc.sweep.experiment import Draw, Experiment
 from backprop_svc.sweep.space import Grid
@@ -99,13 +100,13 @@ def _start(experiment: Experiment, grid: Grid) -> dict[str, str]:
 def _rows(rows: Dataset, because: Mapping[str, str] | None) -> Part:
     x, y = _table(rows.x), _table(rows.y)
     content = _content(x, y)
-    shape = f"{_count(len(x), 'row')} of {_count(x.shape[1], 'input')}"
+    shape = f"{counted(len(x), 'row')} of {counted(x.shape[1], 'input')}"
     return Part(f"{shape} #{content}", dict(because or {}))
 
 
 def _axis(values: Floats, because: Mapping[str, str]) -> Part:
     low, high = values.min(), values.max()
-    told = f"{_count(len(values), 'value')} from {low:g} to {high:g}"
+    told = f"{counted(len(values), 'value')} from {low:g} to {high:g}"
     return Part(f"{told} #{_content(values)}", dict(because))
 
 
@@ -122,7 +123,3 @@ def _content(*arrays: Floats) -> str:
         # The same on machines of either byte order.
         sign.update(np.ascontiguousarray(values, dtype="<f8").data)
     return sign.hexdigest()[:16]
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

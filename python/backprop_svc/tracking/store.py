@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 
+from backprop_svc.errors import counted
 from backprop_svc.tracking import sqlite
 from backprop_svc.tracking.check import check, one_line, patience, refused
 from backprop_svc.tracking.moved import ARTIFACTS, stay_together
@@ -71,8 +72,8 @@ def gather(uri: str) -> None:
         raise refused(uri, f"which failed: {one_line(error)}") from error
     if moved:
         print(
-            f"backprop-svc: {file} was moved or copied: the artifacts of {moved:,} runs are "
-            f"now those in {file.resolve().parent / ARTIFACTS}",
+            f"backprop-svc: {file} was moved or copied: the artifacts of "
+            f"{counted(moved, 'run')} are now those in {file.resolve().parent / ARTIFACTS}",
             file=sys.stderr,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from backprop_svc.cli.commands import words
 from backprop_svc.cli.commands.results import write_file
 from backprop_svc.cli.terminal.errors import foreseen
-from backprop_svc.errors import SettingError, StoreError
+from backprop_svc.errors import SettingError, StoreError, counted
 from backprop_svc.interactive.terminal import say
 from backprop_svc.tracking import DEFAULT_URI, load_sweep
 
@@ -27,4 +27,4 @@ def export(arguments: list[str]) -> None:
     with foreseen(StoreError, SettingError):
         table = load_sweep(given.get("sweep", "last"), tracking=given.get("tracking.uri"))
         write_file(out, words.content(table, out), "out")
-    say(f"{table.num_rows:,} run{'' if table.num_rows == 1 else 's'} in {out}")
+    say(f"{counted(table.num_rows, 'run')} in {out}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from backprop_svc.cli.commands import words
 from backprop_svc.cli.commands.results import write_file
 from backprop_svc.cli.terminal.errors import foreseen, stop
-from backprop_svc.errors import SettingError, StoreError
+from backprop_svc.errors import SettingError, StoreError, counted
 from backprop_svc.interactive.terminal import say
 from backprop_svc.tracking import DEFAULT_URI, load_run
 
@@ -35,5 +35,4 @@ def predict(arguments: list[str]) -> None:
         run = load_run(run_id, tracking=uri)
         table = pa.table(run.model.predict(given["data.path"]))
         write_file(out, words.content(table, out), "out")
-    count = table.num_rows
-    say(f"{count:,} prediction{'' if count == 1 else 's'} in {out}, by the run {run_id}")
+    say(f"{counted(table.num_rows, 'prediction')} in {out}, by the run {run_id}")
