@@ -119,6 +119,10 @@ def test_many_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"params": {"a": [1, 2]}, "names": ["x", "y", "z"]}, "'names' 3"),
         ({"params": {"a": [1]}, "tags": {"mlflow.parentRunId": "x"}}, "tags has"),
         ({"params": {"a": [[1], [1, 2]]}}, "params 'a'"),
+        ({"metrics": {"a": [[1, 2]]}, "steps": [3, 3]}, "steps has"),
+        ({"metrics": {"a": np.zeros((2, 0))}}, "steps has"),
+        ({"params": {"a": [1]}, "description": None}, "description is"),
+        ({"params": {"a": [1]}, "experiment": 5}, "experiment is"),
     ],
 )
 def test_what_does_not_fit_writes_nothing(
@@ -129,6 +133,27 @@ def test_what_does_not_fit_writes_nothing(
     assert told in str(caught.value)
     assert "allowed: " in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_steps_in_any_order(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    values: dict[str, Any] = {"a": [[1.0, 2.0, 3.0]], "loss": [5.0]}
+    logged = bp.tracking.log_runs(metrics=values, steps=[10, 5, 0], uri=uri)
+    table = bp.load_sweep(logged.sweep, tracking=uri)
+    # The latest value is that of the largest step.
+    assert table["a"].to_pylist() == [1.0]
+    run_id = bp.tracking.best_run(logged.sweep, tracking=uri)
+    assert run_id == table["run_id"][0].as_py()
+    assert bp.load_run(run_id, tracking=uri).histories["a"][1].tolist() == [3.0, 2.0, 1.0]
+
+
+def test_names_of_columns_stay_apart(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    logged = bp.tracking.log_runs({"name": ["x"], "loss": [7]}, {"loss": [0.5]}, uri=uri)
+    table = bp.load_sweep(logged.sweep, tracking=uri)
+    assert table["params.name"].to_pylist() == ["x"]
+    assert table["metrics.loss"].to_pylist() == [0.5]
+    assert table["loss"].to_pylist() == [7]
 
 
 def test_not_a_number_stays_one(tmp_path: Path) -> None:

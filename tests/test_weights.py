@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from pyarrow import csv, feather, parquet
 
 import backprop_svc as bp
 import stores
 from backprop_svc.tracking import states
+from backprop_svc.tracking.client import ClientWriter
+from backprop_svc.tracking.record import RunRecord
 from backprop_svc.tracking.table import Cells, table
 from command import call
 
@@ -84,18 +87,65 @@ def test_mlflow_and_pyarrow_are_enough(uri: str) -> None:
     client = MlflowClient(uri)
     run = client.get_run(row["run_id"])
     parent = run.data.tags["mlflow.parentRunId"]
-    (file,) = client.list_artifacts(parent, "weights")
-    found = parquet.read_table(client.download_artifacts(parent, file.path)).to_pylist()
+    files = [file.path for file in client.list_artifacts(parent, "weights")]
+    folder = Path(client.download_artifacts(parent, "weights"))
+    assert {f"weights/{file.name}" for file in folder.iterdir()} == {*files}
+    found = parquet.read_table(folder).to_pylist()
     (own,) = [one for one in found if str(one["index"]) == run.data.tags["backprop.index"]]
     assert own["weights"] == again(row).weights[0].tolist()
+
+
+def test_a_run_that_failed_costs_no_weights_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = stores.empty_database(tmp_path / "mlflow.db")
+    create = ClientWriter._create
+    failed: list[dict[str, str]] = []
+
+    def fails_once(self: ClientWriter, record: RunRecord, tags: dict[str, str]) -> str:
+        if tags.get("backprop.index") == "0" and not failed:
+            failed.append(tags)
+            raise MlflowException("the answer was lost")
+        return create(self, record, tags)
+
+    monkeypatch.setattr(ClientWriter, "_create", fails_once)
+    with stores.mlflow_server(database, tmp_path) as uri:
+        found = rows(uri, sweep(uri))
+    assert failed
+    for row in found:
+        assert row["weights"] == again(row).weights[0].tolist()
+
+
+def test_the_parent_of_a_sweep_is_no_run_of_it(uri: str) -> None:
+    row = rows(uri, sweep(uri))[0]
+    parent = bp.load_run(row["run_id"], tracking=uri).tags["mlflow.parentRunId"]
+    found = bp.load_run(parent, tracking=uri)
+    assert found.weights is None
+    with pytest.raises(bp.SettingError, match="the parent of a sweep"):
+        _ = found.model
+
+
+def test_validation_decides_which_run_is_the_best(uri: str) -> None:
+    outcomes = bp.sweep(
+        WIDE, X[:8], Y[:8], {"lr": [0.001, 0.4], "seed": range(4)}, init="he", epochs=60,
+        validation=(X[8:], Y[8:]), tracking=uri, keep_weights="best", progress=False,
+    )  # fmt: skip
+    table = bp.load_sweep(outcomes.sweep, tracking=uri).to_pandas()
+    best = table["val_loss"].idxmin()
+    assert best != table["loss"].idxmin()
+    assert bp.tracking.best_run(outcomes.sweep, tracking=uri) == table["run_id"][best]
+    assert outcomes.best(1)[0]["run_id"] == table["run_id"][best]
+    assert bp.load_run(table["run_id"][best], tracking=uri).weights is not None
 
 
 def test_the_best_run_of_a_chunk_or_none(uri: str) -> None:
     found = rows(uri, sweep(uri, "best"))
     best = min(found, key=lambda row: row["loss"])
-    assert [row["run_id"] for row in found if row["weights"]] == [best["run_id"]]
+    kept = [row["run_id"] for row in found if row["weights"]]
+    assert best["run_id"] in kept
+    assert len(kept) < len(found)
     assert best["weights"] == again(best).weights[0].tolist()
-    other = next(row for row in found if row is not best)
+    other = next(row for row in found if not row["weights"])
     assert bp.load_run(other["run_id"], tracking=uri).weights is None
     assert "weights" not in rows(uri, sweep(uri, "none"))[0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -235,3 +235,14 @@ class Result:
             epochs = counted(len(self.recorded), "epoch")
             lines.append(f"recorded: {', '.join(kept)} of {epochs}")
         return "\n  ".join(lines)
+
+
+def objective(result: Result, achieved: Mapping[str, Floats]) -> Floats:
+    """Return what tells which run is the best, the smallest one, shape (runs,).
+
+    It is the loss on the rows of validation (``val_loss`` of ``achieved``) where there are
+    some, else the last loss of the training; infinite where a run diverged or has no loss.
+    """
+    loss = achieved.get("val_loss", result.last_loss)
+    bad = (result.diverged_at >= 0) | ~np.isfinite(loss)
+    return np.where(bad, np.inf, loss)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from backprop_svc.arrays import Floats
 from backprop_svc.errors import SettingError, shown
-from backprop_svc.result import HISTORIES, MOST_NAMED_WEIGHTS, OUTCOMES, Result
+from backprop_svc.result import HISTORIES, MOST_NAMED_WEIGHTS, OUTCOMES, Result, objective
 from backprop_svc.sweep.space import Points
 from backprop_svc.train import Record
 
@@ -84,6 +84,11 @@ class Chunk:
     def loss(self) -> Floats:
         """The last loss, infinite where a run diverged, NaN without epochs; shape (runs,)."""
         return np.where(self.result.diverged_at >= 0, np.inf, self.result.last_loss)
+
+    @property
+    def objective(self) -> Floats:
+        """What tells which run is the best: see :func:`backprop_svc.result.objective`."""
+        return objective(self.result, self.achieved)
 
     @property
     def nbytes(self) -> int:

@@ -144,14 +144,18 @@ class Outcomes:
         return float(finite.min()) if finite.size else float("nan")
 
     def best(self, count: Natural = 10) -> list[dict[str, Any]]:
-        """Return the runs with the smallest losses: the columns of each by their names.
+        """Return the best runs: the columns of each by their names.
+
+        They have the smallest losses on the rows of validation, where there are some, else on
+        those of the training.
 
         Raises
         ------
         SettingError
             The count is no whole number from 0.
         """
-        rows = np.argsort(self.loss, kind="stable")[: check("count", count, Natural)]
+        objective = np.concatenate([chunk.objective for chunk in self.chunks])
+        rows = np.argsort(objective, kind="stable")[: check("count", count, Natural)]
         starts = np.cumsum([0, *(len(chunk.result) for chunk in self.chunks)])
         owners = np.searchsorted(starts, rows, side="right") - 1
         found = []

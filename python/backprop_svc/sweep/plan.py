@@ -61,8 +61,10 @@ def plan(
         **_start(experiment, grid),
         "data": experiment.data_name,
         "tracking.history": history,
-        "tracking.weights": weights,
     }
+    if weights != "all":
+        # As above.
+        texts["tracking.weights"] = weights
     if settings["precision"] == "fast":
         # Only exact results have the same bits everywhere.
         texts["the instruction set"] = build_info()["simd"]

@@ -83,7 +83,7 @@ def to_runs(
         tags={"outcome": result.outcome.tolist(), "backprop.version": [version] * count},
         start_time=start_time,
         end_time=end_time,
-        states=States.of(result, first, keep, experiment.preparation),
+        states=States.of(result, first, keep, achieved, experiment.preparation),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from backprop_svc.tracking.artifacts import Folder, local_folder
 from backprop_svc.tracking.entities import MLFLOW_LOGGED_IMAGES, Client, FileInfo, Run
+from backprop_svc.tracking.failures import guarded
 from backprop_svc.tracking.record import now
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class ArtifactsOfRuns:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
+        self._remote: Client | None = None
 
     def get_run(self, run_id: str) -> Run:
         """Return a run by its id."""
@@ -36,11 +38,11 @@ class ArtifactsOfRuns:
             return self._elsewhere().list_artifacts(run_id, path)
         return folder.files(path)
 
-    def download_artifacts(self, run_id: str, path: str) -> str:
+    def download_artifacts(self, run_id: str, path: str, dst_path: str | None = None) -> str:
         """Return where an artifact is: a local one stays where it is."""
         folder = self._folder(run_id)
         if folder is None:
-            return self._elsewhere().download_artifacts(run_id, path)
+            return self._elsewhere().download_artifacts(run_id, path, dst_path)
         return str(folder.path(path))
 
     def log_text(self, run_id: str, text: str, artifact_file: str) -> None:
@@ -87,11 +89,11 @@ class ArtifactsOfRuns:
 
     def _elsewhere(self) -> Client:
         """Return MLflow's client, which knows all stores of artifacts."""
-        from backprop_svc.tracking.remote import as_client
+        if self._remote is None:
+            from backprop_svc.tracking.remote import as_client
 
-        client = as_client(self._uri)
-        self.failures = (*self.failures, *client.failures)
-        return client
+            self._remote = guarded(as_client(self._uri), self._uri)
+        return self._remote
 
 
 def _joined(folder: str | None, name: str) -> str:

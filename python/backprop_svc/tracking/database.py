@@ -202,6 +202,10 @@ class DatabaseWriter(ClientWriter):
         connection = self._engine.raw_connection()
         try:
             cursor = connection.cursor()
+            # An artifact store may take its time: nobody waits for a lock meanwhile.
+            missing, _ = self._missing(cursor, runs, parent)
+            connection.rollback()
+            self._keep_states(missing, parent)
             if self._sqlite:
                 # Every row refers to a run of the same transaction.
                 cursor.execute("PRAGMA foreign_keys = OFF")
@@ -210,7 +214,6 @@ class DatabaseWriter(ClientWriter):
                 cursor.execute("BEGIN IMMEDIATE")
             missing, deleted = self._missing(cursor, runs, parent)
             if len(missing):
-                self._keep_states(missing, parent)
                 insert = self._insert if self._sqlite else _copy
                 for table, rows in self.rows(missing, parent).items():
                     insert(cursor, table, rows)

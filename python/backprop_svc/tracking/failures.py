@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any, TypeVar, cast
 
 from backprop_svc.errors import StoreError
 from backprop_svc.tracking import sqlite
 from backprop_svc.tracking.uri import leaks, shown_uri, without_password
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -39,3 +42,22 @@ def is_lasting(error: Exception) -> bool:
 def is_locked(error: Exception) -> bool:
     """Tell whether SQLite did nothing, since another program writes."""
     return sqlite.LOCKED in str(error)
+
+
+class _Guarded:
+    def __init__(self, client: Any, uri: str) -> None:
+        self._client, self._uri = client, uri
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        def call(*given: Any, **named: Any) -> Any:
+            with store_errors(self._uri, self._client.failures):
+                return method(*given, **named)
+
+        return call
+
+
+def guarded(client: T, uri: str) -> T:
+    """Return a client whose methods raise :class:`StoreError` instead of errors of its own."""
+    return cast(T, _Guarded(client, uri))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.settings import check
 from backprop_svc.tracking.access import DEFAULT_URI, open_writer
 from backprop_svc.tracking.identity import new_sweep_id
 from backprop_svc.tracking.limits import MAX_TAG, RefusedError, checked_name, cut
@@ -88,6 +89,9 @@ def log_runs(
     >>> losses = np.exp(-np.outer(rates, np.arange(20)))
     >>> bp.tracking.log_runs({"lr": rates}, {"loss": losses})  # doctest: +SKIP
     """
+    description = check("description", description, str)
+    experiment = check("experiment", experiment, str)
+    uri = check("uri", uri, str | None)
     texts = {name: _texts("params", name, of) for name, of in _items("params", params)}
     marks = {name: _texts("tags", name, of) for name, of in _items("tags", tags)}
     series = {name: _series(name, of, steps) for name, of in _items("metrics", metrics)}
@@ -203,6 +207,13 @@ def _series(name: str, values: ArrayLike, steps: ArrayLike | None) -> Series:
                 "give one for each step",
                 verb="has",
             )  # fmt: skip
+    if not width or len(np.unique(at)) < width:
+        raise SettingError(
+            "steps", f"{width} steps for {name!r}, {len(np.unique(at))} of them different",
+            "one or more, each once", "give each value a step of its own", verb="has",
+        )  # fmt: skip
+    order = np.argsort(at)
+    found, at = found[:, order], at[order]
     return Series(found.filled(np.nan), at.astype(np.int64), ~np.ma.getmaskarray(found))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,12 +54,21 @@ class Parents:
             It is not the same sweep, or not there to go on, or another process writes it.
         """
         run = self._find(sweep)
-        is_new = run is None
         if run is None:
             run = self._make(sweep)
-            self._describe(run, sweep)
-        elif sweep.plan is not None:
+            try:
+                return self._take_up(run, sweep, is_new=True)
+            except BaseException as error:
+                status = "FAILED" if isinstance(error, Exception) else "KILLED"
+                with suppress(Exception):
+                    self._client.set_terminated(run.info.run_id, status)
+                raise
+        if sweep.plan is not None:
             self._refuse_other(run, sweep.id, sweep.plan)
+        return self._take_up(run, sweep, is_new=False)
+
+    def _take_up(self, run: Run, sweep: Sweep, *, is_new: bool) -> Run:
+        if is_new or sweep.plan is not None:
             # It may have been stopped before it was described.
             self._describe(run, sweep)
         if sweep.lease is not None:

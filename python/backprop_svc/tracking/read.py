@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from backprop_svc.errors import SettingError, SettingTypeError, shown
 from backprop_svc.tracking.access import DEFAULT_URI, client_of
 from backprop_svc.tracking.entities import MLFLOW_PARENT_RUN_ID, Client, Run
 from backprop_svc.tracking.parents import INDEX, KIND, SWEEP_ID, tag
-from backprop_svc.tracking.states import FOLDER, States, first_of
+from backprop_svc.tracking.states import FOLDER, States, span_of
 from backprop_svc.tracking.states import read as read_states
 from backprop_svc.tracking.uri import checked_uri, shown_uri
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 LAST = "last"
 """Names the newest sweep."""
+OUTCOME = "outcome"
+"""The tag that is a column of the table of a sweep."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,11 @@ class TrackedRun:
         SettingError
             The weights of the run were not kept.
         """
+        if self.tags.get(KIND) == "sweep":
+            raise SettingError(
+                f"the run {self.run_id}", "the parent of a sweep", "one of its runs",
+                "choose one, or its best one: bp.tracking.best_run",
+            )  # fmt: skip
         if self.network is None or self.weights is None:
             raise SettingError(
                 f"the run {self.run_id}", "without its weights", "runs that keep them",
@@ -181,15 +189,25 @@ def best_run(sweep: str, *, tracking: str | None = None) -> str:
     SettingError
         No run of the sweep has a finite loss; and as for :func:`load_sweep`.
     """
-    table = load_sweep(sweep, tracking=tracking)
-    metric = next((name for name in ("val_loss", "loss") if name in table.column_names), None)
-    if metric is not None:
-        losses = table[metric].to_numpy().astype(np.float64)
-        # Of a run that diverged the last loss may be a small one.
-        diverged = np.array([outcome == "diverged" for outcome in table["outcome"].to_pylist()])
-        losses[diverged | ~np.isfinite(losses)] = np.inf
+    from backprop_svc.tracking.failures import store_errors
+    from backprop_svc.tracking.table import table
+
+    uri, client = opened(tracking)
+    with store_errors(uri, client.failures):
+        found = table(_cells(client, _parent(client, uri, sweep)), [])
+    for name in ("val_loss", "loss"):
+        column = f"metrics.{name}" if f"metrics.{name}" in found.column_names else name
+        if column not in found.column_names:
+            continue
+        losses = found[column].to_numpy().astype(np.float64)
+        if OUTCOME in found.column_names:
+            # Of a run that diverged the last loss may be a small one.
+            outcomes = found[OUTCOME].to_pylist()
+            losses[[outcome == "diverged" for outcome in outcomes]] = np.inf
+        losses[~np.isfinite(losses)] = np.inf
         if np.isfinite(losses).any():
-            return str(table["run_id"][int(losses.argmin())])
+            return str(found["run_id"][int(losses.argmin())])
+        break
     raise SettingError(
         "sweep", f"{sweep}, of which no run has a finite loss", "a sweep with such a run",
         "choose a run by its id",
@@ -232,9 +250,9 @@ def _parent(client: Client, uri: str, sweep: str) -> Run:
             )  # fmt: skip
         which = tag(SWEEP_ID) if len(sweep) == 16 else "attributes.run_id"
         conditions += f" and {which} = '{sweep}'"
-    found = client.search_runs(
-        everywhere, conditions, max_results=1, order_by=["attributes.start_time DESC"]
-    )
+    # Two commands may have begun a sweep in the same moment: its runs are those of the first.
+    order = f"attributes.start_time {'DESC' if sweep == LAST else 'ASC'}"
+    found = client.search_runs(everywhere, conditions, max_results=1, order_by=[order])
     if not found:
         raise SettingError(
             "sweep", f"{sweep}, and {shown_uri(uri)} has no such sweep", "one that is there",
@@ -253,26 +271,34 @@ def _cells(client: Client, parent: Run) -> Cells:
     return of_client(client, parent)
 
 
-def _files(client: Client, run_id: str) -> list[tuple[int, str]]:
-    """Return the files with states by the position of their first run, the last one first."""
+def _files(client: Client, run_id: str) -> list[tuple[range, str]]:
+    """Return the files with states, and between which positions their runs are."""
     listed = (file.path for file in client.list_artifacts(run_id, FOLDER))
-    named = ((first_of(path), path) for path in listed)
-    return sorted(((first, path) for first, path in named if first is not None), reverse=True)
+    spans = ((span_of(path), path) for path in listed)
+    return [(span, path) for span, path in spans if span is not None]
+
+
+def _read(client: Client, run_id: str, path: str) -> States:
+    with TemporaryDirectory(prefix="backprop-svc-") as folder:
+        return read_states(client.download_artifacts(run_id, path, folder))
 
 
 def _states(client: Client, run_id: str) -> Iterator[States]:
     for _, path in _files(client, run_id):
-        yield read_states(client.download_artifacts(run_id, path))
+        yield _read(client, run_id, path)
 
 
 def _state(client: Client, run: Run) -> States | None:
     """Return the state of one run, which its sweep keeps, or itself."""
-    owner = run.data.tags.get(MLFLOW_PARENT_RUN_ID, run.info.run_id)
-    position = int(run.data.tags.get(INDEX, 0))
-    for first, path in _files(client, owner):
-        if first <= position:
-            states = read_states(client.download_artifacts(owner, path))
-            own = states.among(np.array([position]))
+    tags = run.data.tags
+    if tags.get(KIND) == "sweep":
+        return None
+    # Anybody may put a single run below another one.
+    owner = tags[MLFLOW_PARENT_RUN_ID] if INDEX in tags else run.info.run_id
+    position = int(tags.get(INDEX, 0))
+    for span, path in _files(client, owner):
+        if position in span:
+            own = _read(client, owner, path).among(np.array([position]))
             if own is not None:
                 return own
     return None

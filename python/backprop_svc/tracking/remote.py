@@ -14,7 +14,6 @@ from backprop_svc.tracking.patience import bounded
 
 os.environ.update(told(os.environ))
 
-import mlflow
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -62,7 +61,6 @@ def connect(uri: str) -> entities.Client:
         MLflow does not open it.
     """
     with store_errors(uri, RemoteClient.failures):
-        mlflow.set_tracking_uri(uri)
         return bounded(as_client(uri), uri)
 
 

@@ -2,14 +2,15 @@
 
 The weights of larger networks would be too many metrics. So they are a column, in files that
 whoever has nothing but MLflow and pyarrow can read. A file has the runs that are written
-together, and is there before them. It is named by the position of the first one: if the runs
-did not get there, the file is written again, and if they did, none of the same name is.
+together, and is there before them. It is named by their positions, the first and the last one,
+and their count: the same runs that are written again replace their file, and no others.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -22,7 +23,7 @@ from backprop_svc._core import Network
 from backprop_svc.arrays import Floats
 from backprop_svc.datasets import Preparation
 from backprop_svc.errors import SettingError, shown
-from backprop_svc.result import Result
+from backprop_svc.result import Result, objective
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,16 +72,19 @@ class States:
 
     @classmethod
     def of(
-        cls, result: Result, first: int, keep: Keep, preparation: Preparation | None = None
+        cls,
+        result: Result,
+        first: int,
+        keep: Keep,
+        achieved: Mapping[str, Floats],
+        preparation: Preparation | None = None,
     ) -> States | None:
-        """Return the states that are kept of neighbouring runs, of which ``first`` is one."""
+        """Return the states that are kept of neighbouring runs, from a position on."""
         rows = np.arange(len(result))
         if keep == "none" or not len(result):
             return None
         if keep == "best":
-            loss = np.where(result.diverged_at >= 0, np.inf, result.last_loss)
-            # Nothing is worse than a loss that is no number.
-            rows = rows[[int(np.argmin(np.where(np.isnan(loss), np.inf, loss)))]]
+            rows = rows[[int(objective(result, achieved).argmin())]]
         return cls(
             result.network,
             rows + first,
@@ -124,7 +128,7 @@ class States:
         buffer = io.BytesIO()
         # Weights look like noise: a dictionary or a compression would only take time.
         parquet.write_table(table, buffer, use_dictionary=False, compression="none")
-        return path_of(int(self.index[0])), buffer.getvalue()
+        return path_of(self.index), buffer.getvalue()
 
 
 def parameters_of_layers(network: Network) -> list[slice]:
@@ -133,18 +137,15 @@ def parameters_of_layers(network: Network) -> list[slice]:
     return [slice(start, end) for start, end in pairwise([0, *ends])]
 
 
-def path_of(first: int) -> str:
-    """Name the file of the runs from a position on."""
-    return f"{FOLDER}/{first:016x}{SUFFIX}"
+def path_of(index: NDArray[np.int64]) -> str:
+    """Name the file of the runs at these positions."""
+    return f"{FOLDER}/{index[0]:016x}-{index[-1]:016x}-{len(index):x}{SUFFIX}"
 
 
-def first_of(path: str) -> int | None:
-    """Return the position from which on a file has runs; ``None`` if it is another file."""
-    name = path.rpartition("/")[2].removesuffix(SUFFIX)
-    try:
-        return int(name, 16) if len(name) == 16 and path.endswith(SUFFIX) else None
-    except ValueError:
-        return None
+def span_of(path: str) -> range | None:
+    """Return between which positions the runs of a file are; ``None`` of another file."""
+    found = re.search(r"/([0-9a-f]{16})-([0-9a-f]{16})-[0-9a-f]+\.parquet$", path)
+    return None if found is None else range(int(found[1], 16), int(found[2], 16) + 1)
 
 
 def read(file: str) -> States:

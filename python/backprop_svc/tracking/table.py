@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 OUTCOME = "outcome"
 """The tag that becomes a column; all others are the same for all runs, or name columns."""
+OF_STATES = ("weights", "gradients")
+"""Columns that come from the files of a sweep."""
 PAGE = 1000
 """Runs that a store is asked for at once."""
 _WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
@@ -115,14 +117,14 @@ def table(cells: Cells, states: Sequence[States]) -> pa.Table:
         "status": pa.array(status, pa.string()).dictionary_encode(),
     }
     row_of = {run_id: row for row, run_id in enumerate(ids)}
-    for given, made in (
-        (cells.params, _typed),
-        (cells.metrics, pa.array),
-        (cells.outcomes, _texts),
+    for kind, given, made in (
+        ("params", cells.params, _typed),
+        ("metrics", cells.metrics, pa.array),
+        ("tags", cells.outcomes, _texts),
     ):
         for key, values in _wide(given, row_of).items():
-            # A metric may have the name of a param.
-            name = key if key not in columns else f"metrics.{key}"
+            # A metric may have the name of a param, or of another column.
+            name = f"{kind}.{key}" if key in columns or key in OF_STATES else key
             columns[name] = made(values)
     positions = np.array(index, dtype=np.int64)
     if states:
@@ -181,7 +183,7 @@ def _lists(
         for rows in values
     ]
     known = np.concatenate([one.index for one in states])
-    # A run that two files have is the same in both.
+    # A run that two files have is the same in both, unless a time limit ended it.
     known, first = np.unique(known, return_index=True)
     place = np.searchsorted(known, positions).clip(max=len(known) - 1)
     is_there = known[place] == positions

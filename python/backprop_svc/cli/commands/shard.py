@@ -63,7 +63,11 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
             parent=parent,
             settings=words,
             naming=Naming.of(prepared.grid, differing),
-            evaluate=parent is not None or sweep.results is not None,
+            evaluate=(
+                parent is not None
+                or sweep.results is not None
+                or prepared.experiment.validation is not None
+            ),
             progress=_also_interrupted(bar),
         )
     if parent is not None:

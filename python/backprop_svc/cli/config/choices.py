@@ -15,7 +15,8 @@ _FIELDS = {
     for field in dataclasses.fields(kind)
 }
 INTERNAL = {
-    f"sweep.{name}" for name in ("id", "axes", "configuration", "shard", "lease", "plan")
+    f"sweep.{name}"
+    for name in ("id", "axes", "configuration", "shard", "lease", "plan", "varied")
 }
 """What a sweep tells its jobs, and nobody else."""
 SETTINGS_OF_USERS = [name for name in _FIELDS if name not in INTERNAL]
@@ -30,11 +31,17 @@ CHOICES: dict[str, list[str]] = {
     "network.activation": [
         *("identity", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "softplus"),
     ],
+    "network.output": [
+        *("identity", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "softplus"),
+    ],
     "network.loss": [
         *("half_squared_error", "mse", "binary_cross_entropy", "softmax_cross_entropy"),
     ],
     "network.dtype": ["float32", "float64"],
     "init.method": ["normal", "uniform", "he", "xavier"],
+    "data.missing": ["drop", "mean"],
+    "data.affixes": ["keep", "drop"],
+    "tracking.weights": ["all", "best", "none"],
     "tracking.history": ["all", "every:10", "last", "none"],
     "sweep.sampler": list(SAMPLERS),
     "sweep.resume": ["last"],

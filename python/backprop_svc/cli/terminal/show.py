@@ -100,12 +100,14 @@ def print_sweep(outcomes: Outcomes, differing: Collection[str]) -> None:
     axes = outcomes.points
     table = Table(title="best runs", title_justify="left", box=None, pad_edge=False)
     best = outcomes.best(BEST)
-    chosen = [n for n in best[0] if n in differing or n in axes or n in {"loss", "outcome"}]
+    shown = {*differing, *axes, "loss", "val_loss", "outcome"}
+    chosen = [name for name in best[0] if name in shown]
     for name in chosen:
         table.add_column(printable(name), justify="right")
     for run in best:
-        cells = [_exactly(run[n]) if n in axes else run[n] for n in chosen if n != "loss"]
-        cells.insert(chosen.index("loss"), f"{run['loss']:.6g}")
+        cells = [_exactly(run[n]) if n in axes else run[n] for n in chosen]
+        for name in {"loss", "val_loss"} & {*chosen}:
+            cells[chosen.index(name)] = f"{run[name]:.6g}"
         table.add_row(*map(printable, cells))
     print_table(table)
     say(f"\n{outcomes.told()}")
