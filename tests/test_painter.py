@@ -11,6 +11,9 @@ import backprop_svc as bp
 from backprop_svc.plots import painter as painter_module
 from backprop_svc.plots.painter import TRAINING, Painter, dismiss, draw_here, prepare, take
 
+# Other tests may have imported JAX into this process, which warns of every fork.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork")
+
 
 @pytest.fixture(scope="module")
 def result() -> bp.Result:

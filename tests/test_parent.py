@@ -14,7 +14,7 @@ from mlflow.entities import Run
 
 import backprop_svc as bp
 import stores
-from backprop_svc.sweep import engine
+from backprop_svc.sweep import pace
 from backprop_svc.sweep import parent as parents
 from backprop_svc.sweep.description import axes, range_text, text
 from backprop_svc.sweep.naming import Naming
@@ -176,7 +176,7 @@ def test_a_parent_tells_how_far_its_sweep_is(
     # Artifacts of PostgreSQL are in the folder where a command begins.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(parents, "BETWEEN_REPORTS", 0.0)
-    monkeypatch.setattr(engine, "MOST_RUNS", 7)
+    monkeypatch.setattr(pace, "MOST_RUNS", 7)
     if "client" in uri:
         monkeypatch.setattr(DatabaseWriter, "or_client", ClientWriter)
     arguments: dict[str, Any] = {

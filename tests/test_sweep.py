@@ -137,7 +137,7 @@ def test_the_largest_numbers_are_bounds() -> None:
         (lambda: Grid({"a": [[1, 2], [3]]}), "'a' is ragged"),
         (
             lambda: Grid({"a": np.ma.masked_array([1.0], [True])}),
-            "'a' has masked values",
+            r"the axis .a. has missing \(masked\) value",
         ),
         (lambda: Grid({"a": Unreadable()}), "'a' is .*; allowed: an array of numbers"),
         (lambda: Grid({"a": np.array([np.longdouble("1e4000")])}), "'a' has the value inf"),

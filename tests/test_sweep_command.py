@@ -121,7 +121,7 @@ def test_hidden_layers_are_an_axis(tmp_path: Path) -> None:
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("backprop-svc")
     assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id], "params.network != ''")
+    runs = client.search_runs([experiment.experiment_id], "tags.`backprop.index` != ''")
     found = sorted((r.data.params["network.hidden"], r.data.params["network"]) for r in runs)
     assert [network.split(", act")[0] for _, network in found] == [
         "Network(2, 3, 1", "Network(2, 3, 1", "Network(2, 4, 2, 1", "Network(2, 4, 2, 1",

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backprop_svc.arrays import Floats
+from backprop_svc.arrow import lists, numbers, texts
 from backprop_svc.errors import counted
 from backprop_svc.result import HISTORIES, OUTCOMES
 from backprop_svc.settings import Natural, check
 from backprop_svc.sweep.chunk import Chunk, percentages
-from backprop_svc.sweep.columns import lists, numbers, texts
 
 if TYPE_CHECKING:
     import pandas as pd

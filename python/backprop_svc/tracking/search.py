@@ -53,7 +53,7 @@ def statement(
 
     Raises
     ------
-    ValueError
+    NotImplementedError
         A condition or an order that is none of these.
     """
     chosen = sa.select(RUNS).where(
@@ -64,14 +64,14 @@ def statement(
     while end < len(conditions.rstrip()):
         found = _CONDITION.match(conditions, end)
         if found is None:
-            raise ValueError(f"no such condition: {conditions[end:]!r}")
+            raise NotImplementedError(f"no such condition: {conditions[end:]!r}")
         end = found.end()
         chosen = _where(chosen, **found.groupdict())
     keys = []
     for text in order_by or ["attributes.start_time DESC"]:
         found = _ORDER.fullmatch(text)
         if found is None:
-            raise ValueError(f"no such order: {text!r}")
+            raise NotImplementedError(f"no such order: {text!r}")
         column = _column(found[1])
         keys.append(column.desc() if (found[2] or "").upper() == "DESC" else column)
     return chosen.order_by(*keys, RUNS.c.run_uuid)
@@ -113,7 +113,7 @@ def _info(row: Any) -> RunInfo:
 def _column(attribute: str) -> sa.ColumnElement[Any]:
     found = _COLUMNS.get(attribute, RUNS.c.get(attribute))
     if found is None:
-        raise ValueError(f"no such attribute: {attribute!r}")
+        raise NotImplementedError(f"no such attribute: {attribute!r}")
     return found
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats
+from backprop_svc.arrow import numbers
 from backprop_svc.datasets import Preparation
 from backprop_svc.errors import SettingError, shown
 from backprop_svc.result import Result, objective
@@ -117,7 +118,7 @@ class States:
 
         size = self.network.parameters
         columns = {
-            "index": pa.array(self.index),
+            "index": numbers(self.index),
             "weights": _list_of_rows(self.weights, size),
             "gradients": _list_of_rows(self.gradients, size),
         }
@@ -181,7 +182,7 @@ def from_json(text: str | bytes) -> Network:
 def _list_of_rows(values: Floats, size: int) -> pa.Array:
     import pyarrow as pa
 
-    return pa.FixedSizeListArray.from_arrays(np.ascontiguousarray(values).reshape(-1), size)
+    return pa.FixedSizeListArray.from_arrays(numbers(values.reshape(-1)), size)
 
 
 def _rows_of(column: pa.ChunkedArray, size: int) -> Floats:
