@@ -13,8 +13,10 @@ from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
+import sqlalchemy as sa
 
 from backprop_svc.datasets.model import Model
+from backprop_svc.tracking import sqlite
 from backprop_svc.tracking.failures import store_errors
 from backprop_svc.tracking.read import load_run, opened
 from backprop_svc.tracking.states import to_json
@@ -80,7 +82,15 @@ def log_model(run_id: str, *, tracking: str | None = None, register: str | None 
             )
         finally:
             mlflow.set_tracking_uri(before)
+    _gather_changes(uri)
     return str(info.model_uri)
+
+
+def _gather_changes(uri: str) -> None:
+    url = sa.make_url(uri) if uri.startswith("sqlite") else None
+    file = None if url is None else sqlite.file_of(url)
+    if file is not None:
+        sqlite.gather_changes(file)
 
 
 @contextmanager
