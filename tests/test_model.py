@@ -129,7 +129,12 @@ def test_mlflow_serves_it(folder: Path, logged: tuple[bp.TrackedRun, str]) -> No
             *(sys.executable, "-m", "mlflow", "models", "serve", "-m", where),
             *("--env-manager", "local", "-h", "127.0.0.1", "-p", str(port)),
         ],
-        env={**CLEAN, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
+        env={
+            **CLEAN,
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+            # MLflow starts its server by name, which is beside this interpreter.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        },
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
