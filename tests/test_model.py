@@ -275,9 +275,10 @@ def test_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         warnings.simplefilter("always")
         model = mlflow.pyfunc.load_model(where)
     assert not [one for one in said if "type hint" in str(one.message).lower()]
-    found = model.predict(np.array([[2.0], [4.0]]))
     expected = bp.load_run(run_id, tracking=uri).model.predict([[2.0], [4.0]])["y1"]
-    np.testing.assert_allclose(found["y1"], expected, rtol=1e-12)
+    for dtype in (np.float64, np.float32, np.int64):
+        found = model.predict(np.array([[2], [4]], dtype=dtype))
+        np.testing.assert_allclose(found["y1"], expected, rtol=1e-12)
     local = Path(mlflow.artifacts.download_artifacts(where))
     assert (local / "artifacts" / "network" / "weights.npz").is_file()
 

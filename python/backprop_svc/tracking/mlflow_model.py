@@ -180,13 +180,14 @@ def _is_mark(number: float, model: Model) -> bool:
 def _signature(model: Model) -> Any:
     """Say which columns it takes, of any type as in training, and which ones it returns."""
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import AnyType
 
     preparation = model.preparation
     outputs: list[Any]
     if preparation is None:
-        inputs = Schema([TensorSpec(np.dtype(np.float64), (-1, model.network.inputs))])
+        # A tensor would be refused if it is not of float64.
+        inputs = Schema([ColSpec(AnyType()) for _ in range(model.network.inputs)])
         names = [f"y{place}" for place in range(1, model.network.outputs + 1)]
         outputs = [ColSpec(DataType.double, name) for name in names]
         return ModelSignature(inputs, Schema(outputs))
