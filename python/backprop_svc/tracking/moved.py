@@ -13,6 +13,12 @@ from pathlib import Path
 
 ARTIFACTS = "mlruns"
 """The folder of artifacts beside a database."""
+MODELS = (
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Further tables and columns with places of artifacts, which older databases may lack."""
 
 
 def stay_together(file: Path) -> int:
@@ -37,6 +43,9 @@ def stay_together(file: Path) -> int:
                 _move(database, "experiments", "artifact_location", elsewhere, here)
                 if came_along:
                     changed += _move(database, "runs", "artifact_uri", elsewhere, here)
+                    for table, column in MODELS:
+                        if _has_column(database, table, column):
+                            _move(database, table, column, elsewhere, here)
     return changed
 
 
@@ -63,6 +72,11 @@ def _has_runs(database: sqlite3.Connection, here: Path, experiment: int) -> bool
     return any(
         database.execute(query, (run.name, experiment)).fetchone() for run in folder.iterdir()
     )
+
+
+def _has_column(database: sqlite3.Connection, table: str, column: str) -> bool:
+    query = "SELECT 1 FROM pragma_table_info(?) WHERE name = ?"
+    return database.execute(query, (table, column)).fetchone() is not None
 
 
 def _move(database: sqlite3.Connection, table: str, column: str, old: str, new: Path) -> int:
