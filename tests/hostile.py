@@ -425,6 +425,9 @@ class Call:
                     raise Enough
 
             arguments["progress"] = progress
+        if self.function == "sweep":
+            # Its progress function is asked after a chunk: a run may take years.
+            arguments["time_limit"] = ENOUGH
         function = FUNCTIONS[self.function]
         accepted = False
         try:

@@ -85,6 +85,7 @@ def encode(
     """
     reading = Reading() if reading is None else reading
     missing = check("data.missing", missing, Missing | None)
+    one_hot = check("data.one_hot", one_hot, bool | None)
     inputs, outputs, notes = choose(table, x, y, texts("data.exclude", exclude))
     same_length(table, [*outputs, *inputs], "data.x")
     reader = Reader(table, reading)
@@ -161,6 +162,7 @@ def finish(
 
 def of_arrays(x: Floats, y: Floats, *, one_hot: bool | None = None) -> Encoded:
     """Return arrays as if they were columns of a table, called x0, x1 and so on, and y0."""
+    one_hot = check("data.one_hot", one_hot, bool | None)
     columns = [
         tuple(Column(f"{name}{number}") for number in range(values.shape[1]))
         for name, values in (("x", x), ("y", y))
