@@ -79,7 +79,7 @@ def test_the_run_is_in_mlflow(tracked: Path) -> None:
     steps = [m.step for m in client.get_metric_history(run.info.run_id, "loss")]
     assert steps == list(range(20))
     names = [file.path for file in client.list_artifacts(run.info.run_id)]
-    assert names == ["config.yaml", "training.png"]
+    assert names == ["config.yaml", "training.png", "weights"]
     local = client.download_artifacts(run.info.run_id, "training.png", str(tracked))
     assert Path(local).read_bytes().startswith(b"\x89PNG")
 
@@ -207,7 +207,7 @@ BAD = {
     "train.lr=interval(0,1)": "to train with each write backprop-svc sweep 'train.lr=int",
     "train.lr=[0.1": "train.lr=[0.1 cannot be read: ",
     "train.batch_size=x": "allowed: a whole number or null; correct train.batch_size",
-    "hydra/launcher=joblib": "allowed: basic; install the plugin that has joblib, or",
+    "hydra/launcher=rq": "install the plugin that has rq, or",
     "train.momentum=0.5": "train.momentum is given and would change nothing; allowed: with",
     "train.optimizer=momentum train.beta2=0.9": "train.beta2 is given and would change",
     "train.step_factor=0.1": "train.step_factor is given and would change nothing",
@@ -387,7 +387,7 @@ def test_shell_completion_knows_the_command(tmp_path: Path) -> None:
     done = call_anew(
         tmp_path, "-sc", "query=bash", COMP_LINE="backprop-svc ex", COMP_POINT="15"
     )
-    assert done.stdout.split() == ["explain"]
+    assert done.stdout.split() == ["explain", "export"]
 
 
 @pytest.fixture

@@ -72,7 +72,10 @@ def test_seeds_are_an_axis(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "60 runs tracked" in done.stdout
     with sqlite3.connect(tmp_path / "mlflow.db") as db:
-        seeds = db.execute("select count(distinct value) from params where key = 'init.seed'")
+        seeds = db.execute(
+            "select count(distinct value) from params where key = 'init.seed' "
+            "and run_uuid in (select run_uuid from tags where key = 'backprop.index')"
+        )
         assert seeds.fetchone() == (30,)
         found = dict(
             db.execute("select value, count(*) from tags where key = 'outcome' group by 1")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from backprop_svc.arrays import Floats, floats
-from backprop_svc.errors import SettingError, shown
+from backprop_svc.errors import SettingError, counted, shown
 from backprop_svc.settings import Seed, check
 
 
@@ -39,7 +39,7 @@ def one_hot(labels: Floats) -> Floats:
     if count != 1:
         raise SettingError(
             "data.y",
-            f"{count} columns",
+            counted(count, "column"),
             "with data.one_hot one, of class labels",
             "choose one column, or leave out data.one_hot",
             verb="has",
@@ -75,7 +75,7 @@ def split(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Da
     if len(dataset.y) != rows:
         raise SettingError(
             "data.y",
-            f"{len(dataset.y)} rows",
+            counted(len(dataset.y), "row"),
             f"{rows}, as many as data.x",
             "give one target for each row",
             verb="has",
@@ -93,7 +93,7 @@ def split(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Da
     if fraction and aside >= rows:
         raise SettingError(
             "data.validation",
-            f"{shown(fraction)}, which leaves none of {rows} rows to train on",
+            f"{shown(fraction)}, which leaves none of {counted(rows, 'row')} to train on",
             "shares that leave one or more",
             "give more rows, or a smaller share",
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from backprop_svc.arrays import Booleans, Floats, floats
 from backprop_svc.datasets.rows import Dataset
-from backprop_svc.errors import SettingError, shown
+from backprop_svc.errors import SettingError, counted, shown
 from backprop_svc.settings import check
 
 Scale = float | Sequence[float] | str
@@ -81,8 +81,8 @@ def measure(
         if numbers.ndim and numbers.shape != (count,):
             raise SettingError(
                 name,
-                f"{numbers.size} numbers",
-                f"one, or one for each of the {count} columns",
+                counted(numbers.size, "number"),
+                f"one, or one for each of {counted(count, 'column')}",
                 "make them fit",
                 verb="has",
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import cast
 
 from hydra.core.override_parser.types import Override, Quote, QuotedString
@@ -161,7 +162,9 @@ class SweepCommand:
 
     def _end_bar(self) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            # The terminal may be closed, which is no reason to leave the parent as it is.
+            with suppress(OSError):
+                self._bar.stop()
         WHOLE.set(None)
 
     def _describe(self, grid: Grid) -> None:
