@@ -48,7 +48,8 @@ def content(folder: Path) -> dict[str, list[tuple[object, ...]]]:
             " where name like 'lr=%'",
             "metrics": "select substr(run_uuid, 17), key, step, value, is_nan from metrics"
             " where run_uuid in (select run_uuid from runs where name like 'lr=%')",
-            "params": "select substr(run_uuid, 17), key, value from params",
+            "params": "select substr(run_uuid, 17), key, value from params"
+            " where run_uuid in (select run_uuid from runs where name like 'lr=%')",
             "tags": "select substr(run_uuid, 17), key, value from tags"
             " where key in ('outcome', 'backprop.index')",
         }
