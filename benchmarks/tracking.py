@@ -24,7 +24,7 @@ from backprop_svc.sweep.parent import Parent, Tracking
 from backprop_svc.sweep.runs import to_runs
 from backprop_svc.sweep.sampler import GridSampler
 from backprop_svc.sweep.space import Grid
-from backprop_svc.tracking import Sweep, open_writer
+from backprop_svc.tracking import Runs, Sweep, open_writer
 from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.record import RunRecord
 from report import CONSOLE, Goal, show_goals
@@ -56,15 +56,18 @@ def ours(uri: str, experiment: Experiment, grid: Grid) -> None:
     run(experiment, GridSampler(grid), sweep=SWEEP, parent=parent)
 
 
-def records(experiment: Experiment, grid: Grid) -> list[RunRecord]:
+def few_runs(experiment: Experiment, grid: Grid) -> Runs:
     few = grid.points(0, FEW)
     now = int(time.time() * 1000)
     result = experiment.train(*experiment.starts(few), ("loss", "gradients"))
-    runs = to_runs(
+    return to_runs(
         experiment, few, result, {},
         sweep=SWEEP, first=0, settings={}, history="all", keep="all", time=(now, now),
     )  # fmt: skip
-    return list(runs.records())
+
+
+def records(experiment: Experiment, grid: Grid) -> list[RunRecord]:
+    return list(few_runs(experiment, grid).records())
 
 
 def fluent(kept: list[RunRecord]) -> None:
@@ -137,15 +140,9 @@ def server(folder: Path, experiment: Experiment, grid: Grid) -> float:
     """Send few runs to a server of MLflow's; return the seconds of each."""
     import stores
 
-    few = grid.points(0, FEW)
     with stores.mlflow_server(f"sqlite:///{folder}/server.db", folder) as address:
         parent = Parent.open(Tracking(address), Sweep(SWEEP))
-        now = int(time.time() * 1000)
-        result = experiment.train(*experiment.starts(few), ("loss", "gradients"))
-        runs = to_runs(
-            experiment, few, result, {},
-            sweep=SWEEP, first=0, settings={}, history="all", keep="all", time=(now, now),
-        )  # fmt: skip
+        runs = few_runs(experiment, grid)
         taken = seconds(lambda: parent.write(runs)) / FEW
         parent.finish()
     return taken

@@ -166,34 +166,15 @@ def _explain(arguments: list[str]) -> None:
     _hydra(COMMANDS["explain"], arguments)
 
 
-def _ui(arguments: list[str]) -> None:
-    from backprop_svc.cli.commands.ui import ui
+def _plain(task: str) -> Callable[[list[str]], None]:
+    """Return what runs a command without Hydra, which is imported when it is needed."""
 
-    raise SystemExit(ui(arguments))
+    def run(arguments: list[str]) -> None:
+        code = resolve_name(task)(arguments)
+        if code is not None:
+            raise SystemExit(code)
 
-
-def _upgrade(arguments: list[str]) -> None:
-    from backprop_svc.cli.commands.upgrade import upgrade
-
-    upgrade(arguments)
-
-
-def _export(arguments: list[str]) -> None:
-    from backprop_svc.cli.commands.export import export
-
-    export(arguments)
-
-
-def _predict(arguments: list[str]) -> None:
-    from backprop_svc.cli.commands.predict import predict
-
-    predict(arguments)
-
-
-def _model(arguments: list[str]) -> None:
-    from backprop_svc.cli.commands.model import model
-
-    model(arguments)
+    return run
 
 
 def _hydra(command: Command, arguments: list[str]) -> None:
@@ -271,16 +252,30 @@ COMMANDS = {
         "explain",
         "backprop_svc.cli.commands.explain:explain",
     ),
-    "ui": Command("[tracking.uri=… port=…]", "open MLflow's UI on the tracked runs", _ui),
-    "predict": Command(
-        "run=… data.path=… out=…", "predict for new rows with a tracked network", _predict
+    "ui": Command(
+        "[tracking.uri=… port=…]",
+        "open MLflow's UI on the tracked runs",
+        _plain("backprop_svc.cli.commands.ui:ui"),
     ),
-    "model": Command("run=… register=…", "log a tracked network as an MLflow model", _model),
+    "predict": Command(
+        "run=… data.path=… out=…",
+        "predict for new rows with a tracked network",
+        _plain("backprop_svc.cli.commands.predict:predict"),
+    ),
+    "model": Command(
+        "run=… register=…",
+        "log a tracked network as an MLflow model",
+        _plain("backprop_svc.cli.commands.model:model"),
+    ),
     "export": Command(
-        "sweep=… out=…", "write the runs of a sweep, with their weights, into a table", _export
+        "sweep=… out=…",
+        "write the runs of a sweep, with their weights, into a table",
+        _plain("backprop_svc.cli.commands.export:export"),
     ),
     "upgrade": Command(
-        "[tracking.uri=…]", "bring a database of an older MLflow to this one", _upgrade
+        "[tracking.uri=…]",
+        "bring a database of an older MLflow to this one",
+        _plain("backprop_svc.cli.commands.upgrade:upgrade"),
     ),
 }
 """All commands: the usage text, the completion and the message for others are made of it."""

@@ -1,6 +1,6 @@
 """Where runs are kept."""
 
-from backprop_svc.tracking.access import DEFAULT_URI, client_of, open_writer
+from backprop_svc.tracking.access import DEFAULT_URI, client_of, default_uri, open_writer
 from backprop_svc.tracking.entities import Client
 from backprop_svc.tracking.log import Logged, log_runs
 from backprop_svc.tracking.read import TrackedRun, best_run, load_run, load_sweep
@@ -26,6 +26,7 @@ __all__ = [
     "best_run",
     "checked_uri",
     "client_of",
+    "default_uri",
     "load_run",
     "load_sweep",
     "log_runs",

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 from backprop_svc.tracking.entities import Client
 from backprop_svc.tracking.record import Writer
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 """Where the command keeps runs, unless it is told otherwise."""
+
+
+def default_uri() -> str:
+    """Return where runs are kept, as the environment says, else :data:`DEFAULT_URI`."""
+    return os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
 
 
 def open_writer(uri: str, experiment: str) -> Writer:

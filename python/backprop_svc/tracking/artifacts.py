@@ -7,7 +7,6 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING
@@ -136,6 +135,8 @@ class Folder:
 
 def picture_names(key: str, step: int, timestamp: int) -> tuple[str, str]:
     """Name a picture without its ending, and its smaller copy, as the installed MLflow does."""
+    from importlib.metadata import version
+
     major, minor = version("mlflow").split(".")[:2]
     slash, sign = ("~", "+") if (int(major), int(minor)) >= (3, 11) else ("#", "%")
     parts = [key.replace("/", slash), "step", str(step), "timestamp", str(timestamp)]

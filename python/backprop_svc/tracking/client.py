@@ -23,6 +23,7 @@ from backprop_svc.tracking.entities import (
     Client,
     Metric,
     Param,
+    status_after,
 )
 from backprop_svc.tracking.failures import is_lasting, is_locked, store_errors
 from backprop_svc.tracking.parents import (
@@ -183,7 +184,7 @@ class ClientWriter:
     def _keep_states(self, runs: Runs, parent: str) -> None:
         """Keep where runs ended, before the runs themselves are there."""
         if runs.states is not None:
-            log_files(self._client, parent, {}, dict([runs.states.file()]))
+            log_files(self._client, parent, {}, runs.states.files())
 
     def _write_runs(self, runs: Runs, parent: str) -> int:
         there, shared = self.there(parent), self.child_tags(runs, parent)
@@ -246,9 +247,8 @@ class ClientWriter:
         try:
             yield
         except BaseException as error:
-            status = "FAILED" if isinstance(error, Exception) else "KILLED"
             with contextlib.suppress(Exception):
-                self._client.set_terminated(run_id, status)
+                self._client.set_terminated(run_id, status_after(error))
             raise
 
     def _log(self, run_id: str, record: RunRecord) -> None:

@@ -63,6 +63,11 @@ class FileInfo:
     file_size: int | None
 
 
+def status_after(error: BaseException) -> str:
+    """Return the status of a run that an error ends: an interrupt is no failure of it."""
+    return "FAILED" if isinstance(error, Exception) else "KILLED"
+
+
 @dataclass(frozen=True)
 class RunInfo:
     """What every run has."""

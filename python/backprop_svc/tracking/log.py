@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from numpy.typing import ArrayLike
 
 from backprop_svc.errors import SettingError, SettingTypeError, shown
 from backprop_svc.settings import check
-from backprop_svc.tracking.access import DEFAULT_URI, open_writer
+from backprop_svc.tracking.access import default_uri, open_writer
+from backprop_svc.tracking.entities import status_after
 from backprop_svc.tracking.identity import new_sweep_id
 from backprop_svc.tracking.limits import MAX_TAG, RefusedError, checked_name, cut
 from backprop_svc.tracking.record import Runs, Series, Summary, Sweep, now
@@ -110,7 +110,7 @@ def log_runs(
         time,
         time,
     )
-    where = checked_uri(uri or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI))
+    where = checked_uri(uri or default_uri())
     return _written(runs, where, experiment, description)
 
 
@@ -126,9 +126,8 @@ def _written(runs: Runs, uri: str, experiment: str, description: str) -> Logged:
         summary = Summary([("runs", float(len(runs)), 0)])
         return Logged(runs.sweep, parent, writer.close_sweep(parent, "FINISHED", summary))
     except BaseException as error:
-        status = "FAILED" if isinstance(error, Exception) else "KILLED"
         with suppress(ConnectionError):
-            writer.close_sweep(parent, status)
+            writer.close_sweep(parent, status_after(error))
         raise
 
 

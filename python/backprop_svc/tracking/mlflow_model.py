@@ -21,7 +21,7 @@ from backprop_svc.errors import SettingError
 from backprop_svc.evaluate import classifies
 from backprop_svc.tracking import sqlite
 from backprop_svc.tracking.failures import store_errors
-from backprop_svc.tracking.read import load_run, opened
+from backprop_svc.tracking.read import opened, read_run
 from backprop_svc.tracking.states import to_json
 
 NAME = "network"
@@ -53,9 +53,9 @@ def log_model(run_id: str, *, tracking: str | None = None, register: str | None 
     ConnectionError
         The store cannot be opened, or refuses the model.
     """
-    model = load_run(run_id, tracking=tracking).model
-    _refuse_affixes(run_id, model)
     uri, client = opened(tracking)
+    model = read_run(run_id, uri, client).model
+    _refuse_affixes(run_id, model)
     run = client.get_run(run_id)
     import mlflow
 

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 from backprop_svc.errors import SettingError
 from backprop_svc.tracking import links
 from backprop_svc.tracking.artifacts import smaller
-from backprop_svc.tracking.entities import MLFLOW_RUN_NOTE, Client, Metric, Param, Run, ViewType
+from backprop_svc.tracking.entities import (
+    MLFLOW_RUN_NOTE,
+    Client,
+    Metric,
+    Param,
+    Run,
+    ViewType,
+    status_after,
+)
 from backprop_svc.tracking.lease import Lease
 from backprop_svc.tracking.plan import Plan
 from backprop_svc.tracking.record import Metrics, Picture, Progress, Summary, Sweep, now
@@ -24,6 +32,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SWEEP_ID, KIND, INDEX = "backprop.sweep_id", "backprop.kind", "backprop.index"
+OUTCOME = "outcome"
+"""The tag of a run that names its outcome."""
 DIGEST, PLAN, WRITER = "backprop.digest", "backprop.plan", "backprop.writer"
 BY_CLIENT, IN_BULK = "ClientWriter", "DatabaseWriter"
 """Who writes the runs of a sweep: the ids of the first are drawn by MLflow."""
@@ -59,9 +69,8 @@ class Parents:
             try:
                 return self._take_up(run, sweep, is_new=True)
             except BaseException as error:
-                status = "FAILED" if isinstance(error, Exception) else "KILLED"
                 with suppress(Exception):
-                    self._client.set_terminated(run.info.run_id, status)
+                    self._client.set_terminated(run.info.run_id, status_after(error))
                 raise
         if sweep.plan is not None:
             self._refuse_other(run, sweep.id, sweep.plan)

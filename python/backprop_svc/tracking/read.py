@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -16,9 +15,9 @@ from backprop_svc.arrays import Floats
 from backprop_svc.datasets import Preparation
 from backprop_svc.datasets.model import Model
 from backprop_svc.errors import SettingError, SettingTypeError, shown
-from backprop_svc.tracking.access import DEFAULT_URI, client_of
+from backprop_svc.tracking.access import client_of, default_uri
 from backprop_svc.tracking.entities import MLFLOW_PARENT_RUN_ID, Client, Run
-from backprop_svc.tracking.parents import INDEX, KIND, SWEEP_ID, tag
+from backprop_svc.tracking.parents import INDEX, KIND, OUTCOME, SWEEP_ID, tag
 from backprop_svc.tracking.states import FOLDER, States, span_of
 from backprop_svc.tracking.states import read as read_states
 from backprop_svc.tracking.uri import checked_uri, shown_uri
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 LAST = "last"
 """Names the newest sweep."""
-OUTCOME = "outcome"
-"""The tag that is a column of the table of a sweep."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +51,6 @@ class TrackedRun:
     """After the last update, shape (parameters,)."""
     gradients: Floats | None
     """∂L/∂w of the last epoch, taken before its update, shape (parameters,)."""
-
     preparation: Preparation | None
     """What was done to the columns of the data, where they came from a table."""
 
@@ -107,9 +103,13 @@ def load_run(run_id: str, *, tracking: str | None = None) -> TrackedRun:
     >>> run = bp.load_run("00000000000000000000000000000000")  # doctest: +SKIP
     >>> run.model.predict("new.csv")  # doctest: +SKIP
     """
+    return read_run(run_id, *opened(tracking))
+
+
+def read_run(run_id: str, uri: str, client: Client) -> TrackedRun:
+    """Return a run of a store that is open: see :func:`load_run`."""
     from backprop_svc.tracking.failures import store_errors
 
-    uri, client = opened(tracking)
     if not isinstance(run_id, str) or len(run_id) != 32 or not run_id.isalnum():
         raise SettingError("run_id", shown(run_id), "32 hex digits", "copy it from MLflow")
     try:
@@ -221,7 +221,7 @@ def opened(tracking: str | None) -> tuple[str, Client]:
     from backprop_svc.tracking.revision import State
     from backprop_svc.tracking.store import gather
 
-    uri = tracking or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+    uri = tracking or default_uri()
     if not isinstance(uri, str):
         raise SettingTypeError("tracking", shown(uri), "a tracking URI", "leave it out")
     checked_uri(uri)

@@ -111,8 +111,8 @@ class States:
             gradients=self.gradients[rows],
         )
 
-    def file(self) -> tuple[str, bytes]:
-        """Return the path among the artifacts, and the content."""
+    def files(self) -> dict[str, bytes]:
+        """Return the artifacts that keep them: path and content."""
         import pyarrow as pa
         from pyarrow import parquet
 
@@ -129,7 +129,7 @@ class States:
         buffer = io.BytesIO()
         # Weights look like noise: a dictionary or a compression would only take time.
         parquet.write_table(table, buffer, use_dictionary=False, compression="none")
-        return path_of(self.index), buffer.getvalue()
+        return {path_of(self.index): buffer.getvalue()}
 
 
 def parameters_of_layers(network: Network) -> list[slice]:

@@ -11,15 +11,13 @@ import numpy as np
 import sqlalchemy as sa
 
 from backprop_svc.tracking.entities import ACTIVE, MLFLOW_PARENT_RUN_ID, Client, Run
-from backprop_svc.tracking.parents import INDEX, tag
+from backprop_svc.tracking.parents import INDEX, OUTCOME, tag
 from backprop_svc.tracking.states import States
 from backprop_svc.tracking.tables import LATEST_METRICS, PARAMS, RUNS, TAGS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-OUTCOME = "outcome"
-"""The tag that becomes a column; all others are the same for all runs, or name columns."""
 OF_STATES = ("weights", "gradients")
 """Columns that come from the files of a sweep."""
 PAGE = 1000

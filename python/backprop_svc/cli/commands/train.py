@@ -101,7 +101,7 @@ def _single(config: DictConfig) -> float:
             (record,) = runs.records()
             tags = {**record.tags, **build_tags()}
             texts = {"config.yaml": kept(config)}
-            files = {} if runs.states is None else dict([runs.states.file()])
+            files = {} if runs.states is None else runs.states.files()
             run = replace(record, tags=tags, texts=texts, files=files, images=images)
             _track(prepared, opening, run)
     return float(result.last_loss[0]) if result.diverged_at[0] < 0 else float("inf")

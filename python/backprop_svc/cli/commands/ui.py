@@ -16,7 +16,7 @@ from backprop_svc.cli.terminal import interrupt
 from backprop_svc.cli.terminal.errors import foreseen, stop
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive.terminal import say
-from backprop_svc.tracking import DEFAULT_URI, remember, shown_uri
+from backprop_svc.tracking import DEFAULT_URI, default_uri, remember, shown_uri
 
 HOST = "127.0.0.1"
 USAGE = "Serves MLflow's UI on the tracked runs until Ctrl-C; opens at the newest run or sweep."
@@ -27,7 +27,7 @@ def ui(arguments: list[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print("backprop-svc ui [tracking.uri=sqlite:///mlflow.db] [port=5000]\n" + USAGE)
         return 0
-    remember(uri := os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI))
+    remember(uri := default_uri())
     port = 5000
     for argument in arguments:
         name, _, value = argument.partition("=")

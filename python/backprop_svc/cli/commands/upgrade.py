@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from backprop_svc.cli.terminal.errors import foreseen, stop
 from backprop_svc.errors import SettingError, StoreError
-from backprop_svc.tracking import DEFAULT_URI
+from backprop_svc.tracking import DEFAULT_URI, default_uri
 
 USAGE = (
     f"backprop-svc upgrade [tracking.uri={DEFAULT_URI}]\n"
@@ -20,7 +18,7 @@ def upgrade(arguments: list[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
         return
-    uri = os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+    uri = default_uri()
     for argument in arguments:
         name, _, uri = argument.partition("=")
         if name != "tracking.uri" or not uri:
