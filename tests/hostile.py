@@ -284,6 +284,13 @@ class Function:
     """Exceptions that its protocol asks for."""
 
 
+def spaced(count: Any) -> list[Any]:
+    # Hundreds of millions of values take their time and have nothing of a hang.
+    if type(count) is int and 10**7 < count < 10**11:
+        raise Enough
+    return [bp.Interval(0, 1).spaced(count), bp.LogInterval(1, 2).spaced(count)]
+
+
 FUNCTIONS: dict[str, Function] = {
     "train": Function(bp.train, training_of),
     "train again": Function(bp.train, training_of),
@@ -395,7 +402,7 @@ FUNCTIONS: dict[str, Function] = {
         },
     ),
     "spaced": Function(
-        lambda count: [bp.Interval(0, 1).spaced(count), bp.LogInterval(1, 2).spaced(count)],
+        spaced,
         lambda n, r: {"count": st.integers(1, 9)},
     ),
     "Interval": Function(bp.Interval, lambda n, r: {"low": st.just(0), "high": FINITE}),
