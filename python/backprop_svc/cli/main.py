@@ -183,8 +183,8 @@ def _hydra(command: Command, arguments: list[str]) -> None:
         painter.prepare()
     import hydra
 
-    from backprop_svc.cli.config import words
-    from backprop_svc.cli.config.schema import SCHEMAS, register
+    from backprop_svc.cli.config import mode, words
+    from backprop_svc.cli.config.schema import register
     from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, is_of_hydra
 
     for word in arguments:
@@ -201,7 +201,9 @@ def _hydra(command: Command, arguments: list[str]) -> None:
     # Hydra raises instead of printing its own summary: `foreseen` says it in one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [sys.argv[0], *arguments]
-    register()
+    schema = register(command.config)
+    if mode.is_left_open(arguments):
+        mode.leave_open()
     # Who completes a line runs nothing.
     task = (lambda _: None) if "-sc" in arguments else resolve_name(command.task)
     # Hydra 1.3 warns if it is not told whose defaults are meant; later ones, if it is.
@@ -210,7 +212,7 @@ def _hydra(command: Command, arguments: list[str]) -> None:
     try:
         with foreseen(*FORESEEN), redirect_stdout(shown) if shown else nullcontext():
             if not {*_COMPLETING} & {*arguments}:
-                words.refuse(arguments, SCHEMAS[command.config])
+                words.refuse(arguments, schema)
             hydra.main(
                 config_path="pkg://backprop_svc.conf",
                 config_name=command.config,

@@ -193,14 +193,18 @@ class ExplainConfig:
     example: ExampleConfig = field(default_factory=ExampleConfig)
 
 
-SCHEMAS: dict[str | None, type] = {"config": Config, "explain": ExplainConfig}
-"""Of each file of ``conf/`` from which a command begins."""
+SCHEMAS: dict[str | None, tuple[str, type]] = {
+    "config": ("schema", Config),
+    "explain": ("explain_schema", ExplainConfig),
+}
+"""The names and types of what begins the files of ``conf/`` from which a command begins."""
 
 
-def register() -> None:
-    """Make the schemas known to Hydra."""
+def register(config: str | None) -> type:
+    """Make the schema of a file known to Hydra, and return it."""
     store = ConfigStore.instance()
     # Hydra copies all that is stored for each group that it lists, and changes none of it.
     setattr(store, "__deepcopy__", lambda _: store)  # noqa: B010
-    store.store(name="schema", node=Config)
-    store.store(name="explain_schema", node=ExplainConfig)
+    name, schema = SCHEMAS[config]
+    store.store(name=name, node=schema)
+    return schema
