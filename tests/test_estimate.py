@@ -18,9 +18,10 @@ from backprop_svc.errors import RoomError
 from backprop_svc.memory import told
 from backprop_svc.sweep.axes import Axis
 from backprop_svc.sweep.estimate import SUMMARY, TABLE, Estimate
-from backprop_svc.sweep.experiment import SHARED, Experiment
+from backprop_svc.sweep.experiment import Experiment
 from backprop_svc.sweep.parent import Tracking
 from backprop_svc.sweep.space import Grid
+from backprop_svc.train import SHARED
 from command import call
 
 GUIDE = Experiment(

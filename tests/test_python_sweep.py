@@ -23,10 +23,11 @@ import backprop_svc as bp
 from backprop_svc.arrays import Floats
 from backprop_svc.sweep.chunk import Chunk
 from backprop_svc.sweep.engine import run
-from backprop_svc.sweep.experiment import SHARED, Experiment
+from backprop_svc.sweep.experiment import Experiment
 from backprop_svc.sweep.parent import Parent, Tracking
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking import Sweep
+from backprop_svc.train import SHARED
 from command import CLEAN, call
 
 GUIDE = bp.Network(1, 1, 1)

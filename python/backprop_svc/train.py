@@ -160,6 +160,8 @@ DEFAULTS: dict[str, Any] = {
 """The settings of :func:`train`: its signature alone spells them out."""
 SETTINGS: dict[str, Any] = {name: _HINTS[name] for name in DEFAULTS}
 """Their types."""
+SHARED = {n: value for n, value in DEFAULTS.items() if n not in {"record", "record_every"}}
+"""Those that all runs of a sweep share, with their defaults."""
 
 
 def _settings(arguments: dict[str, Any]) -> SimpleNamespace:

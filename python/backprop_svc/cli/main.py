@@ -18,8 +18,8 @@ from backprop_svc.cli.terminal import ending, interrupt
 from backprop_svc.errors import printable
 from backprop_svc.interactive.terminal import WithoutPasswords
 from backprop_svc.plots import painter
-from backprop_svc.tracking import remember, without_password
 from backprop_svc.tracking.identity import new_sweep_id
+from backprop_svc.tracking.uri import remember, without_password
 
 COLLECTING = (50_000, 20, 20)
 """Objects that Python makes before it looks for those that nothing refers to any more."""

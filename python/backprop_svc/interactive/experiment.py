@@ -16,9 +16,9 @@ from backprop_svc.datasets import Dataset
 from backprop_svc.errors import SettingError, SettingTypeError, shown
 from backprop_svc.settings import check
 from backprop_svc.sweep.axes import DRAWN, RATES, WEIGHTS
-from backprop_svc.sweep.experiment import SHARED, Draw, Experiment
+from backprop_svc.sweep.experiment import Draw, Experiment
 from backprop_svc.sweep.space import Grid
-from backprop_svc.train import RECORDS, SETTINGS, Record
+from backprop_svc.train import RECORDS, SETTINGS, SHARED, Record
 
 GUIDE = (0.5, 1.0)
 """Initial weights of the guide's network."""

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from backprop_svc.errors import printable
-from backprop_svc.tracking import without_password
+from backprop_svc.tracking.uri import without_password
 
 
 class Terminal(Console):

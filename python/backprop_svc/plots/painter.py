@@ -15,9 +15,10 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pkgutil import resolve_name
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from backprop_svc.tracking.record import Picture
+if TYPE_CHECKING:
+    from backprop_svc.tracking.record import Picture
 
 TRAINING = "backprop_svc.plots.training:training_png"
 MAP = "backprop_svc.plots.sweep:map_png"

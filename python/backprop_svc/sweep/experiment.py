@@ -18,10 +18,7 @@ from backprop_svc.result import Result
 from backprop_svc.settings import Seed, check
 from backprop_svc.sweep.axes import DRAWN, RATES, WEIGHTS
 from backprop_svc.sweep.space import Grid, Points
-from backprop_svc.train import DEFAULTS, Record, train
-
-SHARED = {n: value for n, value in DEFAULTS.items() if n not in {"record", "record_every"}}
-"""The settings of :func:`backprop_svc.train` that all runs share, with their defaults."""
+from backprop_svc.train import SHARED, Record, train
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import backprop_svc as bp
 from backprop_svc.cli.config.overrides import name_of
 from backprop_svc.cli.config.problem import draw_by_default, problem
 from backprop_svc.cli.config.schema import ExplainConfig
-from backprop_svc.cli.terminal import show
 from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
+from backprop_svc.cli.terminal.tables import print_explanation
 from backprop_svc.errors import SettingError, shown
 
 USED = {
@@ -27,7 +27,7 @@ def explain(config: DictConfig) -> None:
     with foreseen(*FORESEEN):
         require_values(config)
         _refuse_unused(cast(ExplainConfig, config).example.name)
-        show.print_explanation(_walk(cast(ExplainConfig, config)))
+        print_explanation(_walk(cast(ExplainConfig, config)))
 
 
 def _refuse_unused(walk: str) -> None:

@@ -13,11 +13,12 @@ from backprop_svc.cli.config.problem import draw_by_default, problem
 from backprop_svc.cli.config.schema import Config, DataConfig, TrackingConfig, TrainConfig
 from backprop_svc.cli.terminal.errors import named
 from backprop_svc.sweep.axes import RATES
-from backprop_svc.sweep.experiment import SHARED, Draw, Experiment
+from backprop_svc.sweep.experiment import Draw, Experiment
 from backprop_svc.sweep.parent import Tracking
 from backprop_svc.sweep.space import Grid
 from backprop_svc.tracking.record import history_interval
 from backprop_svc.tracking.states import check_keep
+from backprop_svc.train import SHARED
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,13 @@ from typing import (
     get_origin,
 )
 
-from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
-
-from backprop_svc.sweep.experiment import SHARED
-from backprop_svc.train import SETTINGS
+from backprop_svc.train import SETTINGS, SHARED
 
 # OmegaConf reads these annotations at run time, on Python 3.10 too.
 # ruff: noqa: UP045
+
+MISSING: Any = "???"
+"""OmegaConf's word for a value that has to be given."""
 
 
 @dataclass
@@ -202,6 +201,9 @@ SCHEMAS: dict[str | None, tuple[str, type]] = {
 
 def register(config: str | None) -> type:
     """Make the schema of a file known to Hydra, and return it."""
+    # Who completes a line needs no Hydra.
+    from hydra.core.config_store import ConfigStore
+
     store = ConfigStore.instance()
     # Hydra copies all that is stored for each group that it lists, and changes none of it.
     setattr(store, "__deepcopy__", lambda _: store)  # noqa: B010

@@ -17,7 +17,7 @@ from backprop_svc.cli.config.choices import CHOICES
 from backprop_svc.cli.terminal import translate
 from backprop_svc.cli.terminal.nearest import nearest_of
 from backprop_svc.errors import SettingError, printable
-from backprop_svc.tracking import without_password
+from backprop_svc.tracking.uri import without_password
 
 
 @contextmanager

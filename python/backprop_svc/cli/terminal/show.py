@@ -9,13 +9,13 @@ from pathlib import Path
 from threading import Timer
 
 import numpy as np
-from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from backprop_svc import Check, Explanation, Result
+from backprop_svc import Result
 from backprop_svc.cli.config.schema import DataConfig
 from backprop_svc.cli.terminal import interrupt
+from backprop_svc.cli.terminal.tables import print_table
 from backprop_svc.datasets import Dataset
 from backprop_svc.errors import counted, printable
 from backprop_svc.interactive.progress import duration, number
@@ -232,37 +232,3 @@ def _cell(value: float, digits: int) -> str:
     """Write a number with fixed decimals, where these can hold it."""
     fixed = value == 0 or 10.0**-digits <= abs(value) < 1e7
     return f"{value:.{digits}f}" if fixed else f"{value:.{digits}g}"
-
-
-def print_explanation(walk: Explanation) -> None:
-    """Print every step with its formula, its numbers and its check."""
-    console = Terminal()
-    console.print(walk.title, style="bold", soft_wrap=True)
-    for title, steps in walk.sections.items():
-        checked = any(step.check for step in steps)
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        for column in ("", "formula", "numbers", "value"):
-            table.add_column(
-                column, no_wrap=True, justify="right" if column == "value" else "left"
-            )
-        if checked:
-            table.add_column("finite diff.", justify="right", no_wrap=True)
-        for step in steps:
-            cells = [step.name, step.formula, step.numbers, f"{step.value:.10g}"]
-            table.add_row(*cells, *([_check(step.check)] if checked else []))
-        console.print()
-        print_table(table)
-
-
-def print_table(table: Table) -> None:
-    """Print a table as wide as it is: a terminal wraps what a narrow table would cut off."""
-    wide = Terminal(width=100_000)
-    width = Measurement.get(wide, wide.options, table).maximum
-    Terminal(width=max(1, width)).print(table)
-
-
-def _check(check: Check | None) -> str:
-    if check is None:
-        return "at the kink"
-    mark = "✓" if check.error < 1e-5 else "✗"
-    return f"{check.value:.6g} {mark}"

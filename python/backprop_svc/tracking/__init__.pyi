@@ -1,0 +1,35 @@
+from backprop_svc.tracking.access import DEFAULT_URI, client_of, default_uri, open_writer
+from backprop_svc.tracking.entities import Client
+from backprop_svc.tracking.log import Logged, log_runs
+from backprop_svc.tracking.read import TrackedRun, best_run, load_run, load_sweep
+from backprop_svc.tracking.record import (
+    RunRecord,
+    Runs,
+    Summary,
+    Sweep,
+    Writer,
+)
+from backprop_svc.tracking.uri import checked_uri, remember, shown_uri, without_password
+
+__all__ = [
+    "DEFAULT_URI",
+    "Client",
+    "Logged",
+    "RunRecord",
+    "Runs",
+    "Summary",
+    "Sweep",
+    "TrackedRun",
+    "Writer",
+    "best_run",
+    "checked_uri",
+    "client_of",
+    "default_uri",
+    "load_run",
+    "load_sweep",
+    "log_runs",
+    "open_writer",
+    "remember",
+    "shown_uri",
+    "without_password",
+]
