@@ -27,6 +27,7 @@ with Deferred():
     from backprop_svc.initial import initial_weights
     from backprop_svc.interactive.sweep import figure, sweep
     from backprop_svc.result import Result
+    from backprop_svc.state import State
     from backprop_svc.sweep.axes import Zipped
     from backprop_svc.sweep.experiment import Draw
     from backprop_svc.sweep.outcomes import Outcomes
@@ -50,6 +51,7 @@ __all__ = [
     "Result",
     "SettingError",
     "SettingTypeError",
+    "State",
     "Step",
     "TrackedRun",
     "Zipped",
