@@ -14,6 +14,7 @@ from backprop_svc.fractal import boundary, box_counting_dimension
 from backprop_svc.initial import initial_weights
 from backprop_svc.interactive.sweep import figure, sweep
 from backprop_svc.result import Result
+from backprop_svc.state import State
 from backprop_svc.sweep.axes import Zipped
 from backprop_svc.sweep.experiment import Draw
 from backprop_svc.sweep.outcomes import Outcomes
@@ -37,6 +38,7 @@ __all__ = [
     "Result",
     "SettingError",
     "SettingTypeError",
+    "State",
     "Step",
     "TrackedRun",
     "Zipped",

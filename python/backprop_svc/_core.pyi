@@ -130,6 +130,8 @@ def train(
     network: Network,
     weights: NDArray[np.float64],
     learning_rate: NDArray[np.float64],
+    memory: NDArray[np.float64] | None,
+    first_epoch: int,
     x: NDArray[np.float64],
     y: NDArray[np.float64],
     settings: object,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -13,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from backprop_svc import _core
 from backprop_svc._core import Network
-from backprop_svc.arrays import Floats, Integers, array
-from backprop_svc.errors import SettingError, SettingTypeError, counted, shown
+from backprop_svc.arrays import Floats, Integers
+from backprop_svc.errors import SettingError, counted
+from backprop_svc.state import DIVERGED_EPOCH, State, selection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +32,8 @@ HISTORIES = {
 """Of each history that can be recorded, the field of :class:`Result` in which it is."""
 PER_PARAMETER = {"gradients", "weights"}
 """Histories with one value for each parameter; the others have one for each run."""
+SHARED_BY_RUNS = {"network", "optimizer", "first_epoch", "recorded"}
+"""Fields of :class:`Result` without a run axis."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,10 +66,17 @@ class Result:
     """Shape (runs, parameters)."""
     weights: Floats
     """After the last update (of a diverged run the last finite ones), (runs, parameters)."""
+    optimizer: str
+    """What trained them."""
+    memory: Floats
+    """What the optimizer remembers with them, shape (runs, values): see :class:`State`."""
+    first_epoch: int
+    """The number of the first epoch: 0, or that of the state that the training went on from."""
     outcome_code: NDArray[np.uint8]
     """Positions in :data:`OUTCOMES`, shape (runs,)."""
     epochs: Integers
-    """Epochs that a run went through: fewer than asked for if it ended early; (runs,)."""
+    """Epochs that a run went through in this training: fewer than asked for if it ended early;
+    (runs,)."""
     last_loss: Floats
     """The loss in the last of its epochs, before the update; NaN without epochs; (runs,)."""
     loss_ratio: Floats
@@ -93,7 +102,15 @@ class Result:
     @property
     def diverged_at(self) -> Integers:
         """The epoch in which a run diverged, else -1; shape (runs,)."""
-        return np.where(self.outcome_code == DIVERGED, self.epochs - 1, -1)
+        last = self.first_epoch + self.epochs - 1
+        return np.where(self.outcome_code == DIVERGED, last, -1)
+
+    @property
+    def state(self) -> State:
+        """What :func:`train` needs besides the weights to go on from here."""
+        after = self.first_epoch + self.epochs
+        epochs = np.where(self.outcome_code == DIVERGED, DIVERGED_EPOCH, after)
+        return State(self.optimizer, epochs, self.memory)
 
     @property
     def final_gradients(self) -> Floats:
@@ -121,7 +138,9 @@ class Result:
     @property
     def records_every_epoch(self) -> bool:
         """Whether the histories hold every epoch."""
-        return not len(self.recorded) or len(self.recorded) == self.recorded[-1] + 1
+        if not len(self.recorded):
+            return True
+        return len(self.recorded) == int(self.recorded[-1]) - self.first_epoch + 1
 
     @property
     def outcome(self) -> NDArray[np.str_]:
@@ -172,42 +191,11 @@ class Result:
 
     def __getitem__(self, runs: int | slice | ArrayLike) -> Result:
         """Return the result of some runs: a position, a slice, a mask or positions."""
-        chosen = runs if isinstance(runs, slice) else self._chosen(runs)
+        chosen = selection(runs, len(self))
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in values.keys() - {"network", "recorded"}:
+        for name in values.keys() - SHARED_BY_RUNS:
             values[name] = None if values[name] is None else values[name][chosen]
         return Result(**values)
-
-    def _chosen(self, runs: object) -> slice | NDArray[Any]:
-        if isinstance(runs, (int, np.integer)) and not isinstance(runs, bool):
-            position = operator.index(runs)
-            if not -len(self) <= position < len(self):
-                raise self._no_run(position)
-            return slice(position, position + 1 or None)
-        found = array("index", runs)
-        if found.ndim == 1 and not found.size:
-            return np.zeros(0, np.intp)
-        if found.ndim != 1 or found.dtype.kind not in "biu":
-            kind = f"an array of type {found.dtype} and shape {found.shape}"
-            raise SettingTypeError(
-                "index", kind, "a position, a slice, a mask or positions", "convert it"
-            )
-        if found.dtype == np.bool_ and len(found) != len(self):
-            raise SettingError(
-                "index",
-                f"a mask of {len(found)} runs",
-                f"a mask of {len(self)} runs",
-                "compare an array of this result",
-            )
-        outside = (found < -len(self)) | (found >= len(self))
-        if found.dtype != np.bool_ and outside.any():
-            raise self._no_run(found[outside.argmax()])
-        return found
-
-    def _no_run(self, position: object) -> IndexError:
-        # Python's loops end with an IndexError, too.
-        allowed = f"positions of {len(self)} runs"
-        return IndexError(f"run is {shown(position)}; allowed: {allowed}; choose one of them")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Result):
@@ -216,7 +204,7 @@ class Result:
         return all(
             np.array_equal(one, two, equal_nan=True)
             if isinstance(one, np.ndarray) and isinstance(two, np.ndarray)
-            else one is two or (isinstance(one, Network) and one == two)
+            else one is two or (isinstance(one, (Network, str, int)) and one == two)
             for one, two in pairs
         )
 

@@ -16,6 +16,7 @@ from backprop_svc.arrays import Floats, Integers, floats, pairs, parameters
 from backprop_svc.errors import SettingError, SettingTypeError, counted, shown
 from backprop_svc.result import Result
 from backprop_svc.settings import Natural, Positive, Seed, check
+from backprop_svc.state import State
 
 Record = Literal["loss", "prediction", "gradients", "weights"]
 RECORDS: tuple[Record, ...] = get_args(Record)
@@ -30,6 +31,7 @@ def train(
     x: ArrayLike,
     y: ArrayLike,
     *,
+    state: State | None = None,
     learning_rate: ArrayLike = 0.1,
     epochs: Natural = 20,
     optimizer: Optimizer = "gradient_descent",
@@ -38,6 +40,7 @@ def train(
     epsilon: float = 1e-8,
     weight_decay: float = 0.0,
     schedule: Schedule = "constant",
+    schedule_epochs: Positive | None = None,
     warmup: Natural = 0,
     step_epochs: Positive = 10,
     step_factor: float = 0.5,
@@ -68,11 +71,20 @@ def train(
         Inputs, shape (rows, inputs); (rows,) or a number for networks with one input.
     y
         Targets, shape (rows, outputs); (rows,) or a number for networks with one output.
+    state
+        The ``state`` of an earlier result, whose ``weights`` are then the initial ones. The
+        training goes on with the bits of a single one of all epochs: schedule, mini-batches
+        and the optimizer's memory are those of the epoch that comes next, and ``recorded`` and
+        ``diverged_at`` are numbered on. All other settings have to be given again, with
+        ``schedule_epochs`` for the schedule ``"cosine"``. ``loss_ratio`` is compared with the
+        first loss of this training, and a period of ``oscillating`` runs is looked for in its
+        epochs alone. Runs that diverged cannot go on, nor runs that ended at different epochs
+        together: select them, ``result[result.state.epochs == 50]``.
     learning_rate
         A number, or shape (runs,), or (runs, layers) for one of each layer. One set of
         weights is repeated for many learning rates.
     epochs
-        How often the data are gone through, from 0.
+        How often the data are gone through, from 0; after a state, how often more.
     optimizer
         ``"gradient_descent"``; ``"momentum"``, the heavy ball v ← βv + g, w ← w − lr·v
         (Polyak 1964); ``"nesterov"``, w ← w − lr·(g + βv) (Sutskever et al. 2013);
@@ -83,8 +95,11 @@ def train(
         λ, decoupled (Loshchilov & Hutter, arXiv 1711.05101): lr·λ·w more is taken from w.
     schedule
         Of the learning rate in epoch e: ``"constant"``; ``"step"``, times
-        step_factor^⌊e / step_epochs⌋; ``"cosine"``, times ½(1 + cos(π·e/epochs))
+        step_factor^⌊e / step_epochs⌋; ``"cosine"``, times ½(1 + cos(π·e/schedule_epochs))
         (Loshchilov & Hutter, arXiv 1608.03983).
+    schedule_epochs
+        Epochs over which the schedule goes, counted from the very first; those up to the end
+        of this training by default. A training of 100 epochs in two parts needs 100 in both.
     warmup
         Epochs W at the beginning with lr·(e + 1)/W (Goyal et al., arXiv 1706.02677); the
         schedule counts from their end.
@@ -111,8 +126,8 @@ def train(
         Which histories to keep: one or more of ``loss``, ``prediction``, ``gradients``,
         ``weights``.
     record_every
-        1 keeps every epoch. k > 1 keeps the multiples of k and, in the last place, the last
-        epoch that each run went through. 0 keeps that last epoch only.
+        1 keeps every epoch. k > 1 keeps every k-th, from the first on, and, in the last place,
+        the last epoch that each run went through. 0 keeps that last epoch only.
     threads
         Number of threads; every core by default. At most 64 are started, or four on each core
         where these are more.
@@ -137,16 +152,22 @@ def train(
     # All shapes before the copies.
     inputs, targets = pairs(network, x, y)
     starts, rates = _starts(given, learning_rate, network.layers)
+    first_epoch, memory = _goes_on(state, network, settings.optimizer, len(starts))
     if progress is not None and not callable(progress):
         raise SettingTypeError(
             "progress", shown(progress), "a function of two numbers or None", "leave it out"
         )
-    done = _core.train(network, starts, rates, inputs, targets, settings, progress)
+    done = _core.train(
+        network, starts, rates, memory, first_epoch, inputs, targets, settings, progress
+    )
     return Result(
         network=network,
         learning_rate=rates,
         initial_weights=starts,
-        recorded=_recorded(settings.epochs if settings.record else 0, settings.record_every),
+        optimizer=settings.optimizer,
+        first_epoch=first_epoch,
+        recorded=first_epoch
+        + _recorded(settings.epochs if settings.record else 0, settings.record_every),
         **done,
     )
 
@@ -155,7 +176,8 @@ _HINTS = get_type_hints(train, include_extras=True)
 DEFAULTS: dict[str, Any] = {
     name: parameter.default
     for name, parameter in signature(train).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY and name not in {"learning_rate", "progress"}
+    if parameter.kind is parameter.KEYWORD_ONLY
+    and name not in {"state", "learning_rate", "progress"}
 }
 """The settings of :func:`train`: its signature alone spells them out."""
 SETTINGS: dict[str, Any] = {name: _HINTS[name] for name in DEFAULTS}
@@ -213,6 +235,17 @@ def _starts(weights: Floats, learning_rate: ArrayLike, layers: int) -> tuple[Flo
         np.array(np.broadcast_to(weights, (runs, weights.shape[1])), order="C"),
         np.array(np.broadcast_to(rates, (runs, *rates.shape[1:])), order="C"),
     )
+
+
+def _goes_on(
+    state: object, network: Network, optimizer: str, runs: int
+) -> tuple[int, Floats | None]:
+    """Return the number of the first epoch, and what the optimizer remembers of each run."""
+    if state is None:
+        return 0, None
+    if type(state) is not State:
+        raise SettingTypeError("state", shown(state), "a State or None", "try result.state")
+    return state.of(network, optimizer, runs)
 
 
 def _recorded(epochs: int, every: int) -> Integers:

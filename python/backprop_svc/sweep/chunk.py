@@ -74,7 +74,10 @@ class Chunk:
         nothing = np.empty((len(result), 0))
         # Where a run started follows from its point and the experiment.
         kept = replace(
-            with_histories(result, record), learning_rate=nothing, initial_weights=nothing
+            with_histories(result, record),
+            learning_rate=nothing,
+            initial_weights=nothing,
+            memory=nothing,
         )
         if result.network.parameters > MOST_NAMED_WEIGHTS:
             kept = replace(kept, weights=nothing)

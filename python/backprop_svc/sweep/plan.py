@@ -21,7 +21,14 @@ ARITHMETIC = 1
 """Version of the arithmetic: raised by whoever changes the bits of any run."""
 FREE = {"threads"}
 """Settings of training that change no run."""
-NETWORK = ("sizes", "activation", "gain", "negative_slope", "bias", "loss", "dtype")
+NETWORK = ("sizes", "activation", "gain", "negative_slope", "bias", "loss", "dtype", "output")
+LATER = {
+    "network.output": "identity",
+    "tracking.weights": "all",
+    "train.schedule_epochs": None,
+}
+"""Settings that are younger than plans that may go on, with the values that these stand for: a
+setting that has that value is not told."""
 
 
 def plan(
@@ -50,21 +57,19 @@ def plan(
     """
     settings = experiment.settings
     network = {f"network.{name}": getattr(experiment.network, name) for name in NETWORK}
-    if experiment.network.output != "identity":
-        # Not told otherwise: plans were kept before there was a choice.
-        network["network.output"] = experiment.network.output
     training = {f"train.{n}": value for n, value in settings.items() if n not in FREE}
     rates = {n: rate for n, rate in experiment.rates.items() if n not in grid.names}
+    kept = {"tracking.history": history, "tracking.weights": weights}
     texts = {
         "the arithmetic": f"version {ARITHMETIC}",
-        **{name: str(value) for name, value in (network | training | rates).items()},
+        **{
+            name: str(value)
+            for name, value in (network | training | rates | kept).items()
+            if name not in LATER or value != LATER[name]
+        },
         **_start(experiment, grid),
         "data": experiment.data_name,
-        "tracking.history": history,
     }
-    if weights != "all":
-        # As above.
-        texts["tracking.weights"] = weights
     if settings["precision"] == "fast":
         # Only exact results have the same bits everywhere.
         texts["the instruction set"] = build_info()["simd"]

@@ -293,7 +293,7 @@ def series_of(
         column = values.astype(np.float64)[:, np.newaxis]
         return Series(column, steps[:, np.newaxis], kept[:, np.newaxis])
 
-    everywhere, end = np.ones(runs, dtype=bool), result.epochs
+    everywhere, end = np.ones(runs, dtype=bool), result.first_epoch + result.epochs
     if named:
         for index, name in enumerate(names):
             series[name] = final(result.weights[:, index], end, everywhere)
@@ -315,13 +315,14 @@ def _kept(result: Result, every: int | None) -> tuple[np.ndarray, np.ndarray]:
     The epochs of the histories, shape (records,), or (runs, records) where the last place holds
     another epoch for each run; and whether each is kept, shape (runs, records).
     """
-    recorded, last = result.recorded, (result.epochs - 1)[:, np.newaxis]
-    wanted = (recorded % every == 0) if every else np.zeros(len(recorded), dtype=bool)
+    recorded, first = result.recorded, result.first_epoch
+    last = (first + result.epochs - 1)[:, np.newaxis]
+    wanted = (recorded - first) % every == 0 if every else np.zeros(len(recorded), dtype=bool)
     if result.records_every_epoch:
         return recorded, (recorded == last) | (wanted & (recorded < last))
     steps = np.tile(recorded, (len(result), 1))
     steps[:, -1:] = last
-    return steps, np.hstack([wanted[:-1] & (steps[:, :-1] < last), last >= 0])
+    return steps, np.hstack([wanted[:-1] & (steps[:, :-1] < last), last >= first])
 
 
 def now() -> int:

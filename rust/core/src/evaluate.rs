@@ -34,12 +34,12 @@ pub fn check_memory(
     let threads = machine.threads().clamp(1, tasks.max(1));
     // Weights and gradients, what the optimizer remembers and the sums of mini-batches, all of it
     // once more for going back, and an epoch of each history that is recorded.
-    let memory = settings.optimizer.memory();
+    let memory = settings.optimizer.memory(network);
     let recorded = Quantity::ALL.map(|quantity| {
         let wanted = settings.record[quantity] && quantity.is_per_parameter();
         usize::from(wanted)
     });
-    let planes = 4 + 2 * memory + recorded.iter().sum::<usize>();
+    let planes = 4 + recorded.iter().sum::<usize>();
     let tile = network
         .neurons()
         .saturating_mul(2)
@@ -48,6 +48,7 @@ pub fn check_memory(
     let block = network
         .parameters()
         .saturating_mul(planes)
+        .saturating_add(memory.saturating_mul(2))
         .saturating_add(tile)
         .saturating_mul(LANES);
     let orders = 1 + 2 * usize::from(settings.batches.is_some());
@@ -83,6 +84,7 @@ pub fn gradients(
         weights,
         // The updated weights are not returned.
         learning_rate: &filled(1.0, runs)?,
+        ..Start::default()
     };
     let mut histories = train(network, data, &start, &settings, progress)?.histories;
     Ok(Gradients {

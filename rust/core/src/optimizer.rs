@@ -1,7 +1,7 @@
 //! How gradients become new weights.
 
 use crate::error::within;
-use crate::Result;
+use crate::{Error, Network, Result};
 
 /// How an update follows from the gradient g = ∂L/∂w and the learning rate lr.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,13 +44,46 @@ impl Optimizer {
         }
     }
 
-    /// The count of numbers that the optimizer remembers of each parameter.
-    pub(crate) const fn memory(self) -> usize {
-        match self {
+    /// The count of numbers that the optimizer remembers of a run: nothing, or v of each
+    /// parameter, or m of each parameter and then v of each.
+    #[must_use]
+    pub fn memory(self, network: &Network) -> usize {
+        let each = match self {
             Self::GradientDescent => 0,
             Self::Momentum { .. } | Self::Nesterov { .. } => 1,
             Self::Adam { .. } => 2,
+        };
+        each * network.parameters()
+    }
+
+    /// Refuses a memory, shape (runs, values), that no training leaves behind. Only Adam's v, a
+    /// mean of squares, may have become infinite: the weights then stay.
+    pub(crate) fn check_memory(self, memory: &[f64], network: &Network, runs: usize) -> Result<()> {
+        let values = self.memory(network);
+        if values.checked_mul(runs) == Some(memory.len()) {
+            let squares = matches!(self, Self::Adam { .. });
+            let is_allowed = |place: usize, value: f64| match squares && place >= values / 2 {
+                true => value >= 0.0,
+                false => value.is_finite(),
+            };
+            let bad = |(index, value): &(usize, &f64)| !is_allowed(index % values, **value);
+            return match memory.iter().enumerate().find(bad) {
+                None => Ok(()),
+                Some((index, value)) => Err(Error::Value {
+                    name: format!("state.memory[{}, {}]", index / values, index % values),
+                    value: value.to_string(),
+                    allowed: "what a training leaves: finite numbers, means of squares from 0"
+                        .into(),
+                    fix: "give the state of a result as it is",
+                }),
+            };
         }
+        Err(Error::Shape {
+            name: "state.memory".into(),
+            found: format!("{} values", memory.len()),
+            allowed: format!("{runs} runs × {values}"),
+            fix: "give the state that belongs to the weights",
+        })
     }
 
     pub(crate) fn check(self) -> Result<()> {

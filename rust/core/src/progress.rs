@@ -20,6 +20,11 @@ impl Progress {
         self.cancel.load(Ordering::Relaxed)
     }
 
+    /// Whether nothing more is to be begun.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.is_cancelled() || self.stop.load(Ordering::Relaxed)
+    }
+
     /// Returns an error if the call was cancelled: its results are incomplete.
     pub(crate) fn finished(&self) -> Result<()> {
         if self.is_cancelled() {

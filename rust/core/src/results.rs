@@ -14,6 +14,9 @@ macro_rules! results {
         pub struct Training {
             /// Weights after the last update that left them finite, shape (runs, parameters).
             pub weights: Vec<f64>,
+            /// What the optimizer remembers with these weights, see [`crate::Optimizer::memory`],
+            /// shape (runs, values). It goes on from there: [`Start::memory`].
+            pub memory: Vec<f64>,
             $($(#[$doc])* pub $name: Vec<$type>,)*
             /// Of each quantity its history, shape (runs, recorded epochs) or (runs, recorded
             /// epochs, parameters).
@@ -26,6 +29,8 @@ macro_rules! results {
         pub struct Arrays<'a> {
             /// See [`Training::weights`].
             pub weights: &'a mut [f64],
+            /// See [`Training::memory`].
+            pub memory: &'a mut [f64],
             $(/// See [`Training`].
             pub $name: &'a mut [$type],)*
             /// See [`Training::histories`].
@@ -45,6 +50,7 @@ macro_rules! results {
                 }
                 Ok(Self {
                     weights: zeros(runs, network.parameters())?,
+                    memory: zeros(runs, settings.optimizer.memory(network))?,
                     $($name: vec![<$type>::default(); room(runs, 1)?],)*
                     histories: PerQuantity::try_new(|quantity| zeros(runs, columns[quantity]))?,
                 })
@@ -54,6 +60,7 @@ macro_rules! results {
                 let mut histories = self.histories.iter_mut();
                 Arrays {
                     weights: &mut self.weights,
+                    memory: &mut self.memory,
                     $($name: &mut self.$name,)*
                     histories: PerQuantity::new(|_| match histories.next() {
                         Some(history) => history,
@@ -69,6 +76,7 @@ macro_rules! results {
                 let total = self.outcome.len();
                 Self {
                     weights: split_front(&mut self.weights, total, count),
+                    memory: split_front(&mut self.memory, total, count),
                     $($name: split_front(&mut self.$name, total, count),)*
                     histories: PerQuantity::new(|quantity| {
                         split_front(&mut self.histories[quantity], total, count)
@@ -96,6 +104,8 @@ macro_rules! results {
                     })
                 };
                 fits("weights", self.weights.len(), network.parameters())?;
+                let values = settings.optimizer.memory(network);
+                fits("memory", self.memory.len(), values)?;
                 $(fits(stringify!($name), self.$name.len(), 1)?;)*
                 for quantity in Quantity::ALL {
                     fits(
@@ -144,6 +154,11 @@ impl Runs<'_> {
             start: Start {
                 weights: split_shared(&mut self.start.weights, total, count),
                 learning_rate: split_shared(&mut self.start.learning_rate, total, count),
+                memory: match &mut self.start.memory {
+                    Some(memory) => Some(split_shared(memory, total, count)),
+                    None => None,
+                },
+                epoch: self.start.epoch,
             },
             arrays: self.arrays.take(count),
         }
@@ -151,8 +166,17 @@ impl Runs<'_> {
 
     /// The final weights of a run.
     pub fn weights_of(&mut self, run: usize) -> &mut [f64] {
-        let parameters = self.arrays.weights.len() / self.count();
-        &mut self.arrays.weights[run * parameters..][..parameters]
+        let [weights, _] = self.state_of(run);
+        weights
+    }
+
+    /// The final weights of a run, and what the optimizer remembers with them.
+    pub fn state_of(&mut self, run: usize) -> [&mut [f64]; 2] {
+        let count = self.count();
+        [&mut *self.arrays.weights, &mut *self.arrays.memory].map(|values| {
+            let each = values.len() / count;
+            &mut values[run * each..][..each]
+        })
     }
 }
 

@@ -15,6 +15,9 @@
 //! or when the time is up. All others end together, after the last epoch. What is said of a
 //! run's end (its outcome, its period, its loss ratio) needs the losses of its last epochs:
 //! these are always traced.
+//!
+//! Epochs are counted from the first one of this training. Only a kernel is told the number that an
+//! epoch has since the beginning, where it [goes on](crate::Start::epoch) from another training.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -192,9 +195,9 @@ impl<'a, N: Number> RunLoop<'a, N> {
             let span = self.plan(done, length, end);
             self.save();
             let (rates, bound) = (&self.learning_rate, self.bound);
-            let healthy = self
-                .kernel
-                .advance(rates, span.clone(), bound, &mut self.trace);
+            let first = self.task.first_epoch;
+            let epochs = first + span.start..first + span.end;
+            let healthy = self.kernel.advance(rates, epochs, bound, &mut self.trace);
             if self.task.progress.is_cancelled() {
                 return;
             }
@@ -232,7 +235,10 @@ impl<'a, N: Number> RunLoop<'a, N> {
         let (count, width) = (runs.count(), self.width);
         let [weights, memory] = self.kernel.state();
         load(weights, width, runs.start.weights, count);
-        memory.fill(N::rounded(0.0));
+        match runs.start.memory {
+            Some(values) => load(memory, width, values, count),
+            None => memory.fill(N::rounded(0.0)),
+        }
         load(
             &mut self.learning_rate,
             width,
@@ -311,12 +317,14 @@ impl<'a, N: Number> RunLoop<'a, N> {
                 continue;
             }
             if self.lanes.ended[lane] {
-                unload(&self.saved[0], width, lane, runs.weights_of(lane));
+                for (planes, values) in self.saved.iter().zip(runs.state_of(lane)) {
+                    unload(planes, width, lane, values);
+                }
                 runs.arrays.outcome[lane] = Outcome::Diverged;
                 self.compare(lane, done, self.task.settings.epochs);
                 self.measure(runs, lane, done);
             } else if stop && self.is_at_rest(lane, done) {
-                unload(self.kernel.weights(), width, lane, runs.weights_of(lane));
+                self.unload(runs, lane);
                 self.compare(lane, done, done);
                 self.lanes.may_oscillate[lane] = false;
                 self.finish(runs, lane, done);
@@ -368,17 +376,20 @@ impl<'a, N: Number> RunLoop<'a, N> {
         if self.lanes.active[..count].contains(&false) || done == 0 {
             for lane in 0..count {
                 if self.lanes.active[lane] {
-                    unload(self.kernel.weights(), width, lane, runs.weights_of(lane));
+                    self.unload(runs, lane);
                     self.finish(runs, lane, done);
                 }
             }
             return;
         }
         let arrays = &mut runs.arrays;
-        let parameters = arrays.weights.len() / count;
-        for (index, plane) in self.kernel.weights().chunks_exact(width).enumerate() {
-            for (run, weight) in arrays.weights.chunks_exact_mut(parameters).zip(plane) {
-                run[index] = (*weight).into();
+        let ends = [&mut *arrays.weights, &mut *arrays.memory];
+        for (values, planes) in ends.into_iter().zip(self.kernel.state()) {
+            let each = values.len() / count;
+            for (index, plane) in planes.chunks_exact(width).enumerate() {
+                for (run, value) in values.chunks_exact_mut(each).zip(plane) {
+                    run[index] = (*value).into();
+                }
             }
         }
         arrays.epochs.fill(i64::try_from(done).unwrap_or(i64::MAX));
@@ -398,6 +409,13 @@ impl<'a, N: Number> RunLoop<'a, N> {
             self.look_closer(runs, *lane, done);
         }
         self.doubtful = doubtful;
+    }
+
+    /// Keeps the weights of a run, and what the optimizer remembers of it.
+    fn unload(&mut self, runs: &mut Runs, lane: usize) {
+        for (planes, values) in self.kernel.state().into_iter().zip(runs.state_of(lane)) {
+            unload(planes, self.width, lane, values);
+        }
     }
 
     fn end_history(&self, runs: &mut Runs, lane: usize, done: usize) {

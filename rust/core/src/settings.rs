@@ -1,7 +1,7 @@
 use crate::error::{at_least_one, within};
 use crate::machine::bad_threads;
 use crate::record::{PerQuantity, Record, Recorded};
-use crate::{Decay, Machine, Network, Optimizer, Quantity, Result, Schedule};
+use crate::{Decay, Error, Machine, Network, Optimizer, Quantity, Result, Schedule};
 
 /// How sums of products are rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +49,9 @@ pub struct Settings {
     pub weight_decay: f64,
     /// How the learning rate changes over the epochs.
     pub schedule: Schedule,
+    /// The number of epochs over which the schedule goes, counted from epoch 0; `None` for those
+    /// up to the end of this training.
+    pub schedule_epochs: Option<usize>,
     /// Mini-batches; `None` for one update an epoch from all rows.
     pub batches: Option<Batches>,
     /// How products are added up.
@@ -75,6 +78,7 @@ impl Default for Settings {
             optimizer: Optimizer::GradientDescent,
             weight_decay: 0.0,
             schedule: Schedule::default(),
+            schedule_epochs: None,
             batches: None,
             precision: Precision::Exact,
             stop_when_converged: false,
@@ -98,6 +102,12 @@ impl Settings {
         Recorded::new(self.epochs, self.record_every)
     }
 
+    /// Epochs of the schedule, if the first epoch has that number.
+    pub(crate) fn schedule_span(&self, first_epoch: usize) -> usize {
+        let end = first_epoch.saturating_add(self.epochs);
+        self.schedule_epochs.unwrap_or(end)
+    }
+
     /// One update an epoch, w ← w − lr·∂L/∂w, to the end.
     pub(crate) fn is_plain(&self) -> bool {
         let constant = self.schedule.warmup == 0 && self.schedule.decay == Decay::Constant;
@@ -115,7 +125,7 @@ impl Settings {
         })
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self, first_epoch: usize) -> Result<()> {
         let is_finite = |value: f64| value >= 0.0 && value.is_finite();
         let finite = "finite numbers from 0";
         within("tolerance", self.tolerance, is_finite, finite, "try 1e-6")?;
@@ -134,13 +144,43 @@ impl Settings {
             "leave it out to end a run only when it is no longer finite",
         )?;
         self.optimizer.check()?;
-        self.schedule.check(self.epochs)?;
+        self.check_epochs(first_epoch)?;
         if self.machine.threads == Some(0) {
             return Err(bad_threads(0));
         }
         match self.batches {
             Some(batches) => at_least_one("batch_size", batches.size, "correct it"),
             None => Ok(()),
+        }
+    }
+
+    /// The epochs of this training, and those of the schedule.
+    fn check_epochs(&self, first_epoch: usize) -> Result<()> {
+        let end = first_epoch.saturating_add(self.epochs);
+        let wrong = |name: &str, value: usize, allowed: String, fix| {
+            Err(Error::Value {
+                name: name.into(),
+                value: value.to_string(),
+                allowed: allowed.into(),
+                fix,
+            })
+        };
+        if i64::try_from(end).is_err() {
+            let allowed =
+                format!("whole numbers up to 2^63 − 1 − {first_epoch}, the epoch of the state");
+            return wrong("epochs", self.epochs, allowed, "train for fewer epochs");
+        }
+        match self.schedule_epochs {
+            Some(span) if span < end => {
+                let allowed = format!("whole numbers from {end}, where this training ends");
+                wrong(
+                    "schedule_epochs",
+                    span,
+                    allowed,
+                    "correct it, or leave it out",
+                )
+            }
+            span => self.schedule.check(span.unwrap_or(end)),
         }
     }
 }

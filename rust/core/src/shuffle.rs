@@ -2,15 +2,17 @@
 
 use rand_mt::Mt;
 
-use crate::Batches;
+use crate::{Batches, Progress};
 
 /// Draws the order of an epoch when it is due, with the bits of NumPy's
 /// `RandomState(seed).permutation(rows)`.
 ///
 /// Training goes through the epochs one after the other, and now and then returns to the
-/// first epoch of a span, or to epoch 0 with other runs. What is needed for that is kept.
+/// first epoch of a span, or to its own first epoch with other runs. What is needed for that is
+/// kept.
 pub(crate) struct Shuffle {
-    seed: u32,
+    /// The generator as it was before the first epoch of the training, and that epoch.
+    first: (Mt, usize),
     /// The generator as it was before the first epoch of the span, and that epoch.
     span: (Mt, usize),
     /// The generator as it is before the next epoch, and that epoch.
@@ -22,11 +24,22 @@ impl Shuffle {
     pub fn new(batches: Batches, rows: usize) -> Self {
         let start = (Mt::new(batches.seed), 0);
         Self {
-            seed: batches.seed,
+            first: start.clone(),
             span: start.clone(),
             next: start,
             order: vec![0; rows],
         }
+    }
+
+    /// Makes another epoch the first one: the orders before it, those of an earlier training, are
+    /// drawn and forgotten. If that is ended in the middle, no epoch is to be drawn.
+    pub fn from(mut self, epoch: usize, progress: &Progress) -> Self {
+        while self.next.1 < epoch && !progress.is_ended() {
+            self.draw();
+        }
+        self.first = self.next.clone();
+        self.span = self.next.clone();
+        self
     }
 
     /// Begins a span of epochs at the one that comes next, or at one that was gone through.
@@ -36,7 +49,7 @@ impl Shuffle {
             return;
         }
         if epoch != self.span.1 {
-            self.span = (Mt::new(self.seed), 0);
+            self.span = self.first.clone();
         }
         self.next = self.span.clone();
         while self.next.1 < epoch {
@@ -101,6 +114,16 @@ mod tests {
             for epoch in epochs {
                 assert_eq!(shuffle.draw(), NUMPY[epoch], "from {begin}, epoch {epoch}");
             }
+        }
+    }
+
+    #[test]
+    fn a_training_that_goes_on_draws_the_orders_that_are_left() {
+        let shuffle = Shuffle::new(Batches { size: 2, seed: 7 }, 6);
+        let mut shuffle = shuffle.from(1, &Progress::default());
+        for begin in [1, 2, 1, 1, 2] {
+            shuffle.begin(begin);
+            assert_eq!(shuffle.draw(), NUMPY[begin], "epoch {begin}");
         }
     }
 }

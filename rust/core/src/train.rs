@@ -15,6 +15,10 @@ use crate::{Data, Dtype, Error, Network, Progress, Result, Settings};
 /// rows, each taken before the update of its batch. The result does not depend on the number
 /// of threads, nor on which runs are trained together.
 ///
+/// A training that starts with the weights, the memory and the epoch with which another one ended
+/// goes on with the bits of a single training of all epochs, if [`Settings::schedule_epochs`] is
+/// the same. What is compared with the first loss, the loss ratio, is compared with its own.
+///
 /// # Errors
 /// Sizes that do not fit, values that are not finite, a learning rate that is not
 /// positive, results beyond memory, [`Error::Cancelled`].
@@ -48,7 +52,10 @@ pub fn train_into(
     let runs = runs_of(network, start.weights, machine)?;
     let rates_per_run = rates_per_run(network, start, runs)?;
     check_rates(start.learning_rate, machine)?;
-    settings.check()?;
+    settings.check(start.epoch)?;
+    if let Some(memory) = start.memory {
+        settings.optimizer.check_memory(memory, network, runs)?;
+    }
     arrays.check(network, settings, runs)?;
     let task = Task {
         network,
@@ -56,6 +63,7 @@ pub fn train_into(
         settings,
         progress,
         rates_per_run,
+        first_epoch: start.epoch,
     };
     let mut rest = Runs {
         start: *start,

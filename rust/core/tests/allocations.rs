@@ -35,6 +35,7 @@ fn allocations(sizes: &[usize], epochs: usize, stop_when_converged: bool) -> usi
     let start = Start {
         weights: &vec![0.5; network.parameters()],
         learning_rate: &[1e-4],
+        ..Start::default()
     };
     let settings = Settings {
         epochs,

@@ -18,6 +18,7 @@ fn run(weights: &[f64], learning_rate: &[f64], settings: Settings) -> Result<Tra
     let start = Start {
         weights,
         learning_rate,
+        ..Start::default()
     };
     train(&network, &data, &start, &settings, &Progress::default())
 }
@@ -122,6 +123,7 @@ fn beyond_the_edge_of_stability_the_loss_oscillates() {
     let start = Start {
         weights: &[0.9, 0.9, 0.9, 0.9],
         learning_rate: &[0.95, 1.1],
+        ..Start::default()
     };
     let training = train(&network, &data, &start, &settings, &Progress::default()).unwrap();
     assert_eq!(training.outcome, [Outcome::Converged, Outcome::Oscillating]);
@@ -219,6 +221,7 @@ fn progress_counts_epochs_and_can_cancel() {
     let start = Start {
         weights: &[0.5, 1.0],
         learning_rate: &[0.1],
+        ..Start::default()
     };
     let settings = Settings {
         epochs: 150,
@@ -240,6 +243,7 @@ fn a_product_that_overflows_is_no_zero_where_relu_is_off() {
     let start = Start {
         weights: &[-1.0, 1e200],
         learning_rate: &[0.1],
+        ..Start::default()
     };
     let training = train(
         &network,
@@ -262,6 +266,7 @@ fn stopped_runs_end_where_they_are() {
         let start = Start {
             weights: &vec![0.01; network.parameters()],
             learning_rate: &[1e-4],
+            ..Start::default()
         };
         for epochs in [1, 20, 10_000] {
             let settings = Settings {
@@ -282,6 +287,7 @@ fn results_are_written_where_the_caller_wants_them() {
     let start = Start {
         weights: &[0.5, 1.0],
         learning_rate: &[0.1],
+        ..Start::default()
     };
     let settings = Settings::default();
     assert_eq!(
@@ -295,6 +301,7 @@ fn results_are_written_where_the_caller_wants_them() {
         histories[Quantity::Prediction] = &mut prediction;
         histories[Quantity::Gradients] = &mut gradients;
         let arrays = Arrays {
+            memory: &mut [],
             weights,
             outcome: &mut [Outcome::Dead],
             epochs: &mut [0],
@@ -335,6 +342,7 @@ fn a_run_that_is_stopped_after_a_rollback_says_what_is_true_of_it() {
     let start = Start {
         weights: &weights,
         learning_rate: &rates,
+        ..Start::default()
     };
     for micros in (0..2000).step_by(20) {
         let progress = Progress::default();
@@ -369,6 +377,7 @@ fn histories_of_more_epochs_than_anybody_has() {
             let start = Start {
                 weights: &vec![0.5; network.parameters()],
                 learning_rate: &[0.1],
+                ..Start::default()
             };
             let settings = Settings {
                 epochs: 1 << 62,

@@ -73,7 +73,7 @@ proptest! {
         let network = Network::new(&[1, 1, 1], activation).unwrap();
         let (x, y) = ([x], [y]);
         let data = Data::new(&network, &x, &y).unwrap();
-        let start = Start { weights: &weights[..2 * runs], learning_rate: &rates[..runs] };
+        let start = Start { weights: &weights[..2 * runs], learning_rate: &rates[..runs], ..Start::default() };
         for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
             let settings = Settings {
                 epochs: 600,

@@ -95,7 +95,7 @@ proptest! {
             record: Record::of(&Quantity::ALL),
             ..Settings::default()
         };
-        let start = Start { weights: &weights, learning_rate: &learning_rate };
+        let start = Start { weights: &weights, learning_rate: &learning_rate, ..Start::default() };
         let training = train(&network, &data, &start, &settings, &Progress::default()).unwrap();
         let p = network.parameters();
         for run in 0..learning_rate.len() {
@@ -135,7 +135,7 @@ proptest! {
     ) {
         let Case { network, x, y, weights, learning_rate, epochs } = case;
         let data = Data::new(&network, &x, &y).unwrap();
-        let start = Start { weights: &weights, learning_rate: &learning_rate };
+        let start = Start { weights: &weights, learning_rate: &learning_rate, ..Start::default() };
         let settings = Settings { epochs, divergence_bound, stop_when_converged, ..Settings::default() };
         let (none, some) = (Record::of(&[]), Settings::default().record);
         let trained = [(none, 1), (some, 1), (some, record_every)]
@@ -246,7 +246,7 @@ proptest! {
         let data = Data::new(&network, &x, &y).unwrap();
         let found = gradients(&network, &data, &weights, Machine::default(), &Progress::default()).unwrap();
         let predictions = predict(&network, &x, &weights, Machine::default(), &Progress::default()).unwrap();
-        let start = Start { weights: &weights, learning_rate: &learning_rate };
+        let start = Start { weights: &weights, learning_rate: &learning_rate, ..Start::default() };
         let settings = Settings { epochs, ..Settings::default() };
         let training = train(&network, &data, &start, &settings, &Progress::default()).unwrap();
         let p = network.parameters();

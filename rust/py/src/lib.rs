@@ -29,6 +29,8 @@ fn train<'py>(
     network: &PyNetwork,
     weights: PyReadonlyArrayDyn<'py, f64>,
     learning_rate: PyReadonlyArrayDyn<'py, f64>,
+    memory: Option<PyReadonlyArrayDyn<'py, f64>>,
+    first_epoch: usize,
     x: PyReadonlyArrayDyn<'py, f64>,
     y: PyReadonlyArrayDyn<'py, f64>,
     settings: Bound<'py, PyAny>,
@@ -40,6 +42,8 @@ fn train<'py>(
     let start = Start {
         weights: in_row_order(&weights)?,
         learning_rate: in_row_order(&learning_rate)?,
+        memory: memory.as_ref().map(in_row_order).transpose()?,
+        epoch: first_epoch,
     };
     let limit = time_limit(&settings)?;
     let settings = core_settings(&settings)?;
@@ -49,26 +53,32 @@ fn train<'py>(
         call,
         total: (runs as u64).saturating_mul(epochs as u64),
     });
+    // The orders of rows before the first epoch are drawn, too.
+    let orders = settings.batches.map_or(0, |_| first_epoch);
     let work = runs
         .saturating_mul(epochs)
-        .saturating_mul(data.rows())
-        .saturating_mul(parameters);
+        .saturating_mul(parameters)
+        .saturating_add(orders)
+        .saturating_mul(data.rows());
     check_memory(network, data.rows(), runs, &settings).map_err(PyCoreError)?;
     let (records, columns) = (settings.records(), settings.columns(network));
     let final_weights = empty(py, runs, parameters)?;
+    let values = settings.optimizer.memory(network);
+    let final_memory = empty(py, runs, values)?;
     let [last_loss, loss_ratio] = [empty(py, runs, 1)?, empty(py, runs, 1)?];
     let epochs_done = empty(py, runs, 1)?;
     let mut outcome = filled(Outcome::default(), runs).map_err(PyCoreError)?;
     let mut period = filled(0_u8, runs).map_err(PyCoreError)?;
     let histories = PerQuantity::try_new(|quantity| empty::<f64>(py, runs, columns[quantity]))?;
     {
-        let [mut weights, mut last_loss, mut loss_ratio] =
-            [&final_weights, &last_loss, &loss_ratio].map(PyArrayMethods::readwrite);
+        let [mut weights, mut memory, mut last_loss, mut loss_ratio] =
+            [&final_weights, &final_memory, &last_loss, &loss_ratio].map(PyArrayMethods::readwrite);
         let mut epochs = epochs_done.readwrite();
         let mut written = PerQuantity::new(|quantity| histories[quantity].readwrite());
         let mut slices = written.iter_mut();
         let arrays = Arrays {
             weights: weights.as_slice_mut()?,
+            memory: memory.as_slice_mut()?,
             outcome: &mut outcome,
             epochs: epochs.as_slice_mut()?,
             last_loss: last_loss.as_slice_mut()?,
@@ -87,6 +97,7 @@ fn train<'py>(
     let codes = collected(codes).map_err(PyCoreError)?;
     let result = PyDict::new(py);
     result.set_item("weights", final_weights.reshape([runs, parameters])?)?;
+    result.set_item("memory", final_memory.reshape([runs, values])?)?;
     result.set_item("outcome_code", array(py, codes, &[runs])?)?;
     result.set_item("epochs", epochs_done)?;
     result.set_item("last_loss", last_loss)?;

@@ -107,6 +107,7 @@ pub fn core_settings(settings: &Bound<'_, PyAny>) -> PyResult<Settings> {
             warmup: get("warmup")?.extract()?,
             decay,
         },
+        schedule_epochs: get("schedule_epochs")?.extract()?,
         batches: batch_size.map(|size| Batches { size, seed }),
         precision,
         stop_when_converged: get("stop_when_converged")?.extract()?,

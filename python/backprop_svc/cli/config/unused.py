@@ -67,6 +67,10 @@ NEEDS: dict[str, Need] = {
     "train.epsilon": _ADAM,
     "train.step_epochs": _STEP,
     "train.step_factor": _STEP,
+    "train.schedule_epochs": (
+        "train.schedule=cosine",
+        lambda c: c.train.schedule == "cosine",
+    ),
     "train.batch_seed": ("train.batch_size", lambda c: c.train.batch_size is not None),
     "init.w1": _GIVEN,
     "init.w2": _GIVEN,

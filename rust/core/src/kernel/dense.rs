@@ -39,10 +39,11 @@ impl<'a, S: Simd, A: Arithmetic> Dense<'a, S, A> {
             simd,
             task,
             workspace: Workspace::new(simd, task.network, task.progress),
-            memory: aligned(zero, task.settings.optimizer.memory() * parameters),
+            memory: aligned(zero, task.memory()),
             sums: aligned(zero, if several { parameters } else { 0 }),
             rates: vec![zero; task.rates_per_run],
-            shuffle: batches.map(|batches| Shuffle::new(batches, rows)),
+            shuffle: batches
+                .map(|batches| Shuffle::new(batches, rows).from(task.first_epoch, task.progress)),
             rows: (0..rows).collect(),
         }
     }
@@ -58,7 +59,7 @@ impl<'a, S: Simd, A: Arithmetic> Dense<'a, S, A> {
             None => &self.rows,
         };
         let updates = rows.div_ceil(size);
-        let factor = task.settings.schedule.factor(epoch, task.settings.epochs);
+        let factor = task.factor(epoch);
         for (index, batch) in order.chunks(size).enumerate() {
             self.workspace.pass(task.data, batch, index == 0);
             // The gradients of the epoch: those of its batches, each before its update.
