@@ -141,7 +141,7 @@ def test_the_logistic_regression_is_judged_on_rows_held_out(tmp_path: Path) -> N
         (point,) = client.get_metric_history(run.info.run_id, "val_accuracy")
         assert point.step == 100
         if rate == 1:
-            assert run.data.tags["outcome"] == "converged"
+            assert run.data.tags["outcome"] == "unresolved", "its loss still falls"
             share, loss = 100 * found["val_accuracy"], found["val_loss"]
             assert f"validation: loss {loss:.6g}, accuracy {share:.1f} %" in done.stdout
             assert f"training: accuracy {100 * found['accuracy']:.1f} %" in done.stdout

@@ -19,6 +19,7 @@ ALL = ("scalar", "avx2", "avx512", "neon")
 HISTORIES = ("loss", "prediction", "gradients", "weights")
 RESULTS = (
     *("weights", "outcome", "epochs", "last_loss", "loss_ratio", "period"),
+    *("stall_code", "died_at", "highest_loss", "highest_loss_at"),
     *("loss", "prediction", "gradients", "weight_history"),
 )
 

@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 
 import backprop_svc as bp
 from backprop_svc.arrays import Floats
+from backprop_svc.result import FACTS
 from backprop_svc.sweep.chunk import Chunk
 from backprop_svc.sweep.engine import run
 from backprop_svc.sweep.experiment import Experiment
@@ -147,7 +148,7 @@ def test_the_outcomes_are_those_of_train() -> None:
     np.testing.assert_array_equal(outcomes["lr"], rates)
     np.testing.assert_array_equal(outcomes["init.w1"], weights[:, 0])
     np.testing.assert_array_equal(outcomes["outcome"], expected.outcome)
-    for name in ("epochs", "loss_ratio", "period", "diverged_at"):
+    for name in ("epochs", *FACTS):
         np.testing.assert_array_equal(outcomes[name], getattr(expected, name))
     histories = outcomes.histories()
     assert set(histories) == {"loss", "weights"}
@@ -269,7 +270,7 @@ def test_outcomes_refuse_what_they_cannot_take() -> None:
     with pytest.raises(TypeError, match="not iterable"):
         iter(anything)
     frame = outcomes.to_pandas()
-    columns = ["loss", "outcome", "epochs", "diverged_at", "period", "loss_ratio"]
+    columns = ["loss", "epochs", *FACTS]
     assert frame.columns.tolist() == ["run_id", "train.lr", *columns, "weights"]
 
 

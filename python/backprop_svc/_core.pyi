@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 __all__ = [
     "ACTIVATIONS",
     "OUTCOMES",
+    "STALLS",
     "VERSION",
     "Network",
     "build_info",
@@ -19,6 +20,7 @@ __all__ = [
 
 ACTIVATIONS: list[str]
 OUTCOMES: list[str]
+STALLS: list[str]
 VERSION: str
 
 class _BuildInfo(TypedDict):

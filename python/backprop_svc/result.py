@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OUTCOMES: NDArray[np.str_] = np.array(_core.OUTCOMES)
+STALLS: NDArray[np.str_] = np.array(_core.STALLS)
 DIVERGED = _core.OUTCOMES.index("diverged")
 MOST_NAMED_WEIGHTS = 16
 """Parameters of a network up to which tables and tracked runs name each of its weights."""
@@ -30,6 +31,11 @@ HISTORIES = {
     "weights": "weight_history",
 }
 """Of each history that can be recorded, the field of :class:`Result` in which it is."""
+FACTS = (
+    *("outcome", "stall", "period", "died_at", "diverged_at"),
+    *("loss_ratio", "highest_loss", "highest_loss_at"),
+)
+"""What tables say of how a run ended, and of what happened on the way."""
 PER_PARAMETER = {"gradients", "weights"}
 """Histories with one value for each parameter; the others have one for each run."""
 SHARED_BY_RUNS = {"network", "optimizer", "first_epoch", "recorded"}
@@ -87,7 +93,15 @@ class Result:
     2402.06184.
     """
     period: NDArray[np.uint8]
-    """Epochs after which an oscillating run's loss repeats, else 0; shape (runs,)."""
+    """Epochs after which an oscillating run's weights return, else 0; shape (runs,)."""
+    stall_code: NDArray[np.uint8]
+    """Positions in :data:`STALLS`, shape (runs,)."""
+    died_at: Integers
+    """The first epoch that began with a dead network, else -1; shape (runs,)."""
+    highest_loss: Floats
+    """The highest loss of all epochs of a run; NaN without epochs; shape (runs,)."""
+    highest_loss_at: Integers
+    """The first epoch with the highest loss; -1 without epochs; shape (runs,)."""
     recorded: Integers
     """Epochs that the histories hold, ascending; shape (records,)."""
     loss: Floats | None
@@ -144,15 +158,25 @@ class Result:
 
     @property
     def outcome(self) -> NDArray[np.str_]:
-        """``converged``, ``dead``, ``diverged``, ``oscillating`` or ``unresolved``, (runs,).
+        """How each run ended, shape (runs,); docs/outcomes.md defines it.
 
-        A run converged if its last loss or its largest gradient is at most the tolerance.
-        It is dead if ReLU is off for every row, so that the gradient is 0, while the loss is
-        above the tolerance. It diverged if its loss or weights are no longer finite, or its
-        loss passed the bound. It oscillates if its loss repeats with a period of 2 to 16
-        epochs.
+        ``converged``: at rest in a minimum that attracts the run. ``stalled``: the loss stands
+        still elsewhere, see :attr:`stall`. ``dead``: a layer of ReLU is off for every row,
+        since :attr:`died_at`. ``oscillating``: the weights return every :attr:`period` epochs.
+        ``chaotic``: they stay bounded and never settle. ``diverged``: loss or weights are no
+        longer finite, or the loss passed the bound, in epoch :attr:`diverged_at`.
+        ``unresolved``: none of these can be shown.
         """
         return OUTCOMES[self.outcome_code]
+
+    @property
+    def stall(self) -> NDArray[np.str_]:
+        """Where a run stalled: ``saddle``, ``plateau`` or ``repelling minimum``; (runs,).
+
+        It is empty for other runs. A minimum repels if the learning rate is too large for its
+        curvature: a run rests there only if it meets it exactly.
+        """
+        return STALLS[self.stall_code]
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with one row for each run, without the histories.
@@ -174,8 +198,7 @@ class Result:
             names = self.network.parameter_names
             for prefix, weights in (("initial_", self.initial_weights), ("", self.weights)):
                 columns |= {f"{prefix}{n}": w for n, w in zip(names, weights.T, strict=True)}
-        for name in ("outcome", "epochs", "last_loss", "loss_ratio", "period", "diverged_at"):
-            columns[name] = getattr(self, name)
+        columns |= {name: getattr(self, name) for name in ("epochs", "last_loss", *FACTS)}
         return pd.DataFrame(columns, index=pd.RangeIndex(len(self), name="run"))
 
     # NumPy would take its runs for nested sequences, and compare it with a scalar one by one.

@@ -114,12 +114,14 @@ def train(
         ``"exact"`` rounds each product and each sum: the same bits on every machine.
         ``"fast"`` uses fused multiply-add where the machine has it.
     stop_when_converged
-        End a run once it has converged, instead of after all epochs.
+        End a run once its weights do not move any more, but for their last digits, instead of
+        after all epochs: docs/outcomes.md.
     time_limit
         Seconds after which all runs end where they are, or at most 32 epochs further (looked
         at every 50 ms).
     tolerance
-        A run has converged when its last loss or its largest gradient is at most this.
+        How far from its minimum a run may be that is called converged, relative to its
+        weights; never below the rounding of ``dtype``. It ends no run.
     divergence_bound
         A run has diverged, and ends, when its loss is above this.
     record

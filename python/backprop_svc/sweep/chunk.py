@@ -11,11 +11,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from backprop_svc.arrays import Floats
 from backprop_svc.errors import SettingError, shown
-from backprop_svc.result import HISTORIES, MOST_NAMED_WEIGHTS, OUTCOMES, Result, objective
+from backprop_svc.result import (
+    FACTS,
+    HISTORIES,
+    MOST_NAMED_WEIGHTS,
+    OUTCOMES,
+    Result,
+    objective,
+)
 from backprop_svc.sweep.space import Points
 from backprop_svc.train import Record
 
-COLUMNS = ("outcome", "epochs", "diverged_at", "period", "loss_ratio")
+COLUMNS = ("epochs", *FACTS)
 """Columns that come from a result, in the order of the table; the loss stands before them."""
 
 

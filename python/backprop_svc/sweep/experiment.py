@@ -155,7 +155,9 @@ class Experiment:
         """Count the runs that ``time_limit`` ended before their last epoch."""
         if self.settings["time_limit"] is None:
             return 0
-        rested = ["converged", "dead"] if self.settings["stop_when_converged"] else []
+        # A run that was told to stop at rest may rest anywhere.
+        rests = ["converged", "dead", "stalled"]
+        rested = rests if self.settings["stop_when_converged"] else []
         ended = np.isin(result.outcome, ["diverged", *rested])
         return int(((result.epochs < self.settings["epochs"]) & ~ended).sum())
 

@@ -28,8 +28,9 @@ class Outcomes:
 
     ``len(outcomes)`` counts the runs. ``outcomes["loss"]`` is a column, shape (runs,): one
     of the axes, or ``loss`` (the last one, infinite where the run diverged), ``outcome``,
-    ``diverged_at``, ``epochs``, ``loss_ratio``, ``period``, and ``accuracy``, ``val_loss``,
-    ``val_accuracy`` where they apply.
+    ``stall``, ``period``, ``died_at``, ``diverged_at``, ``epochs``, ``loss_ratio``,
+    ``highest_loss``, ``highest_loss_at``, and ``accuracy``, ``val_loss``, ``val_accuracy``
+    where they apply.
 
     Attributes
     ----------
@@ -218,7 +219,8 @@ class Outcomes:
             values["init.seed"] = values["init.seed"].astype(np.int64)
         values |= chunk.columns()
         columns |= {name: numbers(column) for name, column in values.items()}
-        columns["outcome"] = columns["outcome"].dictionary_encode()
+        for name in ("outcome", "stall"):
+            columns[name] = columns[name].dictionary_encode()
         if chunk.result.weights.shape[1]:
             columns["weights"] = lists(chunk.result.weights)
         return columns

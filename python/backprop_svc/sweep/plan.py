@@ -17,7 +17,7 @@ from backprop_svc.sweep.experiment import Draw, Experiment
 from backprop_svc.sweep.space import Grid
 from backprop_svc.tracking.plan import Part, Plan
 
-ARITHMETIC = 1
+ARITHMETIC = 2
 """Version of the arithmetic: raised by whoever changes the bits of any run."""
 FREE = {"threads"}
 """Settings of training that change no run."""

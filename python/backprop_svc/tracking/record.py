@@ -304,6 +304,13 @@ def series_of(
         series["diverged_at"] = final(result.diverged_at, result.diverged_at, diverged)
     if result.period.any():
         series["period"] = final(result.period, end, result.period > 0)
+    if result.stall_code.any():
+        series["stall"] = final(result.stall_code, end, result.stall_code > 0)
+    for name, at in (("died_at", result.died_at), ("highest_loss", result.highest_loss_at)):
+        # The highest loss of most runs is their first one, which their history has.
+        some = (at > 0) | ((at == 0) & (name == "died_at"))
+        if some.any():
+            series[name] = final(getattr(result, name), at, some & np.isfinite(at))
     return series
 
 

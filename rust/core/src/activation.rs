@@ -11,7 +11,7 @@ pub enum Activation {
     Relu,
     /// φ(z) = z if z > 0 else negative_slope·z (Maas et al. 2013).
     LeakyRelu,
-    /// φ(z) = tanh z, with the derivative 1 − φ².
+    /// φ(z) = tanh z, with the derivative sech² z.
     Tanh,
     /// φ(z) = 1 / (1 + e^−z), with the derivative φ·(1 − φ).
     Sigmoid,
@@ -22,8 +22,9 @@ pub enum Activation {
     Softplus,
 }
 
-/// φ(z) and φ'(z).
-type Point = (f64, f64);
+/// φ(z) and φ'(z), the latter as a product of two factors: where φ' is too small for a number,
+/// the gain is multiplied in between them.
+type Point = (f64, f64, f64);
 
 impl Activation {
     /// Every activation, in the order in which messages name them.
@@ -69,14 +70,14 @@ impl Activation {
             ($factor:expr, |$z:ident| $point:expr) => {
                 for (neuron, derivative) in neurons.iter_mut().zip(derivatives) {
                     let $z = $factor * *neuron;
-                    let (value, own) = $point;
+                    let (value, own, rest) = $point;
                     *neuron = value;
-                    *derivative = gain * own;
+                    *derivative = gain * own * rest;
                 }
             };
         }
         match self {
-            Self::Identity => each!(|z| (z, 1.0)),
+            Self::Identity => each!(|z| (z, 1.0, 1.0)),
             Self::Relu => each!(|z| rectify(z, 0.0)),
             Self::LeakyRelu => each!(|z| rectify(z, negative_slope)),
             Self::Tanh => each!((2.0 * gain).min(f64::MAX), |z| tanh_of_half(z)),
@@ -97,60 +98,111 @@ fn rectify(z: f64, negative_slope: f64) -> Point {
     (
         if z > 0.0 { z } else { off },
         if z > 0.0 { 1.0 } else { negative_slope },
+        1.0,
     )
 }
 
 #[inline(always)]
 pub(crate) fn sigmoid(z: f64) -> Point {
-    // 1/(1 + e) and e/(1 + e): both tails keep their digits.
-    let Exponential { even, odd, power } = exponential(-z.abs());
+    let (above, below, rest) = tails(z);
+    (
+        if z >= 0.0 { above } else { below * rest },
+        below * above,
+        rest,
+    )
+}
+
+/// 1/(1 + e) and e/(1 + e) with e = e^−|z|, the latter as two factors: both keep their digits.
+#[inline(always)]
+fn tails(z: f64) -> (f64, f64, f64) {
+    let Exponential {
+        even,
+        odd,
+        power,
+        rest,
+    } = exponential(-z.abs());
     let (one, e) = (even - odd, power * (even + odd));
     let inverse = 1.0 / (one + e);
-    let (above, below) = (one * inverse, e * inverse);
-    (if z >= 0.0 { above } else { below }, below * above)
+    (one * inverse, e * inverse, rest)
 }
 
 #[inline(always)]
 fn softplus(z: f64) -> Point {
     let positive = if z > 0.0 { z } else { 0.0 };
-    (positive + libm::log1p(exp(-z.abs())), sigmoid(z).0)
+    let (above, below, rest) = tails(z);
+    (
+        positive + libm::log1p(exp(-z.abs())),
+        if z >= 0.0 { above } else { below },
+        if z >= 0.0 { 1.0 } else { rest },
+    )
 }
 
 #[inline(always)]
 fn gelu(z: f64) -> Point {
     // erfc keeps the digits of the left tail, where 1 + erf would lose them.
     let distribution = 0.5 * libm::erfc(-z * std::f64::consts::FRAC_1_SQRT_2);
-    let density = exp(-0.5 * z * z) / (2.0 * std::f64::consts::PI).sqrt();
-    (z * distribution, distribution + z * density)
+    let (e, rest) = exp_in_factors(-0.5 * z * z);
+    let density = e / (2.0 * std::f64::consts::PI).sqrt();
+    // Where the density is too small for a number, Φ is the density times Mills' ratio.
+    let inverse = 1.0 / (z * z);
+    let ratio = polynomial(inverse, [105.0, -15.0, 3.0, -1.0, 1.0]) / -z;
+    let tail = (rest < 1.0) & (z < 0.0);
+    let own = if tail {
+        density * (z + ratio)
+    } else {
+        distribution + z * (density * rest)
+    };
+    (z * distribution, own, if tail { rest } else { 1.0 })
 }
 
 /// tanh(z/2) is (1 − e)/(1 + e) with e = e^−|z|, arranged so that 1 − e keeps its digits near
-/// 0; and its derivative as if z/2 were the variable. Twice a number is exact.
+/// 0; and its derivative as if z/2 were the variable, sech²(z/2) = 4e/(1 + e)², which keeps its
+/// digits far from 0. Twice a number is exact.
 #[inline(always)]
 fn tanh_of_half(z: f64) -> Point {
-    let Exponential { even, odd, power } = exponential(-z.abs());
+    let Exponential {
+        even,
+        odd,
+        power,
+        rest,
+    } = exponential(-z.abs());
     let (less, more) = (1.0 - power, 1.0 + power);
     let over = even.mul_add(less, -(odd * more));
-    let value = (over / even.mul_add(more, -(odd * less))).copysign(z);
-    (value, value.mul_add(-value, 1.0))
+    let under = even.mul_add(more, -(odd * less));
+    let squared = 4.0 * power * ((even + odd) * (even - odd));
+    ((over / under).copysign(z), squared / (under * under), rest)
 }
 
-/// e^z for z ≤ 0; below e^−708 it stays there.
+/// e^z for z ≤ 0.
 #[inline(always)]
 pub(crate) fn exp(z: f64) -> f64 {
-    let Exponential { even, odd, power } = exponential(z);
-    power * ((even + odd) / (even - odd))
+    let (e, rest) = exp_in_factors(z);
+    e * rest
 }
 
-/// e^z = power·(even + odd)/(even − odd), without dividing: who needs a quotient of such
-/// exponentials divides once.
+/// e^z for z ≤ 0, as the product of two numbers: the second one is 1 unless e^z is too small.
+#[inline(always)]
+fn exp_in_factors(z: f64) -> (f64, f64) {
+    let Exponential {
+        even,
+        odd,
+        power,
+        rest,
+    } = exponential(z);
+    (power * ((even + odd) / (even - odd)), rest)
+}
+
+/// e^z = rest·power·(even + odd)/(even − odd), without dividing: who needs a quotient of such
+/// exponentials divides once. The rest is 1 unless e^z is below the numbers with all digits.
 struct Exponential {
     even: f64,
     odd: f64,
     power: f64,
+    rest: f64,
 }
 
-/// Computes the three numbers for z ≤ 0. The power is one of 2, odd the rest r of the exponent, |r| ≤ ½ ln 2, and even
+/// Computes the four numbers for z ≤ 0, which stays at −1416 below it. The powers are of 2, odd
+/// the rest r of the exponent, |r| ≤ ½ ln 2, and even
 /// is r·coth(r/2) by the polynomial in r² of fdlibm's exp, whose error is below 2^−59. There
 /// is no branch: vector registers do as many at a time as they hold. Products are added
 /// without being rounded, on every machine: where none can, the C library does it.
@@ -160,6 +212,8 @@ fn exponential(z: f64) -> Exponential {
     // exponent, 1023, added.
     const ROUND: f64 = 6_755_399_441_055_744.0 + 1023.0;
     const LN_2: [f64; 2] = [6.931_457_519_531_25e-1, 1.428_606_820_309_417_2e-6];
+    /// The smallest exponent of a factor.
+    const LEAST: f64 = -1021.0;
     /// The coefficients, that of the highest power first.
     const EVEN: [f64; 6] = [
         4.138_136_797_057_238_5e-8,
@@ -169,14 +223,16 @@ fn exponential(z: f64) -> Exponential {
         1.666_666_666_666_660_2e-1,
         2.0,
     ];
-    let z = if z < -708.0 { -708.0 } else { z };
-    let rounded = z.mul_add(std::f64::consts::LOG2_E, ROUND);
-    let whole = rounded - ROUND;
+    let z = if z < -1416.0 { -1416.0 } else { z };
+    let whole = z.mul_add(std::f64::consts::LOG2_E, ROUND) - ROUND;
     let odd = whole.mul_add(-LN_2[1], whole.mul_add(-LN_2[0], z));
+    let first = if whole < LEAST { LEAST } else { whole };
+    let power = |exponent: f64| f64::from_bits((exponent + ROUND).to_bits() << 52);
     Exponential {
         even: polynomial(odd * odd, EVEN),
         odd,
-        power: f64::from_bits(rounded.to_bits() << 52),
+        power: power(first),
+        rest: power(whole - first),
     }
 }
 
@@ -216,6 +272,7 @@ mod tests {
         }
         close(exp(-700.0), (-700.0_f64).exp(), -700.0);
         assert!(exp(-1e300) < 1e-300);
+        close(exp(-720.0), 2.032_230_802_424_293e-313, -720.0);
         for function in [tanh_of_half, sigmoid, softplus, gelu] {
             assert!(function(f64::NAN).0.is_nan());
         }
@@ -253,6 +310,36 @@ mod tests {
                     assert!(error < 1e-8, "{activation:?} at {z}: {error}");
                 }
             }
+        }
+    }
+
+    /// The expected values are by mpmath, with 30 digits.
+    #[test]
+    fn small_derivatives_keep_their_digits() {
+        let slope = |activation: Activation, gain: f64, z: f64| {
+            let (mut value, mut slope) = ([z / gain], [0.0]);
+            activation.apply(gain, 0.01, &mut value, &mut slope);
+            slope[0]
+        };
+        for (activation, gain, z, expected) in [
+            (Activation::Tanh, 1.0, 20.0, 1.699_341_702_116_635_6e-17),
+            (
+                Activation::Sigmoid,
+                1e200,
+                -800.0,
+                3.667_874_584_177_687e-148,
+            ),
+            (
+                Activation::Softplus,
+                1e200,
+                -800.0,
+                3.667_874_584_177_687e-148,
+            ),
+            (Activation::Gelu, 1e200, -40.0, -5.849_425_109_812_298e-147),
+        ] {
+            let found = slope(activation, gain, z);
+            let error = (found / expected - 1.0).abs();
+            assert!(error < 1e-12, "{activation:?}: {found} is not {expected}");
         }
     }
 

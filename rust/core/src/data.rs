@@ -103,5 +103,6 @@ pub(crate) fn rows_of(network: &Network, x: &[f64]) -> Result<usize> {
         });
     }
     all_finite("x", x, inputs)?;
+    network.dtype().check("x", x, inputs)?;
     Ok(x.len() / inputs)
 }

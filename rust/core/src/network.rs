@@ -49,6 +49,43 @@ impl Dtype {
             Self::Float64 => "float64",
         }
     }
+
+    /// The number of this type that is nearest to a value.
+    #[allow(clippy::cast_possible_truncation)]
+    pub(crate) fn rounded(self, value: f64) -> f64 {
+        match self {
+            Self::Float64 => value,
+            Self::Float32 => f64::from(value as f32),
+        }
+    }
+
+    /// The distance from 1 to the next number of this type.
+    pub(crate) fn epsilon(self) -> f64 {
+        match self {
+            Self::Float64 => f64::EPSILON,
+            Self::Float32 => f64::from(f32::EPSILON),
+        }
+    }
+
+    /// Whether a number is finite in this type.
+    pub(crate) fn holds(self, value: f64) -> bool {
+        self.rounded(value).is_finite()
+    }
+
+    /// Refuses values, of so many in a row, that are beyond the range of this type.
+    pub(crate) fn check(self, name: &str, values: &[f64], columns: usize) -> Result<()> {
+        let Some(place) = values.iter().position(|value| !self.holds(*value)) else {
+            return Ok(());
+        };
+        let (row, column) = (place / columns, place % columns);
+        within(
+            &format!("{name}[{row}, {column}]"),
+            values[place],
+            |value| self.holds(value),
+            "numbers up to 3.4e38 in size, which float32 holds",
+            "scale it, or compute in float64",
+        )
+    }
 }
 
 /// Where one layer's numbers lie: neurons are counted from the first input on.

@@ -1,30 +1,36 @@
-use crate::{Data, Network};
+//! The names of how a run ended. What they mean is in docs/outcomes.md.
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(u8)]
 pub enum Outcome {
-    /// None of the other outcomes applies after the given number of epochs.
+    /// None of the other outcomes can be shown after the given number of epochs.
     #[default]
     Unresolved,
-    /// The last loss, or the largest gradient, is at most the tolerance.
+    /// The weights are at rest in a minimum that attracts them.
     Converged,
-    /// ReLU is off for every row: the gradient is 0 and the loss stays above the tolerance.
+    /// A layer of ReLU is off for every row, so that no input reaches the output any more.
     Dead,
     /// The loss or a weight became non-finite, or the loss passed the bound.
     Diverged,
-    /// The loss repeats with a period of 2 to 16 epochs.
+    /// The weights return every so many epochs.
     Oscillating,
+    /// The loss stands still, and no minimum is the reason: see [`Stall`].
+    Stalled,
+    /// The weights stay bounded, never settle, and forget where they started.
+    Chaotic,
 }
 
 impl Outcome {
     /// Every outcome, in the order of their codes.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Unresolved,
         Self::Converged,
         Self::Dead,
         Self::Diverged,
         Self::Oscillating,
+        Self::Stalled,
+        Self::Chaotic,
     ];
 
     /// The name used in logs.
@@ -36,56 +42,39 @@ impl Outcome {
             Self::Dead => "dead",
             Self::Diverged => "diverged",
             Self::Oscillating => "oscillating",
+            Self::Stalled => "stalled",
+            Self::Chaotic => "chaotic",
         }
     }
 }
 
-/// Whether every row has a hidden layer that is off, which means that all of its neurons are
-/// zero.
-pub(crate) struct Dead<'a> {
-    network: &'a Network,
-    data: &'a Data<'a>,
-    inputs: Vec<f64>,
-    outputs: Vec<f64>,
-    derivatives: Vec<f64>,
+/// Where a run stalled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(u8)]
+pub enum Stall {
+    /// It did not.
+    #[default]
+    None,
+    /// At a saddle: the loss falls from there in some direction.
+    Saddle,
+    /// On a plateau: the loss is flat in every direction.
+    Plateau,
+    /// Exactly on a minimum that repels: the learning rate is too large for its curvature.
+    Repelling,
 }
 
-impl<'a> Dead<'a> {
-    pub fn new(network: &'a Network, data: &'a Data<'a>) -> Self {
-        let neurons = || Vec::with_capacity(network.neurons());
-        Self {
-            network,
-            data,
-            inputs: neurons(),
-            outputs: neurons(),
-            derivatives: neurons(),
-        }
-    }
+impl Stall {
+    /// Every place, in the order of their codes.
+    pub const ALL: [Self; 4] = [Self::None, Self::Saddle, Self::Plateau, Self::Repelling];
 
-    pub fn is(&mut self, weights: &[f64]) -> bool {
-        (0..self.data.rows()).all(|row| self.is_off(row, weights))
-    }
-
-    fn is_off(&mut self, row: usize, weights: &[f64]) -> bool {
-        self.inputs.clear();
-        self.inputs.extend_from_slice(self.data.inputs(row));
-        for layer in self.network.layers().iter().filter(|layer| layer.hidden) {
-            self.outputs.clear();
-            for row in weights[layer.weights.clone()].chunks_exact(self.inputs.len()) {
-                let z = row.iter().zip(&self.inputs).map(|(w, h)| w * h).sum();
-                self.outputs.push(z);
-            }
-            for (z, bias) in self.outputs.iter_mut().zip(&weights[layer.biases.clone()]) {
-                *z += bias;
-            }
-            self.derivatives.resize(self.outputs.len(), 0.0);
-            self.network
-                .activate(&mut self.outputs, &mut self.derivatives);
-            std::mem::swap(&mut self.inputs, &mut self.outputs);
-            if self.inputs.iter().all(|h| *h <= 0.0) {
-                return true;
-            }
+    /// The name used in logs; empty for a run that did not stall.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Saddle => "saddle",
+            Self::Plateau => "plateau",
+            Self::Repelling => "repelling minimum",
         }
-        false
     }
 }

@@ -15,7 +15,7 @@ const LONGEST_PERIOD: usize = 16;
 const LAST: usize = 20;
 /// The largest ratio that a loss contributes to the mean.
 const LARGEST_RATIO: f64 = 1e6;
-/// How far two losses that are one period apart may differ, relative to the larger.
+/// A loss falls if it does by more than this share.
 const SAME: f64 = 1e-9;
 
 const _: () = assert!(LAST <= WINDOW, "losses that a ratio needs are kept");
@@ -58,6 +58,11 @@ impl<N: Number> RecentLosses<N> {
     /// The loss of a run in one of the last epochs.
     pub fn at(&self, epoch: usize, lane: usize) -> f64 {
         self.of(epoch)[lane].into()
+    }
+
+    /// The losses of the epoch before `done`, shape (width,).
+    pub fn last(&self, done: usize) -> &[N] {
+        self.of(done - 1)
     }
 
     /// Writes the losses of the epoch before `done`, of as many runs as there is room for.
@@ -127,39 +132,54 @@ impl<N: Number> RecentLosses<N> {
         }
     }
 
-    /// Which runs may repeat themselves before epoch `done`: their last loss lies among those
-    /// before it. Most runs fall, and need no closer look.
+    /// Looks at the last losses of each run before epoch `done`. Most runs fall, and need no
+    /// closer look.
     #[inline(always)]
-    pub fn may_oscillate(&mut self, done: usize, out: &mut [bool]) {
-        let [least, most] = &mut self.space;
-        least.fill(f64::INFINITY);
-        most.fill(f64::NEG_INFINITY);
-        for epoch in done.saturating_sub(LONGEST_PERIOD + 1)..done.saturating_sub(1) {
-            let losses = &self.last[epoch % WINDOW * self.width..][..self.width];
-            widen(least, most, losses);
+    pub fn look(&self, done: usize, same: f64, look: Look) {
+        look.rises.fill(done == 1);
+        look.may_repeat.fill(false);
+        look.highest.fill(0.0);
+        let last = &self.last[(done - 1) % WINDOW * self.width..][..self.width];
+        for epoch in done.saturating_sub(LONGEST_PERIOD + 1)..done - 1 {
+            let before = &self.last[epoch % WINDOW * self.width..][..self.width];
+            let after = &self.last[(epoch + 1) % WINDOW * self.width..][..self.width];
+            let flags = look.rises.iter_mut().zip(&mut *look.may_repeat);
+            let losses = before.iter().zip(after).zip(last);
+            for ((flags, highest), losses) in flags.zip(&mut *look.highest).zip(losses) {
+                let ((rises, may_repeat), ((before, after), last)) = (flags, losses);
+                let [before, after, last]: [f64; 3] =
+                    [before, after, last].map(|loss| (*loss).into());
+                *rises |= after >= before * (1.0 - SAME);
+                *may_repeat |= (before - last).abs() <= same * last;
+                *highest = if before > *highest { before } else { *highest };
+            }
         }
-        // The margin is a little wider than two losses one period apart may differ.
-        for (least, most) in least.iter_mut().zip(&mut *most) {
-            *least *= 1.0 - 2.0 * SAME;
-            *most *= 1.0 + 2.0 * SAME;
-        }
-        let losses = &self.last[(done - 1) % WINDOW * self.width..][..self.width];
-        for (((out, loss), least), most) in out.iter_mut().zip(losses).zip(least).zip(most) {
-            let loss: f64 = (*loss).into();
-            *out = (loss >= *least) & (loss <= *most);
+        for (highest, last) in look.highest.iter_mut().zip(last) {
+            let last: f64 = (*last).into();
+            *highest = if last > *highest { last } else { *highest };
         }
     }
 
-    /// The period with which the loss of a run repeats before epoch `done`, if it does so
-    /// without standing still.
-    pub fn period(&self, done: usize, lane: usize) -> Option<usize> {
+    /// Whether the loss of a run repeats before epoch `done`, or stands still, to so small a
+    /// share of itself.
+    pub fn repeats(&self, done: usize, lane: usize, same: f64) -> bool {
         let mut recent = [0.0; WINDOW];
         let kept = done.min(WINDOW);
         for (loss, epoch) in recent.iter_mut().zip(done - kept..done) {
             *loss = self.at(epoch, lane);
         }
-        period(&recent[..kept])
+        repeats(&recent[..kept], same)
     }
+}
+
+/// What the last losses tell of each run, shape (width,) each.
+pub(crate) struct Look<'l> {
+    /// Whether a loss was not below the one before it.
+    pub rises: &'l mut [bool],
+    /// Whether the last loss is the same as one before it.
+    pub may_repeat: &'l mut [bool],
+    /// The highest of them.
+    pub highest: &'l mut [f64],
 }
 
 /// Adds each loss to a sum; a loss above its limit counts as the limit.
@@ -172,29 +192,15 @@ fn add_capped<N: Number>(sums: &mut [f64], most: &[f64], losses: &[N]) {
     }
 }
 
-/// Widens the range of losses that were seen.
-#[inline(always)]
-fn widen<N: Number>(least: &mut [f64], most: &mut [f64], losses: &[N]) {
-    for ((least, most), loss) in least.iter_mut().zip(most).zip(losses) {
-        let loss: f64 = (*loss).into();
-        *least = if loss < *least { loss } else { *least };
-        *most = if loss > *most { loss } else { *most };
-    }
-}
-
-/// The period of a sequence of losses, if it repeats without standing still.
-fn period(losses: &[f64]) -> Option<usize> {
-    let repeats = |period: usize| {
+/// Whether a sequence of losses repeats after up to 16 of them.
+fn repeats(losses: &[f64], same: f64) -> bool {
+    (1..=LONGEST_PERIOD).any(|period| {
         losses.len() >= 2 * period
             && losses[period..]
                 .iter()
                 .zip(losses)
-                .all(|(a, b)| (a - b).abs() <= SAME * a.max(*b))
-    };
-    if repeats(1) {
-        return None;
-    }
-    (2..=LONGEST_PERIOD).find(|period| repeats(*period))
+                .all(|(a, b)| (a - b).abs() <= same * a.max(*b))
+    })
 }
 
 #[cfg(test)]
@@ -202,13 +208,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_period_is_the_shortest_that_repeats_twice() {
-        assert_eq!(period(&[1.0, 2.0, 1.0, 2.0, 1.0]), Some(2));
-        assert_eq!(period(&[1.0, 2.0, 3.0, 1.0, 2.0, 3.0]), Some(3));
-        assert_eq!(period(&[1.0, 2.0, 3.0, 1.0, 2.0]), None);
-        assert_eq!(period(&[1.0; 32]), None, "standing still is no oscillation");
-        assert_eq!(period(&[4.0, 2.0, 1.0, 0.5]), None);
-        assert_eq!(period(&[]), None);
+    fn losses_repeat_or_stand_still_or_do_neither() {
+        for (losses, expected) in [
+            (&[1.0, 2.0, 1.0, 2.0, 1.0][..], true),
+            (&[1.0, 2.0, 3.0, 1.0, 2.0, 3.0], true),
+            (&[1.0, 2.0, 3.0, 1.0, 2.0], false),
+            (&[1.0, 2.0, 1.0 + 9e-10, 2.0 + 9e-10], true),
+            (&[3.0, 2.0, 1.0, 3.0, 2.0, 1.0], true),
+            (&[1.0; 32], true),
+            (&[4.0, 2.0, 1.0, 0.5], false),
+            (&[], false),
+        ] {
+            assert_eq!(repeats(losses, SAME), expected, "{losses:?}");
+            if losses.is_empty() {
+                continue;
+            }
+            let (mut rises, mut may_repeat, mut highest) = ([false; 2], [false; 2], [0.0; 2]);
+            let look = Look {
+                rises: &mut rises,
+                may_repeat: &mut may_repeat,
+                highest: &mut highest,
+            };
+            recent(losses).look(losses.len(), SAME * 2.0, look);
+            assert!(rises[1] && may_repeat[1] || !expected, "{losses:?}");
+        }
     }
 
     /// A second run beside the first, which must not affect it.
@@ -247,22 +270,5 @@ mod tests {
         ] {
             assert!((ratio(losses, epochs) - expected).abs() < 1e-9);
         }
-    }
-
-    #[test]
-    fn every_run_that_oscillates_is_looked_at() {
-        for losses in [
-            &[1.0, 2.0, 1.0, 2.0][..],
-            &[0.0, 2.0, 3.0, 0.0, 2.0, 3.0],
-            &[3.0, 2.0, 1.0, 3.0, 2.0, 1.0],
-            &[1.0, 2.0, 1.0 + 9e-10, 2.0 + 9e-10],
-        ] {
-            let mut may = [false; 2];
-            recent(losses).may_oscillate(losses.len(), &mut may);
-            assert!(may[1] && period(losses).is_some(), "{losses:?}");
-        }
-        let mut may = [true; 2];
-        recent(&[4.0, 2.0, 1.0, 0.5]).may_oscillate(4, &mut may);
-        assert!(!may[1]);
     }
 }

@@ -3,7 +3,7 @@
 use crate::memory::{room, zeros};
 use crate::record::PerQuantity;
 use crate::task::Start;
-use crate::{Error, Network, Outcome, Quantity, Result, Settings};
+use crate::{Error, Network, Outcome, Quantity, Result, Settings, Stall};
 
 /// Declares the results that are one number for each run, each of them once.
 macro_rules! results {
@@ -84,6 +84,20 @@ macro_rules! results {
                 }
             }
 
+            /// The arrays of some of the runs.
+            pub(crate) fn part(&mut self, runs: &std::ops::Range<usize>) -> Arrays<'_> {
+                let total = self.outcome.len();
+                Arrays {
+                    weights: part(self.weights, total, runs),
+                    memory: part(self.memory, total, runs),
+                    $($name: part(self.$name, total, runs),)*
+                    histories: self
+                        .histories
+                        .each_mut()
+                        .map(|history| part(history, total, runs)),
+                }
+            }
+
             /// Refuses arrays of other sizes than the results of so many runs have.
             pub(crate) fn check(
                 &self,
@@ -131,8 +145,16 @@ results! {
     /// The mean over the last 20 epochs of min(ℓ/ℓ₀, 10⁶), ℓ₀ the first loss; a run that
     /// diverged has 10⁶ afterwards (Sohl-Dickstein, arXiv 2402.06184).
     loss_ratio: f64,
-    /// The number of epochs after which the loss repeats, or 0 if the run does not oscillate.
+    /// The number of epochs after which the weights return, or 0 if the run does not oscillate.
     period: u8,
+    /// Where the run stalled.
+    stall: Stall,
+    /// The first epoch that began dead, or −1 if the run is not dead.
+    died_at: i64,
+    /// The highest loss of all its epochs; NaN without epochs.
+    highest_loss: f64,
+    /// The first epoch that had it; −1 without epochs.
+    highest_loss_at: i64,
 }
 
 /// Some neighbouring runs: where they start, and where their results go.
@@ -164,6 +186,20 @@ impl Runs<'_> {
         }
     }
 
+    /// Some of the runs, from one to another.
+    pub fn part(&mut self, runs: std::ops::Range<usize>) -> Runs<'_> {
+        let (total, start) = (self.count(), self.start);
+        Runs {
+            start: Start {
+                weights: shared_part(start.weights, total, &runs),
+                learning_rate: shared_part(start.learning_rate, total, &runs),
+                memory: start.memory.map(|memory| shared_part(memory, total, &runs)),
+                epoch: start.epoch,
+            },
+            arrays: self.arrays.part(&runs),
+        }
+    }
+
     /// The final weights of a run.
     pub fn weights_of(&mut self, run: usize) -> &mut [f64] {
         let [weights, _] = self.state_of(run);
@@ -178,6 +214,18 @@ impl Runs<'_> {
             &mut values[run * each..][..each]
         })
     }
+}
+
+/// What belongs to some of so many runs.
+fn part<'a, T>(values: &'a mut [T], total: usize, runs: &std::ops::Range<usize>) -> &'a mut [T] {
+    let each = values.len() / total.max(1);
+    &mut values[runs.start * each..runs.end * each]
+}
+
+/// The same, for values that are only read.
+fn shared_part<'a>(values: &'a [f64], total: usize, runs: &std::ops::Range<usize>) -> &'a [f64] {
+    let each = values.len() / total.max(1);
+    &values[runs.start * each..runs.end * each]
 }
 
 /// Splits off what belongs to the first `count` of `total` runs.

@@ -25,13 +25,13 @@ use std::sync::atomic::Ordering;
 use pulp::NullaryFnOnce;
 
 use crate::history::{Histories, Last};
+use crate::judge::{Facts, Judge, Single};
 use crate::kernel::{kernel, load, unload, vectorized, Kernel, Number, Trace};
-use crate::outcome::Dead;
-use crate::recent_losses::{RecentLosses, WINDOW};
+use crate::recent_losses::{Look, RecentLosses, WINDOW};
 use crate::record::Recorded;
 use crate::results::Runs;
 use crate::task::Task;
-use crate::{Activation, Outcome, PerQuantity, Quantity};
+use crate::{Optimizer, Outcome, PerQuantity, Quantity, Stall};
 
 /// A span has no more products than this, since [`crate::Progress`] is looked at between spans.
 const PATIENCE: usize = 1 << 22;
@@ -61,11 +61,10 @@ pub(crate) struct RunLoop<'a, N: Number> {
     /// Weights and the optimizer's memory before the span.
     saved: [Vec<N>; 2],
     losses: RecentLosses<N>,
-    dead: Dead<'a>,
-    is_relu: bool,
     lanes: Lanes,
-    /// Scratch of shape (width,).
-    doubtful: Vec<usize>,
+    judge: Judge<'a, N>,
+    /// The first run of the block.
+    first: usize,
 }
 
 /// What is known of each run of the block, shape (width,) each.
@@ -73,36 +72,105 @@ struct Lanes {
     active: Vec<bool>,
     /// Whether its run ends with this epoch.
     ended: Vec<bool>,
-    /// The largest |∂L/∂w| of the last epoch.
-    steepest: Vec<f64>,
     /// See [`crate::Training::loss_ratio`].
     loss_ratio: Vec<f64>,
-    may_oscillate: Vec<bool>,
+    /// The largest weight at the beginning, and at the end.
+    start: Vec<f64>,
+    size: Vec<f64>,
+    /// The largest change of a weight in the last epoch.
+    moved: Vec<f64>,
+    /// Whether the loss did not fall in one of the last epochs, and may repeat; the highest of
+    /// these epochs.
+    rises: Vec<bool>,
+    may_repeat: Vec<bool>,
+    recent: Vec<f64>,
+    may_be_dead: Vec<bool>,
+    has_converged: Vec<bool>,
+    /// The highest loss, and its epoch.
+    highest: Vec<f64>,
+    highest_at: Vec<f64>,
+    /// The epoch from which on it is asked again whether the run is at rest.
+    ask_at: Vec<usize>,
+    /// Scratch.
+    sums: Vec<f64>,
 }
 
 impl Lanes {
-    /// Takes gradients of shape (parameters, width).
+    fn new(width: usize) -> Self {
+        Self {
+            active: vec![true; width],
+            ended: vec![false; width],
+            loss_ratio: vec![f64::NAN; width],
+            start: vec![0.0; width],
+            size: vec![0.0; width],
+            moved: vec![0.0; width],
+            rises: vec![false; width],
+            may_repeat: vec![false; width],
+            recent: vec![0.0; width],
+            may_be_dead: vec![false; width],
+            has_converged: vec![false; width],
+            highest: vec![f64::NAN; width],
+            highest_at: vec![-1.0; width],
+            ask_at: vec![0; width],
+            sums: vec![0.0; width],
+        }
+    }
+
+    /// Compares weights with those before the last epoch, shape (parameters, width).
     #[inline(always)]
-    fn measure_steepest<N: Number>(&mut self, gradients: &[N], width: usize) {
-        self.steepest.fill(0.0);
-        for plane in gradients.chunks_exact(width) {
-            for (steepest, gradient) in self.steepest.iter_mut().zip(plane) {
-                let size = (*gradient).into().abs();
-                *steepest = if size > *steepest { size } else { *steepest };
-            }
+    fn measure_movement<N: Number>(&mut self, weights: &[N], before: &[N]) {
+        let width = self.size.len();
+        self.size.copy_from_slice(&self.start);
+        self.moved.fill(0.0);
+        let planes = weights.chunks_exact(width).zip(before.chunks_exact(width));
+        for (plane, before) in planes {
+            largest(&mut self.size, plane, |weight, _| weight, before);
+            largest(
+                &mut self.moved,
+                plane,
+                |weight, before| weight - before,
+                before,
+            );
+        }
+    }
+
+    /// Takes note of the highest losses of a span that began with an epoch.
+    #[inline(always)]
+    fn see_highest<N: Number>(&mut self, begin: usize, losses: &[N], epochs: &[N]) {
+        let begins = begin == 0;
+        let start = begin as f64;
+        let highest = self.highest.iter_mut().zip(&mut self.highest_at);
+        for ((highest, at), (loss, epoch)) in highest.zip(losses.iter().zip(epochs)) {
+            let (loss, epoch): (f64, f64) = ((*loss).into(), (*epoch).into());
+            let higher = begins | (loss > *highest);
+            *highest = if higher { loss } else { *highest };
+            *at = if higher { start + epoch } else { *at };
         }
     }
 }
 
+/// Raises each value to the size of what is made of two numbers.
+#[inline(always)]
+fn largest<N: Number>(most: &mut [f64], a: &[N], of: impl Fn(f64, f64) -> f64, b: &[N]) {
+    for (most, (a, b)) in most.iter_mut().zip(a.iter().zip(b)) {
+        let size = of((*a).into(), (*b).into()).abs();
+        *most = if size > *most { size } else { *most };
+    }
+}
+
 /// What is asked of all runs of a block that end together, after so many epochs.
-struct Ending<'e, N> {
+struct Ending<'e, 'a, N: Number> {
     losses: &'e mut RecentLosses<N>,
-    gradients: &'e [N],
+    kernel: &'e dyn Kernel<N>,
+    /// One learning rate for each run.
+    rates: &'e [N],
+    before: &'e [N],
     lanes: &'e mut Lanes,
+    judge: &'e Judge<'a, N>,
     done: usize,
 }
 
-impl<N: Number> NullaryFnOnce for Ending<'_, N> {
+impl<N: Number> NullaryFnOnce for Ending<'_, '_, N> {
     type Output = ();
 
     #[inline(always)]
@@ -112,15 +180,36 @@ impl<N: Number> NullaryFnOnce for Ending<'_, N> {
         self.losses
             .ratios(0..width, done, done, &mut lanes.loss_ratio);
         if done > 0 {
-            lanes.measure_steepest(self.gradients, width);
-            self.losses.may_oscillate(done, &mut lanes.may_oscillate);
+            let weights = self.kernel.weights();
+            lanes.measure_movement(weights, self.before);
+            let look = Look {
+                rises: &mut lanes.rises,
+                may_repeat: &mut lanes.may_repeat,
+                highest: &mut lanes.recent,
+            };
+            self.losses.look(done, self.judge.same(), look);
+            let (sums, out) = (&mut lanes.sums, &mut lanes.may_be_dead);
+            self.judge.dead.may_be(weights, sums, out);
+            let known = self.kernel.sensitivity(&mut lanes.sums);
+            let width = width * usize::from(known && self.rates.len() == width);
+            let last = self.losses.last(done);
+            for lane in 0..width {
+                lanes.has_converged[lane] = self.judge.has_converged(Single {
+                    sensitivity: lanes.sums[lane],
+                    rate: self.rates[lane].into(),
+                    loss: last[lane].into(),
+                    moved: lanes.moved[lane],
+                    size: lanes.size[lane],
+                });
+            }
         }
     }
 }
 
 impl<'a, N: Number> RunLoop<'a, N> {
     /// For so many runs.
-    pub fn new(task: Task<'a>, runs: usize) -> Self {
+    /// `plain` is the task with one update an epoch by gradient descent, without decay.
+    pub fn new(task: Task<'a>, plain: Task<'a>, runs: usize) -> Self {
         let mut kernel = kernel::<N>(task, runs);
         let (width, values) = (kernel.width(), kernel.weights().len());
         let (settings, network) = (task.settings, task.network);
@@ -155,32 +244,38 @@ impl<'a, N: Number> RunLoop<'a, N> {
             learning_rate: vec![N::rounded(0.0); task.rates_per_run * width],
             saved: kernel.state().map(|values| values.to_vec()),
             losses: RecentLosses::new(width),
-            dead: Dead::new(network, task.data),
-            is_relu: network.activation() == Activation::Relu,
-            doubtful: vec![0; width],
-            lanes: Lanes {
-                active: vec![true; width],
-                ended: vec![false; width],
-                steepest: vec![0.0; width],
-                loss_ratio: vec![f64::NAN; width],
-                may_oscillate: vec![false; width],
-            },
+            judge: Judge::new(task, plain, runs),
+            lanes: Lanes::new(width),
+            first: 0,
             kernel,
             task,
         }
     }
 
-    /// Trains runs, as many at a time as the kernel is wide.
+    /// Trains runs, as many at a time as the kernel is wide, and judges them.
     pub fn train(&mut self, mut runs: Runs) {
-        while runs.count() > 0 && !self.task.progress.is_cancelled() {
-            let block = runs.take(self.width);
-            self.train_block(block);
+        let total = runs.count();
+        for first in (0..total).step_by(self.width) {
+            if self.task.progress.is_cancelled() {
+                return;
+            }
+            let mut block = runs.part(first..total.min(first + self.width));
+            self.first = first;
+            let done = self.train_block(&mut block);
+            if self.task.progress.is_cancelled() {
+                return;
+            }
+            self.judge_block(&mut block, done);
         }
+        let (judge, kernel) = (&mut self.judge, &mut *self.kernel);
+        judge.settle(&mut runs, kernel, &mut self.trace);
+        judge.date_deaths(&mut runs, kernel, &mut self.trace);
     }
 
-    fn train_block(&mut self, mut runs: Runs) {
+    /// Trains a block, and returns the number of epochs of the runs that went furthest.
+    fn train_block(&mut self, runs: &mut Runs) -> usize {
         let (count, epochs) = (runs.count(), self.task.settings.epochs);
-        self.begin(&runs);
+        self.begin(runs);
         let (mut done, mut length) = (0, FIRST.min(self.longest));
         // Epochs before `done` whose losses were all kept.
         let mut kept = 0;
@@ -199,7 +294,7 @@ impl<'a, N: Number> RunLoop<'a, N> {
             let epochs = first + span.start..first + span.end;
             let healthy = self.kernel.advance(rates, epochs, bound, &mut self.trace);
             if self.task.progress.is_cancelled() {
-                return;
+                return done;
             }
             if !healthy && span.len() > 1 {
                 self.restore();
@@ -212,7 +307,9 @@ impl<'a, N: Number> RunLoop<'a, N> {
             for (epoch, loss) in traced.zip(self.trace.loss().chunks_exact(self.width)) {
                 self.losses.keep(epoch, loss);
             }
-            histories(&mut runs, self.recorded).record(&span, &self.trace, &self.lanes.active);
+            let highest = &self.trace.highest;
+            self.lanes.see_highest(done, &highest.loss, &highest.epoch);
+            histories(runs, self.recorded).record(&span, &self.trace, &self.lanes.active);
             self.count(span.len(), count);
             kept = match self.trace.first {
                 0 => kept + span.len(),
@@ -222,16 +319,21 @@ impl<'a, N: Number> RunLoop<'a, N> {
             self.place = span.len() - 1 - self.trace.first.min(span.len() - 1);
             length = length.saturating_mul(4).min(self.longest);
             let all_go_on = healthy && !self.task.settings.stop_when_converged;
-            if !all_go_on && !self.end_some(&mut runs, done) {
+            if !all_go_on && !self.end_some(runs, done) {
                 break;
             }
         }
         self.count(epochs - done, count);
-        self.end_all(&mut runs, done);
+        self.end_all(runs, done);
+        done
     }
 
     /// Puts the runs into lanes.
-    fn begin(&mut self, runs: &Runs) {
+    fn begin(&mut self, runs: &mut Runs) {
+        runs.arrays.outcome.fill(Outcome::Unresolved);
+        runs.arrays.period.fill(0);
+        runs.arrays.stall.fill(Stall::None);
+        runs.arrays.died_at.fill(-1);
         let (count, width) = (runs.count(), self.width);
         let [weights, memory] = self.kernel.state();
         load(weights, width, runs.start.weights, count);
@@ -246,11 +348,19 @@ impl<'a, N: Number> RunLoop<'a, N> {
             count,
         );
         self.lanes.active.fill(true);
+        self.lanes.highest.fill(f64::NAN);
+        self.lanes.highest_at.fill(-1.0);
+        self.lanes.ask_at.fill(0);
+        self.lanes.start.fill(0.0);
+        for plane in self.kernel.weights().chunks_exact(width) {
+            largest(&mut self.lanes.start, plane, |weight, _| weight, plane);
+        }
     }
 
     /// The next span, of at most so many epochs, and what of it is to be traced: all of it if
     /// there is room, else from the next recorded epoch on, or the last epochs of all, or the
-    /// first one, with which losses are compared.
+    /// first one, with which losses are compared. The very last epoch is a span of its own, so
+    /// that the weights before it are known.
     fn plan(&mut self, done: usize, length: usize, end: usize) -> Range<usize> {
         let record = self.task.settings.record.is_any();
         let recorded = self.recorded.next(done).filter(|_| record);
@@ -266,7 +376,8 @@ impl<'a, N: Number> RunLoop<'a, N> {
             && from < last
             && self.recorded.step().is_some_and(|step| step > self.room);
         let room = if alone { 1 } else { self.room };
-        let stop = end
+        let last = if done + 1 < end { end - 1 } else { end };
+        let stop = last
             .min(done.saturating_add(length))
             .min(from.saturating_add(room));
         self.trace.first = if stop - done <= self.room {
@@ -309,9 +420,11 @@ impl<'a, N: Number> RunLoop<'a, N> {
                 *ended |= !weight.is_finite();
             }
         }
-        let gradients = self.kernel.gradients();
-        self.lanes.measure_steepest(gradients, width);
         let stop = self.task.settings.stop_when_converged;
+        if stop {
+            self.lanes
+                .measure_movement(self.kernel.weights(), &self.saved[0]);
+        }
         for lane in 0..runs.count() {
             if !self.lanes.active[lane] {
                 continue;
@@ -323,11 +436,13 @@ impl<'a, N: Number> RunLoop<'a, N> {
                 runs.arrays.outcome[lane] = Outcome::Diverged;
                 self.compare(lane, done, self.task.settings.epochs);
                 self.measure(runs, lane, done);
-            } else if stop && self.is_at_rest(lane, done) {
+            } else if stop && self.is_at_rest(runs, lane, done) {
                 self.unload(runs, lane);
                 self.compare(lane, done, done);
-                self.lanes.may_oscillate[lane] = false;
-                self.finish(runs, lane, done);
+                self.measure(runs, lane, done);
+                (self.lanes.rises[lane], self.lanes.may_repeat[lane]) = (false, false);
+                (self.lanes.may_be_dead[lane], self.lanes.has_converged[lane]) = (true, false);
+                self.judge_run(runs, lane, done);
                 self.lanes.ended[lane] = true;
             } else {
                 continue;
@@ -355,12 +470,15 @@ impl<'a, N: Number> RunLoop<'a, N> {
     fn end_all(&mut self, runs: &mut Runs, done: usize) {
         let ending = Ending {
             losses: &mut self.losses,
-            gradients: self.kernel.gradients(),
+            kernel: &*self.kernel,
+            rates: &self.learning_rate,
+            before: &self.saved[0],
             lanes: &mut self.lanes,
+            judge: &self.judge,
             done,
         };
         vectorized(self.task.settings.machine.instruction_set, ending);
-        self.judge(runs, done);
+        self.keep_all(runs, done);
         let histories_end = done < self.task.settings.epochs || self.recorded.has_last();
         for lane in (0..runs.count()).filter(|_| histories_end) {
             if self.lanes.active[lane] {
@@ -369,15 +487,15 @@ impl<'a, N: Number> RunLoop<'a, N> {
         }
     }
 
-    /// Keeps what came of the runs that are still active: the same as [`Self::finish`] for each
+    /// Keeps what came of the runs that are still active: the same as [`Self::measure`] for each
     /// of them, array by array.
-    fn judge(&mut self, runs: &mut Runs, done: usize) {
+    fn keep_all(&mut self, runs: &mut Runs, done: usize) {
         let (width, count) = (self.width, runs.count());
         if self.lanes.active[..count].contains(&false) || done == 0 {
             for lane in 0..count {
                 if self.lanes.active[lane] {
                     self.unload(runs, lane);
-                    self.finish(runs, lane, done);
+                    self.measure(runs, lane, done);
                 }
             }
             return;
@@ -393,22 +511,68 @@ impl<'a, N: Number> RunLoop<'a, N> {
             }
         }
         arrays.epochs.fill(i64::try_from(done).unwrap_or(i64::MAX));
-        arrays.period.fill(0);
         arrays
             .loss_ratio
             .copy_from_slice(&self.lanes.loss_ratio[..count]);
+        let lanes = &self.lanes;
+        arrays.highest_loss.copy_from_slice(&lanes.highest[..count]);
+        for (at, epoch) in arrays.highest_loss_at.iter_mut().zip(&lanes.highest_at) {
+            *at = *epoch as i64;
+        }
         self.losses.write_last(done, arrays.last_loss);
-        let (mut doubtful, mut doubts) = (std::mem::take(&mut self.doubtful), 0);
-        for lane in 0..count {
-            let (outcome, look_closer) = self.first_look(runs, lane, done);
-            runs.arrays.outcome[lane] = outcome;
-            doubtful[doubts] = lane;
-            doubts += usize::from(look_closer);
+    }
+
+    /// Judges the runs that are left by the facts of their last epochs, or keeps them for later.
+    fn judge_block(&mut self, runs: &mut Runs, done: usize) {
+        if done == 0 {
+            return;
         }
-        for lane in &doubtful[..doubts] {
-            self.look_closer(runs, *lane, done);
+        for lane in 0..runs.count() {
+            let lanes = &self.lanes;
+            let is_small = self.judge.is_small(lanes.moved[lane], lanes.size[lane]);
+            if (lanes.rises[lane] | is_small | lanes.may_be_dead[lane]) & lanes.active[lane] {
+                self.judge_run(runs, lane, done);
+            }
         }
-        self.doubtful = doubtful;
+    }
+
+    fn judge_run(&mut self, runs: &mut Runs, lane: usize, done: usize) {
+        let (first, lanes) = (self.first, &self.lanes);
+        let facts = Facts {
+            moved: lanes.moved[lane],
+            size: lanes.size[lane],
+            rises: lanes.rises[lane],
+            repeats: lanes.may_repeat[lane] && self.losses.repeats(done, lane, self.judge.same()),
+            recent: lanes.recent[lane],
+        };
+        let has_converged = lanes.has_converged[lane];
+        if lanes.may_be_dead[lane] && self.is_dead(runs, lane, done) {
+            runs.arrays.outcome[lane] = Outcome::Dead;
+            self.judge.died(first + lane);
+        } else if has_converged {
+            runs.arrays.outcome[lane] = Outcome::Converged;
+        } else if facts.rises || self.judge.is_small(facts.moved, facts.size) {
+            self.judge.doubt(first + lane, done, facts);
+        }
+    }
+
+    /// Whether the run of a lane is dead, and stays so.
+    fn is_dead(&mut self, runs: &mut Runs, lane: usize, done: usize) -> bool {
+        self.unload(runs, lane);
+        if !self.judge.dead.is(runs.weights_of(lane)) {
+            return false;
+        }
+        let rates = self.rates(runs, lane, done);
+        let [weights, memory] = runs.state_of(lane);
+        self.judge.stays_dead(weights, &rates, memory)
+    }
+
+    /// The learning rates of a run in its last epoch.
+    fn rates(&self, runs: &Runs, lane: usize, done: usize) -> Vec<f64> {
+        let count = self.task.rates_per_run;
+        let factor = self.task.factor_after(done);
+        let rates = &runs.start.learning_rate[lane * count..][..count];
+        rates.iter().map(|rate| rate * factor).collect()
     }
 
     /// Keeps the weights of a run, and what the optimizer remembers of it.
@@ -426,9 +590,37 @@ impl<'a, N: Number> RunLoop<'a, N> {
         histories(runs, self.recorded).end(lane, self.width, done, &last);
     }
 
-    fn is_at_rest(&self, lane: usize, done: usize) -> bool {
-        let tolerance = self.task.settings.tolerance;
-        self.losses.at(done - 1, lane) <= tolerance || self.lanes.steepest[lane] <= tolerance
+    /// Whether a run would not move any more: its weights are what they were before the epoch,
+    /// bit for bit, or they rest in a minimum to their last digits.
+    fn is_at_rest(&mut self, runs: &mut Runs, lane: usize, done: usize) -> bool {
+        let (moved, size) = (self.lanes.moved[lane], self.lanes.size[lane]);
+        let settings = self.task.settings;
+        let rounding = 8.0 * self.task.network.dtype().epsilon();
+        if self.task.first_epoch + done < settings.schedule.warmup
+            || moved.is_nan()
+            || moved > rounding * size
+        {
+            return false;
+        }
+        let is_fixed = settings.optimizer == Optimizer::GradientDescent
+            && settings
+                .batches
+                .is_none_or(|batches| batches.size >= self.task.data.rows());
+        if moved == 0.0 && (is_fixed || self.is_dead(runs, lane, done)) {
+            return true;
+        }
+        // Adam's steps become larger again while it rests.
+        let is_adam = matches!(settings.optimizer, Optimizer::Adam { .. });
+        if is_adam || done < self.lanes.ask_at[lane] {
+            return false;
+        }
+        // Asking costs some epochs: less and less often.
+        self.lanes.ask_at[lane] = done + done / 4 + 1;
+        let mut weights = vec![0.0; self.task.network.parameters()];
+        unload(self.kernel.weights(), self.width, lane, &mut weights);
+        let rates = self.rates(runs, lane, done);
+        self.judge
+            .is_at_rest(&weights, &rates, size, self.lanes.highest[lane])
     }
 
     /// Compares the end of a single run with its beginning.
@@ -439,61 +631,15 @@ impl<'a, N: Number> RunLoop<'a, N> {
 
     /// Keeps how far a run came.
     fn measure(&self, runs: &mut Runs, lane: usize, done: usize) {
-        runs.arrays.period[lane] = 0;
-        runs.arrays.epochs[lane] = i64::try_from(done).unwrap_or(i64::MAX);
-        runs.arrays.loss_ratio[lane] = self.lanes.loss_ratio[lane];
-        runs.arrays.last_loss[lane] = match done {
+        let arrays = &mut runs.arrays;
+        arrays.epochs[lane] = i64::try_from(done).unwrap_or(i64::MAX);
+        arrays.loss_ratio[lane] = self.lanes.loss_ratio[lane];
+        arrays.highest_loss[lane] = self.lanes.highest[lane];
+        arrays.highest_loss_at[lane] = self.lanes.highest_at[lane] as i64;
+        arrays.last_loss[lane] = match done {
             0 => f64::NAN,
             done => self.losses.at(done - 1, lane),
         };
-    }
-
-    /// Keeps what came of a run that did not diverge.
-    fn finish(&mut self, runs: &mut Runs, lane: usize, done: usize) {
-        self.measure(runs, lane, done);
-        self.name(runs, lane, done);
-    }
-
-    /// Names the outcome of a run that did not diverge.
-    fn name(&mut self, runs: &mut Runs, lane: usize, done: usize) {
-        let (outcome, look_closer) = self.first_look(runs, lane, done);
-        runs.arrays.outcome[lane] = outcome;
-        if look_closer {
-            self.look_closer(runs, lane, done);
-        }
-    }
-
-    /// What a loss and a gradient say of a run that did not diverge, and whether its weights or
-    /// its losses may say something else. No branch depends on the run, since runs end in any order.
-    #[inline(always)]
-    fn first_look(&self, runs: &Runs, lane: usize, done: usize) -> (Outcome, bool) {
-        if done == 0 {
-            // Nothing is known of it.
-            return (Outcome::Unresolved, false);
-        }
-        let tolerance = self.task.settings.tolerance;
-        let steepest = self.lanes.steepest[lane];
-        let reached = runs.arrays.last_loss[lane] <= tolerance;
-        let flat = steepest <= tolerance;
-        let may_be_dead = self.is_relu & (steepest == 0.0) & flat;
-        let may_oscillate = self.lanes.may_oscillate[lane] & !flat;
-        let outcome = if reached | flat {
-            Outcome::Converged
-        } else {
-            Outcome::Unresolved
-        };
-        (outcome, !reached & (may_be_dead | may_oscillate))
-    }
-
-    fn look_closer(&mut self, runs: &mut Runs, lane: usize, done: usize) {
-        if self.lanes.steepest[lane] == 0.0 {
-            if self.dead.is(runs.weights_of(lane)) {
-                runs.arrays.outcome[lane] = Outcome::Dead;
-            }
-        } else if let Some(period) = self.losses.period(done, lane) {
-            runs.arrays.period[lane] = u8::try_from(period).unwrap_or(u8::MAX);
-            runs.arrays.outcome[lane] = Outcome::Oscillating;
-        }
     }
 }
 

@@ -39,9 +39,10 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// The factor of one of `epochs` epochs.
+    /// The factor of one of `epochs` epochs; after them it stays as it is.
     #[must_use]
     pub fn factor(&self, epoch: usize, epochs: usize) -> f64 {
+        let epoch = epoch.min(epochs.saturating_sub(1));
         if epoch < self.warmup {
             return (epoch + 1) as f64 / self.warmup as f64;
         }

@@ -56,9 +56,9 @@ pub struct Settings {
     pub batches: Option<Batches>,
     /// How products are added up.
     pub precision: Precision,
-    /// A run ends once it has converged, instead of after all epochs.
+    /// A run ends once its weights do not move any more, instead of after all epochs.
     pub stop_when_converged: bool,
-    /// A run has converged when its loss or its largest gradient is at most this.
+    /// How far from its minimum a run may be that has converged, relative to its weights.
     pub tolerance: f64,
     /// A run has diverged when its loss is above this.
     pub divergence_bound: f64,

@@ -42,4 +42,9 @@ impl Task<'_> {
         let span = self.settings.schedule_span(self.first_epoch);
         self.settings.schedule.factor(epoch, span)
     }
+
+    /// The factor of the last one of so many epochs of this training.
+    pub fn factor_after(&self, done: usize) -> f64 {
+        self.factor(self.first_epoch + done.saturating_sub(1))
+    }
 }

@@ -7,7 +7,9 @@ use crate::parallel::{all, for_each, share};
 use crate::results::{Arrays, Runs, Training};
 use crate::run_loop::RunLoop;
 use crate::task::{Start, Task};
-use crate::{Data, Dtype, Error, Network, Progress, Result, Settings};
+use crate::{
+    Data, Dtype, Error, Network, Optimizer, Precision, Progress, Result, Schedule, Settings,
+};
 
 /// Gradient descent, w ← w − lr·∂L/∂w, or another optimizer, for every run.
 ///
@@ -51,7 +53,7 @@ pub fn train_into(
     let machine = settings.machine;
     let runs = runs_of(network, start.weights, machine)?;
     let rates_per_run = rates_per_run(network, start, runs)?;
-    check_rates(start.learning_rate, machine)?;
+    check_rates(network, start.learning_rate, machine)?;
     settings.check(start.epoch)?;
     if let Some(memory) = start.memory {
         settings.optimizer.check_memory(memory, network, runs)?;
@@ -65,6 +67,21 @@ pub fn train_into(
         rates_per_run,
         first_epoch: start.epoch,
     };
+    let once = Settings {
+        optimizer: Optimizer::GradientDescent,
+        weight_decay: 0.0,
+        schedule: Schedule::default(),
+        schedule_epochs: None,
+        batches: None,
+        precision: Precision::Exact,
+        stop_when_converged: false,
+        ..*settings
+    };
+    let plain = Task {
+        settings: &once,
+        rates_per_run: 1,
+        ..task
+    };
     let mut rest = Runs {
         start: *start,
         arrays,
@@ -75,15 +92,15 @@ pub fn train_into(
         shares.push(rest.take(share));
     }
     match network.dtype() {
-        Dtype::Float32 => run::<f32>(task, shares),
-        Dtype::Float64 => run::<f64>(task, shares),
+        Dtype::Float32 => run::<f32>(task, plain, shares),
+        Dtype::Float64 => run::<f64>(task, plain, shares),
     }?;
     progress.finished()
 }
 
-fn run<'a, N: Number>(task: Task<'a>, shares: Vec<Runs<'a>>) -> Result<()> {
+fn run<'a, N: Number>(task: Task<'a>, plain: Task<'a>, shares: Vec<Runs<'a>>) -> Result<()> {
     for_each(shares, task.settings.machine, |runs| {
-        RunLoop::<N>::new(task, runs.count()).train(runs);
+        RunLoop::<N>::new(task, plain, runs.count()).train(runs);
     })
 }
 
@@ -101,6 +118,10 @@ pub(crate) fn runs_of(network: &Network, weights: &[f64], machine: Machine) -> R
     let is_finite = |value: &f64| value.is_finite();
     if !all(weights, machine, is_finite)? {
         all_finite("weights", weights, parameters)?;
+    }
+    let dtype = network.dtype();
+    if !all(weights, machine, |weight| dtype.holds(*weight))? {
+        dtype.check("weights", weights, parameters)?;
     }
     Ok(weights.len() / parameters)
 }
@@ -122,14 +143,19 @@ fn rates_per_run(network: &Network, start: &Start, runs: usize) -> Result<usize>
     })
 }
 
-fn check_rates(rates: &[f64], machine: Machine) -> Result<()> {
-    let is_positive = |value: f64| value > 0.0 && value.is_finite();
+fn check_rates(network: &Network, rates: &[f64], machine: Machine) -> Result<()> {
+    let dtype = network.dtype();
+    let is_positive = |value: f64| dtype.rounded(value) > 0.0 && dtype.holds(value);
     if all(rates, machine, |rate| is_positive(*rate))? {
         return Ok(());
     }
     let Some(run) = rates.iter().position(|rate| !is_positive(*rate)) else {
         return Ok(());
     };
-    let (name, allowed) = (format!("learning_rate[{run}]"), "finite numbers above 0");
+    let name = format!("learning_rate[{run}]");
+    let allowed = match dtype {
+        Dtype::Float64 => "finite numbers above 0",
+        Dtype::Float32 => "numbers above 0 that float32 holds, 1e-45 to 3.4e38",
+    };
     within(&name, rates[run], is_positive, allowed, "try 0.1")
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use backprop_core::{
     gradients, predict, train, train_into, Activation, Arrays, Data, Error, Machine, Network,
-    Outcome, PerQuantity, Progress, Quantity, Record, Settings, Start, Training,
+    Outcome, PerQuantity, Progress, Quantity, Record, Settings, Stall, Start, Training,
 };
 
 fn guide() -> Network {
@@ -308,6 +308,10 @@ fn results_are_written_where_the_caller_wants_them() {
             last_loss: &mut [0.0],
             loss_ratio: &mut [0.0],
             period: &mut [0],
+            stall: &mut [Stall::None],
+            died_at: &mut [0],
+            highest_loss: &mut [0.0],
+            highest_loss_at: &mut [0],
             histories,
         };
         let progress = Progress::default();

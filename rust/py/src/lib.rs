@@ -11,7 +11,7 @@ mod settings;
 
 use backprop_core::{
     check_memory, collected, filled, Activation, Arrays, Data, Machine, Network, Outcome,
-    PerQuantity, Quantity, Record, Settings, Start,
+    PerQuantity, Quantity, Record, Settings, Stall, Start,
 };
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
@@ -65,15 +65,25 @@ fn train<'py>(
     let final_weights = empty(py, runs, parameters)?;
     let values = settings.optimizer.memory(network);
     let final_memory = empty(py, runs, values)?;
-    let [last_loss, loss_ratio] = [empty(py, runs, 1)?, empty(py, runs, 1)?];
-    let epochs_done = empty(py, runs, 1)?;
+    let each = || empty::<f64>(py, runs, 1);
+    let [last_loss, loss_ratio, highest_loss] = [each()?, each()?, each()?];
+    let each = || empty::<i64>(py, runs, 1);
+    let [epochs_done, died_at, highest_loss_at] = [each()?, each()?, each()?];
     let mut outcome = filled(Outcome::default(), runs).map_err(PyCoreError)?;
     let mut period = filled(0_u8, runs).map_err(PyCoreError)?;
+    let mut stall = filled(Stall::default(), runs).map_err(PyCoreError)?;
     let histories = PerQuantity::try_new(|quantity| empty::<f64>(py, runs, columns[quantity]))?;
     {
-        let [mut weights, mut memory, mut last_loss, mut loss_ratio] =
-            [&final_weights, &final_memory, &last_loss, &loss_ratio].map(PyArrayMethods::readwrite);
-        let mut epochs = epochs_done.readwrite();
+        let [mut weights, mut memory, mut last_loss, mut loss_ratio, mut highest_loss] = [
+            &final_weights,
+            &final_memory,
+            &last_loss,
+            &loss_ratio,
+            &highest_loss,
+        ]
+        .map(PyArrayMethods::readwrite);
+        let [mut epochs, mut died_at, mut highest_loss_at] =
+            [&epochs_done, &died_at, &highest_loss_at].map(PyArrayMethods::readwrite);
         let mut written = PerQuantity::new(|quantity| histories[quantity].readwrite());
         let mut slices = written.iter_mut();
         let arrays = Arrays {
@@ -84,6 +94,10 @@ fn train<'py>(
             last_loss: last_loss.as_slice_mut()?,
             loss_ratio: loss_ratio.as_slice_mut()?,
             period: &mut period,
+            stall: &mut stall,
+            died_at: died_at.as_slice_mut()?,
+            highest_loss: highest_loss.as_slice_mut()?,
+            highest_loss_at: highest_loss_at.as_slice_mut()?,
             histories: PerQuantity::try_new(|_| match slices.next() {
                 Some(history) => history.as_slice_mut(),
                 None => Ok(&mut []),
@@ -95,6 +109,8 @@ fn train<'py>(
     }
     let codes = outcome.iter().map(|outcome| *outcome as u8);
     let codes = collected(codes).map_err(PyCoreError)?;
+    let stalls = stall.iter().map(|stall| *stall as u8);
+    let stalls = collected(stalls).map_err(PyCoreError)?;
     let result = PyDict::new(py);
     result.set_item("weights", final_weights.reshape([runs, parameters])?)?;
     result.set_item("memory", final_memory.reshape([runs, values])?)?;
@@ -103,6 +119,10 @@ fn train<'py>(
     result.set_item("last_loss", last_loss)?;
     result.set_item("loss_ratio", loss_ratio)?;
     result.set_item("period", array(py, period, &[runs])?)?;
+    result.set_item("stall_code", array(py, stalls, &[runs])?)?;
+    result.set_item("died_at", died_at)?;
+    result.set_item("highest_loss", highest_loss)?;
+    result.set_item("highest_loss_at", highest_loss_at)?;
     for quantity in Quantity::ALL {
         let history = &histories[quantity];
         let history = match (settings.record[quantity], quantity.is_per_parameter()) {
@@ -203,6 +223,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         Activation::ALL.map(Activation::name).to_vec(),
     )?;
     module.add("OUTCOMES", Outcome::ALL.map(Outcome::name).to_vec())?;
+    module.add("STALLS", Stall::ALL.map(Stall::name).to_vec())?;
     module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     Ok(())
 }

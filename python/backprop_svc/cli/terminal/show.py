@@ -181,6 +181,10 @@ def print_training(result: Result, run: int, rows: int, unit: str, factor: float
         outcome += f" at epoch {diverged}"
     if result.period[run]:
         outcome += f" with period {result.period[run]}"
+    if result.stall_code[run]:
+        outcome += f" at a {result.stall[run]}"
+    if result.died_at[run] >= 0:
+        outcome += f" since epoch {result.died_at[run]}"
     parts = [outcome]
     if epochs:
         if predicts:

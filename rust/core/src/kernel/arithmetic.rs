@@ -142,6 +142,7 @@ pub(crate) trait Arithmetic: Copy + Send + Sync + 'static {
     fn mul<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     fn div<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     fn neg<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
+    fn abs<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     fn sqrt<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// a·b + c: rounded twice if exact, once if fast.
     fn mul_add<S: Simd>(
@@ -157,8 +158,6 @@ pub(crate) trait Arithmetic: Copy + Send + Sync + 'static {
         b: Self::Vector<S>,
         c: Self::Vector<S>,
     ) -> Self::Vector<S>;
-    /// a if it is larger than b, else b.
-    fn max<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// a > b for b ≥ 0, by the bits: the units that multiply and add are left free. (A NaN may
     /// count as larger than any number.)
     fn exceeds<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
@@ -199,7 +198,7 @@ pub(crate) struct Single<const FUSED: bool>;
 macro_rules! arithmetic {
     (
         $name:ident, $number:ident, $vector:ident, $mask:ident, $splat:ident, $add:ident, $sub:ident,
-        $mul:ident, $div:ident, $neg:ident, $sqrt:ident, $greater:ident, $max:ident, $and:ident,
+        $mul:ident, $div:ident, $neg:ident, $abs:ident, $sqrt:ident, $greater:ident, $and:ident,
         $select:ident, $mul_add:ident, $negate_mul_add:ident
     ) => {
         impl<const FUSED: bool> Arithmetic for $name<FUSED> {
@@ -234,6 +233,11 @@ macro_rules! arithmetic {
             }
 
             #[inline(always)]
+            fn abs<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
+                simd.$abs(a)
+            }
+
+            #[inline(always)]
             fn sqrt<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
                 simd.$sqrt(a)
             }
@@ -264,11 +268,6 @@ macro_rules! arithmetic {
                 } else {
                     simd.$sub(c, simd.$mul(a, b))
                 }
-            }
-
-            #[inline(always)]
-            fn max<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
-                simd.$max(a, b)
             }
 
             #[inline(always)]
@@ -324,9 +323,9 @@ arithmetic!(
     mul_f64s,
     div_f64s,
     neg_f64s,
+    abs_f64s,
     sqrt_f64s,
     greater_than_i64s,
-    max_f64s,
     and_f64s,
     select_f64s,
     mul_add_e_f64s,
@@ -343,9 +342,9 @@ arithmetic!(
     mul_f32s,
     div_f32s,
     neg_f32s,
+    abs_f32s,
     sqrt_f32s,
     greater_than_i32s,
-    max_f32s,
     and_f32s,
     select_f32s,
     mul_add_e_f32s,

@@ -13,7 +13,8 @@ use super::matmul::{ColumnMajor, Matmul, Onto, RowMajor, Shared};
 use super::{Predictor, TILE};
 use crate::loss::Space;
 use crate::{Activation, Data, Loss, Network, Progress};
-/// The number of rows after which a pass checks again whether it was cancelled.
+/// The number of rows after which a pass checks again whether it was cancelled, and after which
+/// gradients in single precision are added up in double precision.
 const PATIENCE: usize = 64;
 
 /// The numbers of one block, allocated once and used for every pass.
@@ -24,8 +25,13 @@ pub(crate) struct Workspace<'a, S: Simd, A: Arithmetic> {
     pub weights: Aligned<A::Vector<S>>,
     /// ∂L/∂w, summed over the rows of a pass.
     pub gradients: Aligned<A::Vector<S>>,
+    /// The same in double precision, where `gradients` are not: of all rows but the last ones.
+    gradient_sums: Vec<f64>,
     loss: A::Vector<S>,
     prediction: A::Vector<S>,
+    /// Over the rows so far, shape (lanes,) each.
+    loss_sums: Vec<f64>,
+    prediction_sums: Vec<f64>,
     /// The inputs of the tile, which all runs share; shape (rows, inputs).
     inputs: Vec<A::Number>,
     /// Of each neuron its rows, shape (neurons, rows), as the next; no input is in them.
@@ -43,6 +49,9 @@ pub(crate) struct Workspace<'a, S: Simd, A: Arithmetic> {
 }
 
 impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
+    /// Whether numbers are in single precision: sums over many of them are taken in double.
+    const SINGLE: bool = size_of::<A::Number>() < size_of::<f64>();
+
     /// A pass that is cancelled ends early, and its results are not used.
     pub fn new(simd: S, network: &'a Network, progress: &'a Progress) -> Self {
         let zero = A::splat(simd, 0.0);
@@ -55,8 +64,14 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
             progress,
             weights: aligned(zero, network.parameters()),
             gradients: aligned(zero, network.parameters()),
+            gradient_sums: match Self::SINGLE {
+                true => vec![0.0; network.parameters() * A::lanes::<S>()],
+                false => Vec::new(),
+            },
             loss: zero,
             prediction: zero,
+            loss_sums: vec![0.0; A::lanes::<S>()],
+            prediction_sums: vec![0.0; A::lanes::<S>()],
             inputs: vec![A::Number::rounded(0.0); network.inputs() * TILE],
             deltas: activations.clone(),
             activations,
@@ -188,23 +203,15 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
         for (delta, wide) in deltas.iter_mut().zip(&self.output_deltas) {
             *delta = A::Number::rounded(*wide);
         }
+        // A sum starts with its first term: 0 + x would lose the sign of −0.
         for row in 0..rows.len() {
             for output in 0..count {
                 let at = (output * rows.len() + row) * lanes;
-                let prediction = narrow::<A, S>(simd, &self.outputs[at..][..lanes]);
-                // A sum starts with its first term: 0 + x would lose the sign of −0.
-                self.prediction = if fresh && row == 0 && output == 0 {
-                    prediction
-                } else {
-                    A::add(simd, self.prediction, prediction)
-                };
+                let begins = fresh && row == 0 && output == 0;
+                accumulate(&mut self.prediction_sums, &self.outputs[at..], begins);
             }
-            let loss = narrow::<A, S>(simd, &self.losses[row * lanes..][..lanes]);
-            self.loss = if fresh && row == 0 {
-                loss
-            } else {
-                A::add(simd, self.loss, loss)
-            };
+            let losses = &self.losses[row * lanes..];
+            accumulate(&mut self.loss_sums, losses, fresh && row == 0);
         }
     }
 
@@ -293,7 +300,28 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
                 rows: tile.len(),
             });
             self.evaluate(data, tile, fresh && index == 0);
-            self.backward(tile.len(), index == 0);
+            let begins = index == 0 || Self::SINGLE && due;
+            if begins && index > 0 {
+                self.put_aside(index * TILE == PATIENCE);
+            }
+            self.backward(tile.len(), begins);
+        }
+        if Self::SINGLE && rows.len() > PATIENCE {
+            self.put_aside(false);
+            let gradients = bytemuck::cast_slice_mut::<_, A::Number>(&mut self.gradients);
+            for (gradient, sum) in gradients.iter_mut().zip(&self.gradient_sums) {
+                *gradient = A::Number::rounded(*sum);
+            }
+        }
+    }
+
+    /// Adds the gradients of the last rows to the sums in double precision.
+    #[inline(always)]
+    fn put_aside(&mut self, begins: bool) {
+        let gradients = bytemuck::cast_slice::<_, A::Number>(&self.gradients);
+        for (sum, gradient) in self.gradient_sums.iter_mut().zip(gradients) {
+            let gradient: f64 = (*gradient).into();
+            *sum = if begins { gradient } else { *sum + gradient };
         }
     }
 
@@ -301,12 +329,8 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
     #[inline(always)]
     pub fn average(&mut self, rows: usize) {
         let outputs = rows * self.network.outputs();
-        divide::<A, S>(self.simd, std::slice::from_mut(&mut self.loss), rows);
-        divide::<A, S>(
-            self.simd,
-            std::slice::from_mut(&mut self.prediction),
-            outputs,
-        );
+        self.loss = quotient::<A, S>(self.simd, &self.loss_sums, rows);
+        self.prediction = quotient::<A, S>(self.simd, &self.prediction_sums, outputs);
     }
 
     /// The loss L, shape (width,).
@@ -340,12 +364,21 @@ fn shared<A: Arithmetic, S: Simd, F>(simd: S, factor: F) -> Shared<S, A, F> {
     }
 }
 
+/// Adds values to sums, or begins the sums with them.
 #[inline(always)]
-fn narrow<A: Arithmetic, S: Simd>(simd: S, values: &[f64]) -> A::Vector<S> {
+fn accumulate(sums: &mut [f64], values: &[f64], begins: bool) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum = if begins { *value } else { *sum + value };
+    }
+}
+
+/// Sums divided by a count, rounded to the numbers of a register.
+#[inline(always)]
+fn quotient<A: Arithmetic, S: Simd>(simd: S, sums: &[f64], by: usize) -> A::Vector<S> {
     let mut vector = [A::splat(simd, 0.0)];
     let lanes = bytemuck::cast_slice_mut::<_, A::Number>(&mut vector);
-    for (lane, value) in lanes.iter_mut().zip(values) {
-        *lane = A::Number::rounded(*value);
+    for (lane, sum) in lanes.iter_mut().zip(sums) {
+        *lane = A::Number::rounded(if by > 1 { *sum / by as f64 } else { *sum });
     }
     vector[0]
 }

@@ -51,6 +51,8 @@ pub(crate) struct Chain<'a, S: Simd, A: Arithmetic, const LAYERS: usize> {
     /// Shape (layers, registers).
     weights: Aligned<A::Vector<S>>,
     rates: Aligned<A::Vector<S>>,
+    /// The highest loss of the span, and its epoch; shape (registers,) each.
+    highest: [Aligned<A::Vector<S>>; 2],
     /// What the last epoch gave.
     last: PerQuantity<Aligned<A::Vector<S>>>,
 }
@@ -116,6 +118,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
             vanishes: unwatched::largest_that_vanishes(task.data.x()[0]),
             weights: zeros(LAYERS * registers),
             rates: zeros(registers),
+            highest: [zeros(registers), zeros(registers)],
             last: PerQuantity::new(|quantity| zeros(quantity.values(task.network) * registers)),
         }
     }
@@ -257,20 +260,41 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
     /// Epochs whose losses nobody has to watch: see [`unwatched`]. Losses are written to a
     /// plane, if there is one.
     #[inline(always)]
-    fn unwatched<const PHI: u8>(&mut self, epochs: usize, losses: Option<&mut [A::Number]>) {
-        match self.rates.len() {
-            1 => self.unwatched_registers::<PHI, 1>(epochs, losses),
-            _ => self.unwatched_registers::<PHI, REGISTERS>(epochs, losses),
+    fn unwatched<const PHI: u8>(
+        &mut self,
+        epochs: Range<usize>,
+        falls: bool,
+        losses: Option<&mut [A::Number]>,
+    ) {
+        match (self.rates.len(), falls) {
+            (1, _) => self.unwatched_registers::<PHI, 1, false>(epochs, losses),
+            (_, false) => self.unwatched_registers::<PHI, REGISTERS, false>(epochs, losses),
+            (_, true) => self.unwatched_registers::<PHI, REGISTERS, true>(epochs, losses),
         }
     }
 
     #[inline(always)]
-    fn unwatched_registers<const PHI: u8, const R: usize>(
+    fn unwatched_registers<const PHI: u8, const R: usize, const FALLS: bool>(
         &mut self,
-        epochs: usize,
+        epochs: Range<usize>,
         losses: Option<&mut [A::Number]>,
     ) {
         let simd = self.simd;
+        let (start, epochs) = (epochs.start, epochs.len());
+        let half = A::splat(simd, 0.5);
+        let loss = |error| A::mul(simd, half, A::mul(simd, error, error));
+        // The largest |y − ŷ|, and its epoch.
+        let (mut largest, mut at) = ([A::splat(simd, 0.0); R], [A::splat(simd, 0.0); R]);
+        let mut see = |place: usize, r: usize, error| {
+            if FALLS {
+                return;
+            }
+            let size = A::abs(simd, error);
+            let larger = A::exceeds(simd, size, largest[r]);
+            largest[r] = A::select(simd, larger, size, largest[r]);
+            let epoch = A::splat(simd, (start + place) as f64);
+            at[r] = A::select(simd, larger, epoch, at[r]);
+        };
         let [x, y, vanishes] =
             [self.data.x()[0], self.data.y()[0], self.vanishes].map(|value| A::splat(simd, value));
         let given = unwatched::Given { x, y, vanishes };
@@ -282,55 +306,55 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
             return;
         };
         let weights = [first, last];
-        let Some(losses) = losses else {
-            return unwatched::advance::<S, A, LAYERS, PHI, R>(
+        if let Some(losses) = losses {
+            let losses: &mut [A::Vector<S>] = bytemuck::cast_slice_mut(losses);
+            let losses = &mut losses[..epochs * R];
+            unwatched::advance::<S, A, LAYERS, PHI, R>(
                 simd,
                 weights,
                 rates,
                 given,
                 epochs,
-                |_, _| (),
+                |place, r, error| {
+                    see(place, r, error);
+                    losses[place * R + r] = loss(error);
+                },
             );
-        };
-        let losses: &mut [A::Vector<S>] = bytemuck::cast_slice_mut(losses);
-        let losses = &mut losses[..epochs * R];
-        let half = A::splat(simd, 0.5);
-        unwatched::advance::<S, A, LAYERS, PHI, R>(
-            simd,
-            weights,
-            rates,
-            given,
-            epochs,
-            |place, error| losses[place] = A::mul(simd, half, A::mul(simd, error, error)),
-        );
+        } else {
+            unwatched::advance::<S, A, LAYERS, PHI, R>(simd, weights, rates, given, epochs, see);
+        }
+        for r in 0..if FALLS { 0 } else { R } {
+            see_highest::<A, S>(simd, &mut self.highest, r, loss(largest[r]), at[r]);
+        }
     }
 
-    /// Epochs that are not traced. Returns the largest loss.
+    /// Epochs that are not traced.
     #[inline(always)]
-    fn untraced<const PHI: u8, const ONE_ROW: bool>(&mut self, epochs: usize) -> A::Vector<S> {
+    fn untraced<const PHI: u8, const ONE_ROW: bool>(&mut self, epochs: usize) {
         let (simd, data, first) = (self.simd, self.data, self.given(0));
         let (weights, rates) = (&mut self.weights[..], &self.rates[..]);
-        let mut largest = first.zero;
-        for _ in 0..epochs {
-            Self::epoch::<PHI, ONE_ROW>(simd, weights, rates, &first, data, |_, pass| {
-                largest = A::max(simd, pass.loss, largest);
+        let highest = &mut self.highest;
+        for epoch in 0..epochs {
+            let at = A::splat(simd, epoch as f64);
+            Self::epoch::<PHI, ONE_ROW>(simd, weights, rates, &first, data, |r, pass| {
+                see_highest::<A, S>(simd, highest, r, pass.loss, at);
             });
         }
-        largest
     }
 
-    /// Epochs that are traced. Returns the largest loss.
+    /// Epochs that are traced.
     #[inline(always)]
     fn traced<const PHI: u8, const ONE_ROW: bool>(
         &mut self,
         epochs: Range<usize>,
         trace: &mut Trace<A::Number>,
-    ) -> A::Vector<S> {
+    ) {
         let (simd, data, first) = (self.simd, self.data, self.given(0));
         let (weights, rates) = (&mut self.weights[..], &self.rates[..]);
         let registers = rates.len();
-        let mut largest = first.zero;
+        let highest = &mut self.highest;
         for epoch in epochs.clone() {
+            let at = A::splat(simd, epoch as f64);
             trace.keep(Quantity::Weights, epoch, bytemuck::cast_slice(weights));
             let mut places = trace.places(epoch);
             for (place, unwanted) in places.iter_mut().zip(self.last.iter_mut()) {
@@ -347,7 +371,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
                 &mut back[..registers],
             );
             Self::epoch::<PHI, ONE_ROW>(simd, weights, rates, &first, data, |r, pass| {
-                largest = A::max(simd, pass.loss, largest);
+                see_highest::<A, S>(simd, highest, r, pass.loss, at);
                 loss[r] = pass.loss;
                 prediction[r] = pass.prediction;
                 back[r] = pass.gradients[LAYERS - 1];
@@ -364,7 +388,25 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
                 last.copy_from_slice(kept[Quantity::Gradients]);
             }
         }
-        largest
+    }
+
+    /// Whether it is proven that no loss is higher than the present one from here on.
+    #[inline(always)]
+    fn falls(&self) -> bool {
+        let rates: &[A::Number] = bytemuck::cast_slice(&self.rates);
+        let (first, last) = self.weights().split_at((LAYERS - 1) * rates.len());
+        if LAYERS == 1 {
+            let limit = self.data.x()[0] * self.data.x()[0];
+            return rates
+                .iter()
+                .fold(true, |all, rate| all & ((*rate).into() * limit <= 2.0));
+        }
+        let given = [self.data.x()[0], self.data.y()[0]];
+        let pairs = first.iter().zip(last).zip(rates);
+        pairs.fold(true, |all, ((first, last), rate)| {
+            let weights = [(*first).into(), (*last).into()];
+            all & unwatched::falls(self.phi != IDENTITY, given, weights, (*rate).into())
+        })
     }
 
     /// Whether an overflow on the way is seen in the weights after it. A single epoch is
@@ -383,32 +425,59 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
     #[inline(always)]
     fn span<const PHI: u8, const ONE_ROW: bool>(
         &mut self,
-        epochs: usize,
+        epochs: Range<usize>,
         bound: f64,
         trace: &mut Trace<A::Number>,
     ) -> bool {
+        let (begins, epochs) = (epochs.start == 0, epochs.len());
+        for highest in &mut self.highest {
+            highest.fill(A::splat(self.simd, 0.0));
+        }
         let mut next = trace.first;
-        let mut watched = self.given(0).zero;
         let unwatched = ONE_ROW && PHI != RELU && self.needs_no_watch(epochs, bound);
         if unwatched {
-            self.unwatched::<PHI>(trace.first, None);
+            let falls = !begins && self.falls();
+            self.unwatched::<PHI>(0..trace.first, falls, None);
             // The last epoch is a whole pass, since its gradients tell how runs end.
             if trace.is_loss_only() && next < epochs {
-                let count = epochs - 1 - next;
-                self.unwatched::<PHI>(count, Some(trace.first_losses(count)));
-                next += count;
+                let last = epochs - 1;
+                let losses = Some(trace.first_losses(last - next));
+                self.unwatched::<PHI>(next..last, falls, losses);
+                next = last;
             }
         } else {
-            watched = self.untraced::<PHI, ONE_ROW>(trace.first);
+            self.untraced::<PHI, ONE_ROW>(trace.first);
         }
-        let largest = self.traced::<PHI, ONE_ROW>(next..epochs, trace);
+        self.traced::<PHI, ONE_ROW>(next..epochs, trace);
+        let [loss, epoch] = &self.highest;
+        trace
+            .highest
+            .loss
+            .copy_from_slice(bytemuck::cast_slice(loss));
+        trace
+            .highest
+            .epoch
+            .copy_from_slice(bytemuck::cast_slice(epoch));
         if unwatched && !unwatched::is_moderate(self.weights()) {
             return false;
         }
-        let seen = [watched, largest];
-        // A loss that is NaN is not seen, but leaves weights that never are a number again.
-        all_at_most::<A::Number>(bytemuck::cast_slice(&seen), bound) & all_finite(self.weights())
+        // A loss that is NaN leaves weights that never are a number again.
+        all_at_most(&trace.highest.loss, bound) & all_finite(self.weights())
     }
+}
+
+/// Keeps a loss and its epoch if it is higher than all before it.
+#[inline(always)]
+fn see_highest<A: Arithmetic, S: Simd>(
+    simd: S,
+    [highest, when]: &mut [Aligned<A::Vector<S>>; 2],
+    register: usize,
+    loss: A::Vector<S>,
+    epoch: A::Vector<S>,
+) {
+    let higher = A::exceeds(simd, loss, highest[register]);
+    highest[register] = A::select(simd, higher, loss, highest[register]);
+    when[register] = A::select(simd, higher, epoch, when[register]);
 }
 
 impl<V: Copy, const LAYERS: usize> Pass<V, LAYERS> {
@@ -426,7 +495,7 @@ impl<V: Copy, const LAYERS: usize> Pass<V, LAYERS> {
 /// A call of [`Kernel::advance`], compiled for an instruction set.
 struct Advance<'k, 'a, S: Simd, A: Arithmetic, const LAYERS: usize> {
     chain: &'k mut Chain<'a, S, A, LAYERS>,
-    epochs: usize,
+    epochs: Range<usize>,
     bound: f64,
     trace: &'k mut Trace<A::Number>,
 }
@@ -470,6 +539,26 @@ impl<S: Simd, A: Arithmetic, const LAYERS: usize> Kernel<A::Number> for Chain<'_
         bytemuck::cast_slice(&self.last[Quantity::Gradients])
     }
 
+    fn sensitivity(&self, out: &mut [f64]) -> bool {
+        let (x, width) = (self.data.x()[0], self.width());
+        let (first, last) = self.weights().split_at((LAYERS - 1) * width);
+        for (lane, (out, last)) in out.iter_mut().zip(last).enumerate() {
+            let last: f64 = (*last).into();
+            let (mut input, mut factor) = (x, 0.0);
+            if let Some(first) = first.get(lane) {
+                let first: f64 = (*first).into();
+                let on = self.phi == IDENTITY || first * x > 0.0;
+                (input, factor) = if on {
+                    (first * x, last * x)
+                } else {
+                    (0.0, 0.0)
+                };
+            }
+            *out = input * input + factor * factor;
+        }
+        self.data.rows() == 1
+    }
+
     fn state(&mut self) -> [&mut [A::Number]; 2] {
         [bytemuck::cast_slice_mut(&mut self.weights), &mut []]
     }
@@ -484,7 +573,7 @@ impl<S: Simd, A: Arithmetic, const LAYERS: usize> Kernel<A::Number> for Chain<'_
         bytemuck::cast_slice_mut(&mut self.rates).copy_from_slice(learning_rate);
         self.simd.vectorize(Advance {
             chain: self,
-            epochs: epochs.len(),
+            epochs,
             bound,
             trace,
         })

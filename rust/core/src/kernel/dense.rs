@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use pulp::{bytemuck, Simd, WithSimd};
 
-use super::arithmetic::{aligned, Aligned, Arithmetic};
+use super::arithmetic::{aligned, Aligned, Arithmetic, Number};
 use super::backprop::{divide, Workspace};
 use super::update::Update;
 use super::{all_at_most, all_finite, Kernel, Trace};
@@ -20,7 +20,9 @@ pub(crate) struct Dense<'a, S: Simd, A: Arithmetic> {
     /// What the optimizer remembers: shape (2, parameters) or less.
     memory: Aligned<A::Vector<S>>,
     /// ∂L/∂w over the rows of the last epoch; empty if they are a single batch.
-    sums: Aligned<A::Vector<S>>,
+    mean: Aligned<A::Vector<S>>,
+    /// Its sums over the batches, in double precision: shape (parameters, width).
+    sums: Vec<f64>,
     /// One learning rate for all layers, or one for each.
     rates: Vec<A::Vector<S>>,
     /// The order of the rows in mini-batches.
@@ -40,7 +42,8 @@ impl<'a, S: Simd, A: Arithmetic> Dense<'a, S, A> {
             task,
             workspace: Workspace::new(simd, task.network, task.progress),
             memory: aligned(zero, task.memory()),
-            sums: aligned(zero, if several { parameters } else { 0 }),
+            mean: aligned(zero, if several { parameters } else { 0 }),
+            sums: vec![0.0; usize::from(several) * parameters * A::lanes::<S>()],
             rates: vec![zero; task.rates_per_run],
             shuffle: batches
                 .map(|batches| Shuffle::new(batches, rows).from(task.first_epoch, task.progress)),
@@ -63,11 +66,13 @@ impl<'a, S: Simd, A: Arithmetic> Dense<'a, S, A> {
         for (index, batch) in order.chunks(size).enumerate() {
             self.workspace.pass(task.data, batch, index == 0);
             // The gradients of the epoch: those of its batches, each before its update.
-            for (sum, gradient) in self.sums.iter_mut().zip(self.workspace.gradients.iter()) {
+            let gradients = bytemuck::cast_slice::<_, A::Number>(&self.workspace.gradients);
+            for (sum, gradient) in self.sums.iter_mut().zip(gradients) {
+                let gradient: f64 = (*gradient).into();
                 *sum = if index == 0 {
-                    *gradient
+                    gradient
                 } else {
-                    A::add(simd, *sum, *gradient)
+                    *sum + gradient
                 };
             }
             divide::<A, S>(simd, &mut self.workspace.gradients, batch.len());
@@ -96,7 +101,10 @@ impl<'a, S: Simd, A: Arithmetic> Dense<'a, S, A> {
             }
         }
         self.workspace.average(rows);
-        divide::<A, S>(simd, &mut self.sums, rows);
+        let mean = bytemuck::cast_slice_mut::<_, A::Number>(&mut self.mean);
+        for (mean, sum) in mean.iter_mut().zip(&self.sums) {
+            *mean = A::Number::rounded(*sum / rows as f64);
+        }
     }
 
     #[inline(always)]
@@ -106,6 +114,7 @@ impl<'a, S: Simd, A: Arithmetic> Dense<'a, S, A> {
             trace.keep(Quantity::Weights, index, self.weights());
             self.epoch(epoch);
             healthy &= all_at_most(self.workspace.loss(), bound);
+            trace.highest.see(index, self.workspace.loss());
             trace.keep(Quantity::Loss, index, self.workspace.loss());
             trace.keep(Quantity::Prediction, index, self.workspace.prediction());
             trace.keep(Quantity::Gradients, index, self.gradients());
@@ -150,10 +159,10 @@ impl<S: Simd, A: Arithmetic> Kernel<A::Number> for Dense<'_, S, A> {
     }
 
     fn gradients(&self) -> &[A::Number] {
-        bytemuck::cast_slice(if self.sums.is_empty() {
+        bytemuck::cast_slice(if self.mean.is_empty() {
             &self.workspace.gradients
         } else {
-            &self.sums
+            &self.mean
         })
     }
 

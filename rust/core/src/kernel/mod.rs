@@ -37,6 +37,13 @@ pub(crate) trait Kernel<N: Number> {
     /// All that an epoch changes: w, and what the optimizer remembers of each.
     fn state(&mut self) -> [&mut [N]; 2];
 
+    /// Sets ‖∂ŷ/∂w‖² of each run, shape (width,), if there is a single ŷ: one row, one output.
+    /// Where the loss is ½(y − ŷ)² and vanishes, it is the largest eigenvalue of the Hessian, the
+    /// only one that is not 0. Returns whether it did.
+    fn sensitivity(&self, _out: &mut [f64]) -> bool {
+        false
+    }
+
     /// Advances some epochs and traces them, from [`Trace::first`] on.
     ///
     /// Returns true only if all losses stayed at or below `bound` and all weights finite. A

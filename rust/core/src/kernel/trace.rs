@@ -11,6 +11,29 @@ pub(crate) struct Trace<N> {
     /// Epochs that there is room for.
     room: usize,
     pub planes: PerQuantity<Aligned<N>>,
+    /// The highest loss of each run in the span, kept or not.
+    pub highest: Highest<N>,
+}
+
+/// The highest losses of some epochs, shape (width,) each.
+pub(crate) struct Highest<N> {
+    pub loss: Aligned<N>,
+    /// The first epoch that had it, counted from the start of the span.
+    pub epoch: Aligned<N>,
+}
+
+impl<N: Number> Highest<N> {
+    /// Looks at the losses of an epoch.
+    #[inline(always)]
+    pub fn see(&mut self, epoch: usize, losses: &[N]) {
+        let number = N::rounded(epoch as f64);
+        let highest = self.loss.iter_mut().zip(self.epoch.iter_mut());
+        for ((highest, when), loss) in highest.zip(losses) {
+            let higher = (epoch == 0) | (*loss > *highest);
+            *highest = if higher { *loss } else { *highest };
+            *when = if higher { number } else { *when };
+        }
+    }
 }
 
 impl<N: Number> Trace<N> {
@@ -18,9 +41,15 @@ impl<N: Number> Trace<N> {
     /// over all runs of the block.
     pub fn new(epochs: usize, values: PerQuantity<usize>) -> Self {
         let zero = N::rounded(0.0);
+        // There is a loss for each run.
+        let width = values[Quantity::Loss];
         Self {
             first: 0,
             room: epochs,
+            highest: Highest {
+                loss: aligned(zero, width),
+                epoch: aligned(zero, width),
+            },
             planes: values.map(|values| aligned(zero, epochs * values)),
         }
     }

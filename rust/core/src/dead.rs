@@ -1,0 +1,106 @@
+//! Whether any input still reaches the output of a network.
+
+use crate::kernel::Number;
+use crate::{Activation, Data, Network};
+
+/// Whether every row has a hidden layer that is off, which means that all of its neurons are
+/// zero.
+pub(crate) struct Dead<'a> {
+    network: &'a Network,
+    data: &'a Data<'a>,
+    /// Rows of which one turns a neuron on, in most networks that are not dead.
+    witnesses: [usize; 2],
+    inputs: Vec<f64>,
+    outputs: Vec<f64>,
+    derivatives: Vec<f64>,
+}
+
+impl<'a> Dead<'a> {
+    pub fn new(network: &'a Network, data: &'a Data<'a>) -> Self {
+        let neurons = || Vec::with_capacity(network.neurons());
+        let first = |row: usize| data.inputs(row)[0];
+        let rows = || 0..data.rows();
+        let least = rows().reduce(|a, b| if first(b) < first(a) { b } else { a });
+        let most = rows().reduce(|a, b| if first(b) > first(a) { b } else { a });
+        Self {
+            network,
+            data,
+            witnesses: [least.unwrap_or(0), most.unwrap_or(0)],
+            inputs: neurons(),
+            outputs: neurons(),
+            derivatives: neurons(),
+        }
+    }
+
+    /// Which runs of a block may be dead, from weights of shape (parameters, width): the others
+    /// are not. Every operation is one on all runs.
+    #[inline(always)]
+    pub fn may_be<N: Number>(&self, weights: &[N], sums: &mut [f64], out: &mut [bool]) {
+        let width = out.len();
+        let mut hidden = self.network.layers().iter().filter(|layer| layer.hidden);
+        let relu = self.network.activation() == Activation::Relu;
+        let first = hidden.next();
+        let deep = hidden.next().is_some();
+        let Some(first) = first.filter(|_| relu) else {
+            return out.fill(false);
+        };
+        out.fill(true);
+        if deep {
+            return;
+        }
+        let plane = |parameter: usize| &weights[parameter * width..][..width];
+        for row in self.witnesses {
+            for neuron in 0..first.outputs.len() {
+                sums.fill(0.0);
+                if let Some(bias) = first.biases.clone().nth(neuron) {
+                    add_product(sums, plane(bias), 1.0);
+                }
+                let inputs = self.data.inputs(row);
+                let own = first.weights.start + neuron * inputs.len();
+                for (input, x) in inputs.iter().enumerate() {
+                    add_product(sums, plane(own + input), *x);
+                }
+                for (may, sum) in out.iter_mut().zip(&*sums) {
+                    *may &= *sum <= 0.0;
+                }
+            }
+        }
+    }
+
+    /// Whether a run is dead.
+    pub fn is(&mut self, weights: &[f64]) -> bool {
+        let relu = self.network.activation() == Activation::Relu;
+        relu && (0..self.data.rows()).all(|row| self.is_off(row, weights))
+    }
+
+    fn is_off(&mut self, row: usize, weights: &[f64]) -> bool {
+        self.inputs.clear();
+        self.inputs.extend_from_slice(self.data.inputs(row));
+        for layer in self.network.layers().iter().filter(|layer| layer.hidden) {
+            self.outputs.clear();
+            for row in weights[layer.weights.clone()].chunks_exact(self.inputs.len()) {
+                let z = row.iter().zip(&self.inputs).map(|(w, h)| w * h).sum();
+                self.outputs.push(z);
+            }
+            for (z, bias) in self.outputs.iter_mut().zip(&weights[layer.biases.clone()]) {
+                *z += bias;
+            }
+            self.derivatives.resize(self.outputs.len(), 0.0);
+            self.network
+                .activate(&mut self.outputs, &mut self.derivatives);
+            std::mem::swap(&mut self.inputs, &mut self.outputs);
+            if self.inputs.iter().all(|h| *h <= 0.0) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+#[inline(always)]
+fn add_product<N: Number>(sums: &mut [f64], plane: &[N], x: f64) {
+    for (sum, weight) in sums.iter_mut().zip(plane) {
+        let weight: f64 = (*weight).into();
+        *sum += weight * x;
+    }
+}

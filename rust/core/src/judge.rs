@@ -1,0 +1,466 @@
+//! Names the outcomes of runs: the definitions are in docs/outcomes.md.
+//!
+//! Most runs are judged by **cheap facts** of their last epochs: how far the last update moved
+//! the weights, whether the loss still fell, whether a neuron is on. The others are **doubts**.
+//! They wait until there are as many as a kernel has lanes, whatever block they come from, and
+//! are looked at together: what they [rest](crate::rest) on, then where they
+//! [go](crate::motion). How long a run is followed is a share of the epochs that it was
+//! trained for.
+
+use pulp::NullaryFnOnce;
+
+use crate::dead::Dead;
+use crate::kernel::{load, unload, vectorized, Kernel, Number, Trace};
+use crate::motion::{Follow, Motion, LONGEST_PERIOD};
+use crate::rest::{Question, Rest};
+use crate::results::Runs;
+use crate::task::Task;
+use crate::{Optimizer, Outcome};
+
+/// Numbers are the same if they differ by fewer roundings.
+const ROUNDINGS: f64 = 64.0;
+/// How near is a return in double precision, relative to the weights.
+const SAME: f64 = 1e-9;
+/// The same in units of rounding, which a cycle may multiply along its way.
+const SAME_ROUNDINGS: f64 = 2048.0;
+/// Networks of no more parameters are followed for a larger share of their epochs.
+const SMALL: usize = 16;
+/// The fewest and the most epochs for which a copy is followed.
+const COPIED: [usize; 2] = [16, 512];
+
+/// What the last epochs of a run tell without looking further.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts {
+    /// The largest change of a weight in the last epoch.
+    pub moved: f64,
+    /// The largest weight, at the end or the beginning.
+    pub size: f64,
+    /// Whether there were last epochs in which the loss did not fall.
+    pub rises: bool,
+    /// Whether the loss repeats.
+    pub repeats: bool,
+    /// The highest of the last losses.
+    pub recent: f64,
+}
+
+/// What the last epoch tells of a run with a single ŷ, trained by gradient descent.
+#[derive(Clone, Copy)]
+pub(crate) struct Single {
+    /// ‖∂ŷ/∂w‖² at the end.
+    pub sensitivity: f64,
+    pub rate: f64,
+    /// Before the last update.
+    pub loss: f64,
+    pub moved: f64,
+    pub size: f64,
+}
+
+/// A run whose outcome is not known yet.
+struct Doubt {
+    run: usize,
+    /// Epochs that it was trained for.
+    done: usize,
+    facts: Facts,
+    /// Whether it is asked what it rests on.
+    rests: bool,
+    /// Whether it is followed.
+    goes: bool,
+}
+
+/// Judges the runs of a thread.
+pub(crate) struct Judge<'a, N> {
+    task: Task<'a>,
+    plain: Task<'a>,
+    runs: usize,
+    pub dead: Dead<'a>,
+    /// How far from its minimum a run may be that converged, relative to its weights.
+    tolerance: f64,
+    same: f64,
+    doubts: Vec<Doubt>,
+    /// Runs that died, whose epoch of death is not known yet.
+    deaths: Vec<usize>,
+    rest: Option<Rest<'a>>,
+    motion: Option<Motion<N>>,
+    rates: Vec<f64>,
+    planes: Vec<N>,
+}
+
+impl<'a, N: Number> Judge<'a, N> {
+    /// `plain` is the task with one update an epoch by gradient descent, without decay.
+    pub fn new(task: Task<'a>, plain: Task<'a>, runs: usize) -> Self {
+        let rounding = ROUNDINGS * task.network.dtype().epsilon();
+        Self {
+            dead: Dead::new(task.network, task.data),
+            tolerance: task.settings.tolerance.max(rounding),
+            same: SAME.max(SAME_ROUNDINGS * task.network.dtype().epsilon()),
+            doubts: Vec::new(),
+            deaths: Vec::new(),
+            rest: None,
+            motion: None,
+            rates: Vec::new(),
+            planes: Vec::new(),
+            runs,
+            task,
+            plain,
+        }
+    }
+
+    /// Whether an update is small enough for a run that converged.
+    #[inline(always)]
+    pub fn is_small(&self, moved: f64, size: f64) -> bool {
+        moved <= 2.0 * self.tolerance * size
+    }
+
+    /// Whether a run with a single ŷ has converged to a loss of 0: an update multiplies y − ŷ by
+    /// 1 − lr·‖∂ŷ/∂w‖².
+    #[inline(always)]
+    pub fn has_converged(&self, run: Single) -> bool {
+        let contraction = (1.0 - run.rate * run.sensitivity).abs();
+        let distance = (2.0 * run.loss / run.sensitivity).sqrt();
+        self.is_small(run.moved, run.size)
+            & (contraction < 1.0)
+            & (distance * contraction <= self.tolerance * run.size)
+    }
+
+    /// Whether a loss that does so repeats may belong to weights that return.
+    pub const fn same(&self) -> f64 {
+        self.same
+    }
+
+    /// Keeps a run for later that the facts do not judge.
+    pub fn doubt(&mut self, run: usize, done: usize, facts: Facts) {
+        let rests = self.is_small(facts.moved, facts.size) || facts.repeats;
+        let copied = self.copied(done);
+        let several = self.has_batches();
+        let goes = facts.repeats || (facts.rises && copied > 0) || (several && rests);
+        if rests || goes {
+            self.doubts.push(Doubt {
+                run,
+                done,
+                facts,
+                rests,
+                goes,
+            });
+        }
+    }
+
+    /// Keeps a run that died, to find out when.
+    pub fn died(&mut self, run: usize) {
+        self.deaths.push(run);
+    }
+
+    fn has_batches(&self) -> bool {
+        let rows = self.task.data.rows();
+        let batches = self.task.settings.batches;
+        batches.is_some_and(|batches| batches.size < rows)
+    }
+
+    /// Epochs for which a copy of a run is followed that was trained for so many.
+    fn copied(&self, done: usize) -> usize {
+        let small = self.task.network.parameters() <= SMALL;
+        let share = done / if small { 32 } else { 256 };
+        let [fewest, most] = COPIED;
+        // The order of the rows cannot be gone through twice.
+        let possible = share >= fewest && !self.has_batches();
+        if possible {
+            share.min(most)
+        } else {
+            0
+        }
+    }
+
+    /// Judges the runs in doubt.
+    pub fn settle(&mut self, runs: &mut Runs, kernel: &mut dyn Kernel<N>, trace: &mut Trace<N>) {
+        let mut doubts = std::mem::take(&mut self.doubts);
+        if doubts.iter().any(|doubt| doubt.rests) {
+            self.ask_rest(runs, &doubts);
+        }
+        doubts.retain(|doubt| doubt.goes && runs.arrays.outcome[doubt.run] == Outcome::Unresolved);
+        let width = kernel.width();
+        let alike = doubts.chunk_by(|a, b| a.done == b.done);
+        for some in alike.flat_map(|some| some.chunks(width)) {
+            if self.task.progress.is_cancelled() {
+                return;
+            }
+            self.follow(runs, some, kernel, trace);
+        }
+        self.doubts = doubts;
+        self.doubts.clear();
+    }
+
+    /// The rates of the last epoch of a run.
+    fn rates_of(&mut self, runs: &Runs, run: usize, done: usize) -> &[f64] {
+        let factor = self.task.factor_after(done);
+        let count = self.task.rates_per_run;
+        let rates = &runs.start.learning_rate[run * count..][..count];
+        self.rates.clear();
+        self.rates.extend(rates.iter().map(|rate| rate * factor));
+        &self.rates
+    }
+
+    fn ask_rest(&mut self, runs: &mut Runs, doubts: &[Doubt]) {
+        let (task, plain, count) = (self.task, self.plain, self.runs);
+        let mut rest = self
+            .rest
+            .take()
+            .unwrap_or_else(|| Rest::new(plain, task, count));
+        let asked: Vec<&Doubt> = doubts.iter().filter(|doubt| doubt.rests).collect();
+        for some in asked.chunks(rest.width()) {
+            if task.progress.is_cancelled() {
+                break;
+            }
+            let each = task.rates_per_run;
+            let mut rates = Vec::with_capacity(some.len() * each);
+            for doubt in some {
+                rates.extend_from_slice(self.rates_of(runs, doubt.run, doubt.done));
+            }
+            let parameters = task.network.parameters();
+            let weights = &*runs.arrays.weights;
+            let highest = &*runs.arrays.highest_loss;
+            let questions: Vec<Question> = some
+                .iter()
+                .zip(rates.chunks_exact(each))
+                .map(|(doubt, rates)| Question {
+                    weights: &weights[doubt.run * parameters..][..parameters],
+                    rates,
+                    size: doubt.facts.size,
+                    moves: !self.is_small(doubt.facts.moved, doubt.facts.size),
+                    highest: highest[doubt.run],
+                    tolerance: self.tolerance,
+                })
+                .collect();
+            let (outcomes, stalls) = (&mut *runs.arrays.outcome, &mut *runs.arrays.stall);
+            rest.ask(&questions, |index, outcome, stall| {
+                outcomes[some[index].run] = outcome;
+                stalls[some[index].run] = stall;
+            });
+        }
+        self.rest = Some(rest);
+    }
+
+    /// Whether a run rests, to its last digits, in a minimum.
+    pub fn is_at_rest(&mut self, weights: &[f64], rates: &[f64], size: f64, highest: f64) -> bool {
+        let (task, plain, count) = (self.task, self.plain, self.runs);
+        let tolerance = ROUNDINGS * task.network.dtype().epsilon();
+        let rest = self
+            .rest
+            .get_or_insert_with(|| Rest::new(plain, task, count));
+        let question = Question {
+            weights,
+            rates,
+            size,
+            moves: false,
+            highest,
+            tolerance,
+        };
+        let mut found = Outcome::Unresolved;
+        rest.ask(&[question], |_, outcome, _| found = outcome);
+        found == Outcome::Converged
+    }
+
+    fn follow(
+        &mut self,
+        runs: &mut Runs,
+        doubts: &[Doubt],
+        kernel: &mut dyn Kernel<N>,
+        trace: &mut Trace<N>,
+    ) {
+        let (width, task) = (kernel.width(), self.task);
+        let parameters = task.network.parameters();
+        let mut chosen = Vec::with_capacity(doubts.len() * parameters);
+        let mut rates = Vec::with_capacity(doubts.len() * task.rates_per_run);
+        let mut memory = Vec::new();
+        for doubt in doubts {
+            let [weights, remembered] = runs.state_of(doubt.run);
+            chosen.extend_from_slice(weights);
+            memory.extend_from_slice(remembered);
+            let given = &runs.start.learning_rate[doubt.run * task.rates_per_run..];
+            rates.extend_from_slice(&given[..task.rates_per_run]);
+        }
+        let [own, remembered] = kernel.state();
+        load(own, width, &chosen, doubts.len());
+        if !remembered.is_empty() {
+            load(remembered, width, &memory, doubts.len());
+        }
+        self.planes
+            .resize(task.rates_per_run * width, N::rounded(0.0));
+        load(&mut self.planes, width, &rates, doubts.len());
+        let of = |value: fn(&Facts) -> f64| -> Vec<f64> {
+            (0..width)
+                .map(|lane| value(&doubts[lane.min(doubts.len() - 1)].facts))
+                .collect()
+        };
+        let (sizes, losses) = (of(|facts| facts.size), of(|facts| facts.recent));
+        let done = doubts[0].done;
+        let copied = self.copied(done);
+        let repeats = doubts.iter().any(|doubt| doubt.facts.repeats);
+        let most = if repeats { done } else { copied };
+        let ask = Follow {
+            done: task.first_epoch + done,
+            longest: LONGEST_PERIOD.min(most).max(2),
+            copied,
+            same: self.same,
+            epsilon: task.network.dtype().epsilon(),
+            set: task.settings.machine.instruction_set,
+        };
+        let motion = self.motion.get_or_insert_with(|| Motion::new(kernel));
+        motion.follow(kernel, trace, &self.planes, ask, [&sizes, &losses]);
+        let followed = std::mem::take(&mut motion.followed);
+        for (doubt, found) in doubts.iter().zip(&followed) {
+            let (run, size) = (doubt.run, doubt.facts.size);
+            let far = found.farthest > 100.0 * self.same * size;
+            if found.period > 0 && (found.period > 1 && far || self.moves_within(runs, doubt)) {
+                runs.arrays.outcome[run] = Outcome::Oscillating;
+                runs.arrays.period[run] = u8::try_from(found.period).unwrap_or(u8::MAX);
+            } else if found.is_chaotic {
+                runs.arrays.outcome[run] = Outcome::Chaotic;
+            }
+        }
+        if let Some(motion) = &mut self.motion {
+            motion.followed = followed;
+        }
+    }
+
+    /// Whether a run that is back after each epoch was elsewhere between its mini-batches: it is
+    /// not where the gradient over all rows is 0.
+    fn moves_within(&mut self, runs: &mut Runs, doubt: &Doubt) -> bool {
+        let (run, size) = (doubt.run, doubt.facts.size);
+        if !self.has_batches() {
+            return false;
+        }
+        let largest = self
+            .rates_of(runs, run, doubt.done)
+            .iter()
+            .fold(0.0, |most: f64, rate| most.max(*rate));
+        let weights = runs.weights_of(run).to_vec();
+        let Some(rest) = &mut self.rest else {
+            return false;
+        };
+        rest.steepest(&weights) * largest > 100.0 * self.same * size
+    }
+
+    /// Whether a run that is dead stays so where the optimizer's memory still carries it.
+    pub fn stays_dead(&mut self, weights: &[f64], rates: &[f64], memory: &[f64]) -> bool {
+        let (decays, adam) = match self.task.settings.optimizer {
+            Optimizer::GradientDescent => return true,
+            Optimizer::Momentum { momentum } => (momentum / (1.0 - momentum), None),
+            Optimizer::Nesterov { momentum } => (momentum * momentum / (1.0 - momentum), None),
+            Optimizer::Adam {
+                momentum,
+                beta2,
+                epsilon,
+            } => {
+                let ratio = momentum / beta2.sqrt();
+                if ratio >= 1.0 {
+                    return false;
+                }
+                (ratio / (1.0 - ratio), Some(epsilon))
+            }
+        };
+        let mut weights = weights.to_vec();
+        let (first, second) = memory.split_at(weights.len());
+        for (layer, shape) in self.task.network.layers().iter().enumerate() {
+            let rate = rates[layer.min(rates.len() - 1)];
+            for index in shape.weights.start..shape.biases.end {
+                let direction = match adam {
+                    None => first[index],
+                    Some(epsilon) => first[index] / (second[index].sqrt() + epsilon),
+                };
+                weights[index] -= rate * decays * direction;
+            }
+        }
+        self.dead.is(&weights)
+    }
+
+    /// Finds the epochs in which runs died: they are trained once more, until they do.
+    pub fn date_deaths(
+        &mut self,
+        runs: &mut Runs,
+        kernel: &mut dyn Kernel<N>,
+        trace: &mut Trace<N>,
+    ) {
+        let deaths = std::mem::take(&mut self.deaths);
+        let width = kernel.width();
+        for some in deaths.chunks(width) {
+            self.date(runs, some, kernel, trace);
+        }
+        self.deaths = deaths;
+        self.deaths.clear();
+    }
+
+    fn date(
+        &mut self,
+        runs: &mut Runs,
+        deaths: &[usize],
+        kernel: &mut dyn Kernel<N>,
+        trace: &mut Trace<N>,
+    ) {
+        let (width, task) = (kernel.width(), self.task);
+        let parameters = task.network.parameters();
+        let (mut weights, mut rates, mut remembered) = (Vec::new(), Vec::new(), Vec::new());
+        for run in deaths {
+            weights.extend_from_slice(&runs.start.weights[run * parameters..][..parameters]);
+            let given = &runs.start.learning_rate[run * task.rates_per_run..];
+            rates.extend_from_slice(&given[..task.rates_per_run]);
+            if let Some(memory) = runs.start.memory {
+                remembered.extend_from_slice(&memory[run * task.memory()..][..task.memory()]);
+            }
+        }
+        let [own, memory] = kernel.state();
+        load(own, width, &weights, deaths.len());
+        match remembered.is_empty() {
+            true => memory.fill(N::rounded(0.0)),
+            false => load(memory, width, &remembered, deaths.len()),
+        }
+        self.planes
+            .resize(task.rates_per_run * width, N::rounded(0.0));
+        load(&mut self.planes, width, &rates, deaths.len());
+        trace.first = 0;
+        let mut left: Vec<(usize, usize)> = deaths.iter().copied().enumerate().collect();
+        let mut own = vec![0.0; parameters];
+        let (mut sums, mut may_be_dead) = (vec![0.0; width], vec![false; width]);
+        for epoch in 0.. {
+            let look = MayBeDead {
+                dead: &self.dead,
+                weights: kernel.weights(),
+                sums: &mut sums,
+                out: &mut may_be_dead,
+            };
+            vectorized(task.settings.machine.instruction_set, look);
+            left.retain(|(lane, run)| {
+                if !may_be_dead[*lane] {
+                    return true;
+                }
+                unload(kernel.weights(), width, *lane, &mut own);
+                let over = i64::try_from(epoch).unwrap_or(i64::MAX) >= runs.arrays.epochs[*run];
+                let is_dead = over || self.dead.is(&own);
+                if is_dead {
+                    runs.arrays.died_at[*run] = i64::try_from(epoch).unwrap_or(i64::MAX);
+                }
+                !is_dead
+            });
+            if left.is_empty() || task.progress.is_cancelled() {
+                return;
+            }
+            let at = task.first_epoch + epoch;
+            kernel.advance(&self.planes, at..at + 1, f64::INFINITY, trace);
+        }
+    }
+}
+
+/// A call of [`Dead::may_be`], compiled for an instruction set.
+struct MayBeDead<'m, 'a, N> {
+    dead: &'m Dead<'a>,
+    weights: &'m [N],
+    sums: &'m mut [f64],
+    out: &'m mut [bool],
+}
+
+impl<N: Number> NullaryFnOnce for MayBeDead<'_, '_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        self.dead.may_be(self.weights, self.sums, self.out);
+    }
+}
