@@ -148,7 +148,7 @@ def test_the_outcomes_are_those_of_train() -> None:
     np.testing.assert_array_equal(outcomes["lr"], rates)
     np.testing.assert_array_equal(outcomes["init.w1"], weights[:, 0])
     np.testing.assert_array_equal(outcomes["outcome"], expected.outcome)
-    for name in ("epochs", *FACTS):
+    for name in FACTS:
         np.testing.assert_array_equal(outcomes[name], getattr(expected, name))
     histories = outcomes.histories()
     assert set(histories) == {"loss", "weights"}
@@ -270,7 +270,7 @@ def test_outcomes_refuse_what_they_cannot_take() -> None:
     with pytest.raises(TypeError, match="not iterable"):
         iter(anything)
     frame = outcomes.to_pandas()
-    columns = ["loss", "epochs", *FACTS]
+    columns = ["loss", *FACTS]
     assert frame.columns.tolist() == ["run_id", "train.lr", *columns, "weights"]
 
 

@@ -122,9 +122,9 @@ def test_a_table_has_a_row_for_each_run() -> None:
     table = RESULT.to_pandas()
     assert table.index.name == "run"
     assert table.columns.tolist() == [
-        *("learning_rate", "initial_w1", "initial_w2", "w1", "w2", "epochs", "last_loss"),
-        *("outcome", "stall", "period", "died_at", "diverged_at", "loss_ratio"),
-        *("highest_loss", "highest_loss_at"),
+        *("learning_rate", "initial_w1", "initial_w2", "w1", "w2", "outcome", "epochs"),
+        *("last_loss", "loss_ratio", "period", "diverged_at"),
+        *("stall", "died_at", "highest_loss", "highest_loss_at"),
     ]
     assert table["w2"].tolist() == RESULT.weights[:, 1].tolist()
     assert table["initial_w1"].tolist() == STARTS[:, 0].tolist()

@@ -31,10 +31,8 @@ HISTORIES = {
     "weights": "weight_history",
 }
 """Of each history that can be recorded, the field of :class:`Result` in which it is."""
-FACTS = (
-    *("outcome", "stall", "period", "died_at", "diverged_at"),
-    *("loss_ratio", "highest_loss", "highest_loss_at"),
-)
+ON_THE_WAY = ("stall", "died_at", "highest_loss", "highest_loss_at")
+FACTS = ("outcome", "epochs", "diverged_at", "period", "loss_ratio", *ON_THE_WAY)
 """What tables say of how a run ended, and of what happened on the way."""
 PER_PARAMETER = {"gradients", "weights"}
 """Histories with one value for each parameter; the others have one for each run."""
@@ -198,7 +196,9 @@ class Result:
             names = self.network.parameter_names
             for prefix, weights in (("initial_", self.initial_weights), ("", self.weights)):
                 columns |= {f"{prefix}{n}": w for n, w in zip(names, weights.T, strict=True)}
-        columns |= {name: getattr(self, name) for name in ("epochs", "last_loss", *FACTS)}
+        for name in ("outcome", "epochs", "last_loss", "loss_ratio", "period", "diverged_at"):
+            columns[name] = getattr(self, name)
+        columns |= {name: getattr(self, name) for name in ON_THE_WAY}
         return pd.DataFrame(columns, index=pd.RangeIndex(len(self), name="run"))
 
     # NumPy would take its runs for nested sequences, and compare it with a scalar one by one.

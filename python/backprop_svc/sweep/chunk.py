@@ -22,7 +22,7 @@ from backprop_svc.result import (
 from backprop_svc.sweep.space import Points
 from backprop_svc.train import Record
 
-COLUMNS = ("epochs", *FACTS)
+COLUMNS = FACTS
 """Columns that come from a result, in the order of the table; the loss stands before them."""
 
 
