@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -109,15 +110,21 @@ def usage() -> str:
 
 def _complete(arguments: list[str]) -> None:
     """Answer a shell that completes a line: with commands, or with what Hydra knows."""
-    typed = os.environ.get("COMP_LINE", "").split()[1:2]
+    line = os.environ.get("COMP_LINE", "")
+    typed = line.split()[1:2]
     command = COMMANDS.get("".join(typed))
-    if command is None or command.config is None:
+    last = "" if line.endswith(" ") else (line.split() or [""])[-1]
+    if command is None or [last] == typed:
         print("\n".join(name for name in COMMANDS if name.startswith("".join(typed))))
+        return
+    if command.config is None:
+        words = re.findall(r"[\w.]+=", command.arguments)
+        print("\n".join(word for word in words if word.startswith(last)))
         return
     from backprop_svc.cli.terminal.completion import choices, for_users
 
     _hide(typed[0])
-    found = choices(os.environ["COMP_LINE"])
+    found = choices(os.environ["COMP_LINE"], command.config)
     if found is not None:
         print("\n".join(found))
         return

@@ -9,11 +9,17 @@ from backprop_svc.cli.config.schema import Config
 from backprop_svc.sweep.sampler import SAMPLERS
 from backprop_svc.train import SETTINGS
 
-_FIELDS = {
-    f"{section}.{field.name}": str(field.type)
-    for section, kind in get_type_hints(Config).items()
-    for field in dataclasses.fields(kind)
-}
+
+def settings_of(schema: type) -> dict[str, str]:
+    """Return the types of all settings of a schema, by their names with their sections."""
+    return {
+        f"{section}.{field.name}": str(field.type)
+        for section, kind in get_type_hints(schema).items()
+        for field in dataclasses.fields(kind)
+    }
+
+
+_FIELDS = settings_of(Config)
 INTERNAL = {
     f"sweep.{name}"
     for name in ("id", "axes", "configuration", "shard", "lease", "plan", "varied")
