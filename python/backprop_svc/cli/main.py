@@ -211,8 +211,9 @@ def _hydra(command: Command, arguments: list[str]) -> None:
     schema = register(command.config)
     if mode.is_left_open(arguments):
         mode.leave_open()
-    # Who completes a line runs nothing.
-    task = (lambda _: None) if "-sc" in arguments else resolve_name(command.task)
+    # Who completes a line, or shows what a run would be told, runs nothing.
+    runs_nothing = {*_COMPLETING, "job", "--help"} & {*arguments}
+    task = (lambda _: None) if runs_nothing else resolve_name(command.task)
     # Hydra 1.3 warns if it is not told whose defaults are meant; later ones, if it is.
     base = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
     shown = io.StringIO() if {*_SHOWING} & {*arguments} else None
