@@ -144,6 +144,10 @@ def _hide(command: str) -> None:
 
 
 def _train(arguments: list[str]) -> None:
+    if any(word.startswith(_RUNS) for word in arguments):
+        from backprop_svc.cli.commands.best import resolved
+
+        arguments = resolved(arguments)
     given = set(arguments)
     # Hydra shows a configuration of single runs only, and completes words of these.
     shown = (*_SHOWING, *_COMPLETING)
@@ -235,6 +239,8 @@ def _hydra(command: Command, arguments: list[str]) -> None:
         print(without_password(shown.getvalue()), end="")
 
 
+_RUNS = ("init.run=", "init.best=", "init.sweep=")
+"""Words that name runs to go on from."""
 _SHOWING = ("--cfg", "-c", "--info", "-i")
 """Options with which Hydra shows a configuration."""
 _COMPLETING = ("-sc", "--shell-completion", "--shell_completion")

@@ -49,12 +49,13 @@ def training_png(
     left, right = figure.subplots(1, 2)
     loss, prediction = result.loss[run], result.prediction[run] * factor
     marker = "o" if len(loss) <= 50 else ""
-    left.plot(loss, marker=marker, markersize=4, color="tab:red")
+    epochs = result.recorded
+    left.plot(epochs, loss, marker=marker, markersize=4, color="tab:red")
     positive = loss[np.isfinite(loss) & (loss > 0)]
     if positive.size and positive.max() > 100 * positive.min():
         left.set_yscale("log")
     left.set(title="Loss", xlabel="epoch", ylabel="L = ½(y − ŷ)²")
-    right.plot(prediction, marker=marker, markersize=4, label="prediction ŷ")
+    right.plot(epochs, prediction, marker=marker, markersize=4, label="prediction ŷ")
     right.axhline(target * factor, color="tab:green", linestyle="--", label="true value y")
     label = f"prediction [{unit}]" if unit else "prediction"
     # Matplotlib reads a pair of dollars as mathematics.

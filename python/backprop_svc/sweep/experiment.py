@@ -16,6 +16,7 @@ from backprop_svc.evaluate import classifies, evaluate
 from backprop_svc.initial import check_seeds, initial_weights
 from backprop_svc.result import Result
 from backprop_svc.settings import Seed, check
+from backprop_svc.state import State
 from backprop_svc.sweep.axes import DRAWN, RATES, WEIGHTS
 from backprop_svc.sweep.space import Grid, Points
 from backprop_svc.train import SHARED, Record, train
@@ -58,6 +59,8 @@ class Experiment:
     """The name of the data, which each run records."""
     preparation: Preparation | None = None
     """What was done to the columns of a table, so that new rows can be put through the same."""
+    state: State | None = None
+    """What the training goes on from, of the run whose final weights are ``init``."""
 
     def check(self, grid: Grid) -> None:
         """Refuse what a later chunk could not train, before the first one is.
@@ -134,6 +137,7 @@ class Experiment:
             weights,
             self.data.x,
             self.data.y,
+            state=self.state,
             learning_rate=rates,
             record=record,
             record_every=record_every,

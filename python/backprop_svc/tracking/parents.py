@@ -15,6 +15,7 @@ from backprop_svc.errors import SettingError
 from backprop_svc.tracking import links
 from backprop_svc.tracking.artifacts import smaller
 from backprop_svc.tracking.entities import (
+    MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NOTE,
     Client,
     Metric,
@@ -186,6 +187,8 @@ class Parents:
             **({} if sweep.plan is None else {PLAN: sweep.plan.kept()}),
             WRITER: self._writer,
         }
+        if sweep.goes_on_from is not None:
+            tags[MLFLOW_PARENT_RUN_ID] = sweep.goes_on_from
         made: Run = self._client.create_run(self._experiment, now(), tags, f"sweep {sweep.id}")
         return made
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from backprop_svc.arrays import Floats
 from backprop_svc.datasets import Preparation
 from backprop_svc.datasets.model import Model
 from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.state import DIVERGED_EPOCH, State
 from backprop_svc.tracking.access import client_of, default_uri
 from backprop_svc.tracking.entities import MLFLOW_PARENT_RUN_ID, Client, Run
 from backprop_svc.tracking.parents import INDEX, KIND, OUTCOME, SWEEP_ID, tag
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     from backprop_svc.tracking.table import Cells
 
+PLAIN = "gradient_descent"
+"""The optimizer that remembers nothing."""
 LAST = "last"
 """Names the newest sweep."""
 
@@ -53,6 +57,10 @@ class TrackedRun:
     """∂L/∂w of the last epoch, taken before its update, shape (parameters,)."""
     preparation: Preparation | None
     """What was done to the columns of the data, where they came from a table."""
+    state: State | None = None
+    """What training goes on from, with ``weights`` as the initial ones: ``bp.train(run.network,
+    run.weights, x, y, state=run.state, …)``. ``None`` where the weights were not kept, or where
+    an earlier version did not keep what the optimizer remembers."""
 
     @property
     def model(self) -> Model:
@@ -142,7 +150,29 @@ def read_run(run_id: str, uri: str, client: Client) -> TrackedRun:
         None if states is None else states.weights[0],
         None if states is None else states.gradients[0],
         None if states is None else states.preparation,
+        None if states is None else states.state or _early_state(run, histories),
     )
+
+
+def _early_state(run: Run, histories: Mapping[str, tuple[Any, Any]]) -> State | None:
+    """Return the state of a run of before states were kept, if its optimizer has no memory."""
+    loss = histories.get("loss")
+    if run.data.params.get("train.optimizer", PLAIN) != PLAIN or loss is None:
+        return None
+    diverged = run.data.tags.get(OUTCOME) == "diverged"
+    epoch = DIVERGED_EPOCH if diverged else int(loss[0][-1]) + 1
+    return State(PLAIN, [epoch], np.empty((1, 0)))
+
+
+def load_text(run_id: str, name: str, *, tracking: str | None = None) -> str | None:
+    """Return a text among the artifacts of a run; ``None`` if it is not there."""
+    from backprop_svc.tracking.failures import store_errors
+
+    uri, client = opened(tracking)
+    with store_errors(uri, client.failures), TemporaryDirectory() as folder:
+        if name not in {file.path for file in client.list_artifacts(run_id)}:
+            return None
+        return Path(client.download_artifacts(run_id, name, folder)).read_text("utf-8")
 
 
 def load_sweep(sweep: str, *, tracking: str | None = None) -> pa.Table:
@@ -179,10 +209,16 @@ def load_sweep(sweep: str, *, tracking: str | None = None) -> pa.Table:
 
 
 def best_run(sweep: str, *, tracking: str | None = None) -> str:
-    """Return the id of the best run of a sweep: see :func:`load_sweep` for the arguments.
+    """Return the id of the best run of a sweep: see :func:`best_runs`."""
+    return best_runs(sweep, 1, tracking=tracking)[0]
 
-    It is the one with the smallest loss on the rows of validation, where there are some, else
-    on those of the training; the first of equal ones.
+
+def best_runs(sweep: str, count: int, *, tracking: str | None = None) -> list[str]:
+    """Return the ids of the best runs of a sweep: see :func:`load_sweep` for the arguments.
+
+    The best is the one with the smallest loss on the rows of validation, where there are some,
+    else on those of the training; the first of equal ones. There are fewer if fewer runs have a
+    finite loss.
 
     Raises
     ------
@@ -206,7 +242,8 @@ def best_run(sweep: str, *, tracking: str | None = None) -> str:
             losses[[outcome == "diverged" for outcome in outcomes]] = np.inf
         losses[~np.isfinite(losses)] = np.inf
         if np.isfinite(losses).any():
-            return str(found["run_id"][int(losses.argmin())])
+            order = np.argsort(losses, kind="stable")[: min(count, np.isfinite(losses).sum())]
+            return [str(found["run_id"][int(row)]) for row in order]
         break
     raise SettingError(
         "sweep", f"{sweep}, of which no run has a finite loss", "a sweep with such a run",
@@ -218,7 +255,7 @@ def opened(tracking: str | None) -> tuple[str, Client]:
     """Return the URI and the client of a store that is there."""
     # Importing the package needs none of what opens a store.
     from backprop_svc.tracking.check import check
-    from backprop_svc.tracking.revision import State
+    from backprop_svc.tracking.revision import State as Revision
     from backprop_svc.tracking.store import gather
 
     uri = tracking or default_uri()
@@ -226,7 +263,7 @@ def opened(tracking: str | None) -> tuple[str, Client]:
         raise SettingTypeError("tracking", shown(uri), "a tracking URI", "leave it out")
     checked_uri(uri)
     state = check(uri)
-    if state in (State.NEW, State.HALF):
+    if state in (Revision.NEW, Revision.HALF):
         raise SettingError(
             "tracking", f"{shown_uri(uri)}, which has no runs", "a store that is there",
             "name the store in which the runs are", verb="is",

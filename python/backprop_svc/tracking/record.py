@@ -39,6 +39,8 @@ class Sweep:
     a sweeper that nobody knows the whole of, processes share the parent."""
     resume: bool = False
     """Whether it has to be there already."""
+    goes_on_from: str | None = None
+    """Id of the run that it goes on from, whose child it is then."""
     lease: str | None = None
     """Of the process that began it, if this one does a job for that."""
 

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from backprop_svc.cli.commands.shard import swept
 from backprop_svc.cli.config.experiment import Prepared, tracking
+from backprop_svc.cli.config.going_on import go_on
 from backprop_svc.cli.config.origin import planned
 from backprop_svc.cli.config.overrides import split, written
 from backprop_svc.cli.config.unused import refuse, unused
@@ -40,6 +41,8 @@ class Configurations:
         self.shared = Shared()
         self.notes: dict[str, None] = {}
         """What was done unasked to the data, a line for each."""
+        self.goes_on_from: dict[str | None, None] = {}
+        """Ids of the runs that go on, in their order."""
         self._epochs: list[int] = []
         self._unused: set[str] = set()
         self._common: dict[str, list[object]] = {}
@@ -58,7 +61,9 @@ class Configurations:
         config = task_config(config)
         require_values(config)
         OmegaConf.update(config, "sweep.axes", self.axes)
+        config, data_name = go_on(config, [*self.axes, *words], data_name)
         prepared = Prepared.of(config, data_name)
+        self.goes_on_from[prepared.config.init.run] = None
         if prepared.tracking is not None:
             self.plans.append(planned(prepared, config))
         unneeded = unused(prepared.config, [*self.axes, *words])

@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from backprop_svc.cli.config.experiment import Prepared
+from backprop_svc.cli.config.going_on import go_on
 from backprop_svc.cli.config.origin import planned
 from backprop_svc.cli.config.overrides import name_of, split
 from backprop_svc.cli.config.schema import Config
@@ -38,7 +39,9 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
         Position in the sweep of the configuration's first point; derived from
         ``sweep.configuration`` by default.
     """
-    prepared = Prepared.of(config, data_name())
+    overrides = [*cast(Config, config).sweep.axes, *HydraConfig.get().overrides.task]
+    config, data = go_on(config, overrides, data_name())
+    prepared = Prepared.of(config, data)
     sweep, total = prepared.config.sweep, len(prepared.grid)
     shards = min(sweep.shards, total)
     start, stop = (total * shard // shards for shard in (sweep.shard, sweep.shard + 1))

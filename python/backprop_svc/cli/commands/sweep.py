@@ -17,6 +17,7 @@ from backprop_svc.cli.commands.results import check_file, typed_settings, write_
 from backprop_svc.cli.commands.shard import WHOLE, swept
 from backprop_svc.cli.config import axes
 from backprop_svc.cli.config.experiment import tracking
+from backprop_svc.cli.config.going_on import common_parent
 from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.origin import configurations
 from backprop_svc.cli.config.overrides import split
@@ -199,6 +200,7 @@ class SweepCommand:
             config=kept(self._config),
             plan=Plan({**Plan.join(self._configurations.plans).parts, **several.parts}),
             resume=self._settings.sweep.resume is not None,
+            goes_on_from=common_parent(self._configurations.goes_on_from, where.uri),
         )
         with show.opening(where.uri):
             self._parent = Parent.open(where, told)

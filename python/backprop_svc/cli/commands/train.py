@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from backprop_svc.arrays import Floats
 from backprop_svc.cli.commands.shard import data_name, run_point, run_shard, swept
 from backprop_svc.cli.config.experiment import Prepared
+from backprop_svc.cli.config.going_on import go_on
 from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.overrides import name_of, split
 from backprop_svc.cli.config.problem import shown_unit
@@ -30,6 +31,7 @@ from backprop_svc.result import Result
 from backprop_svc.sweep.runs import to_runs
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking import Writer, open_writer
+from backprop_svc.tracking.entities import MLFLOW_PARENT_RUN_ID
 from backprop_svc.tracking.opening import Opening
 from backprop_svc.tracking.record import Picture, RunRecord, build_tags, now
 from backprop_svc.train import RECORDS
@@ -65,7 +67,8 @@ def _single(config: DictConfig) -> float:
             "write backprop-svc sweep, or leave it out",
             verb="was given to",
         )
-    prepared = Prepared.of(config, data_name())
+    config, data = go_on(config, overrides, data_name())
+    prepared = Prepared.of(config, data)
     settings, experiment = prepared.config, prepared.experiment
     refuse(unused(settings, overrides))
     for note in prepared.notes:
@@ -100,6 +103,8 @@ def _single(config: DictConfig) -> float:
             )
             (record,) = runs.records()
             tags = {**record.tags, **build_tags()}
+            if settings.init.run is not None:
+                tags[MLFLOW_PARENT_RUN_ID] = settings.init.run
             texts = {"config.yaml": kept(config)}
             files = {} if runs.states is None else runs.states.files()
             run = replace(record, tags=tags, texts=texts, files=files, images=images)

@@ -9,6 +9,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from backprop_svc.cli.config import axes
+from backprop_svc.cli.config.going_on import run_to_go_on
 from backprop_svc.cli.config.problem import draw_by_default, problem
 from backprop_svc.cli.config.schema import Config, DataConfig, TrackingConfig, TrainConfig
 from backprop_svc.cli.terminal.errors import named
@@ -70,14 +71,15 @@ def tracking(config: Config) -> Tracking | None:
 
 def _experiment(config: Config, data_name: str) -> tuple[Experiment, tuple[str, ...]]:
     """Return the experiment, and notes on its data."""
-    work = problem(config.network, config.data, config.init)
+    run = None if config.init.run is None else run_to_go_on(config.init.run, config)
+    work = problem(config.network, config.data, config.init, run)
     train = cast(
         dict[str, Any], OmegaConf.to_container(cast(DictConfig, config.train), resolve=True)
     )
     rates = {name: train[name.removeprefix("train.")] for name in RATES}
     init = config.init
     drawn = None
-    if init.method is not None:
+    if init.method is not None and run is None:
         drawn = Draw(init.method, init.seed, init.scale, init.offset)
     experiment = Experiment(
         network=work.network,
@@ -88,5 +90,6 @@ def _experiment(config: Config, data_name: str) -> tuple[Experiment, tuple[str, 
         settings={name: train[name] for name in SHARED},
         data_name=data_name,
         preparation=work.preparation,
+        state=None if run is None else run.state,
     )
     return experiment, work.notes

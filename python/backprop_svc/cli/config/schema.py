@@ -116,8 +116,10 @@ else:
 
 @dataclass
 class InitConfig:
-    """Initial weights: w1 and w2, all of them as a list, or drawn by a method."""
+    """Initial weights: w1 and w2, all of them as a list, or drawn by a method; or a run."""
 
+    # The id of a tracked run that goes on.
+    run: Optional[str] = None
     w1: Optional[float] = None
     w2: Optional[float] = None
     weights: Optional[list[float]] = None

@@ -157,7 +157,7 @@ def print_training(result: Result, run: int, rows: int, unit: str, factor: float
     network = result.network
     shown = network.parameter_names if network.parameters <= 6 else []
     diverged = int(result.diverged_at[run])
-    epochs = int(result.epochs[run])
+    first, epochs = result.first_epoch, int(result.epochs[run])
     table = Table(title=None, box=None, pad_edge=False)
     # The mean of several outputs says nothing.
     predicts = result.network.outputs == 1
@@ -169,7 +169,7 @@ def print_training(result: Result, run: int, rows: int, unit: str, factor: float
         for epoch in _some_epochs(epochs):
             amounts = [prediction[run, epoch] * factor] if predicts else []
             table.add_row(
-                str(epoch),
+                str(first + epoch),
                 f"{loss[run, epoch]:.6g}",
                 *(_cell(amount, 2) for amount in amounts),
                 *(_cell(weight, 6) for weight in weights[run, epoch, : len(shown)]),
@@ -191,8 +191,7 @@ def print_training(result: Result, run: int, rows: int, unit: str, factor: float
         )
     say(f"\n{', '.join(parts)}")
     if finals:
-        plural = "s" if epochs != 1 else ""
-        say(f"after {epochs} epoch{plural}: {', '.join(finals)}")
+        say(f"after {counted(first + epochs, 'epoch')}: {', '.join(finals)}")
 
 
 def print_scales(data: Dataset, settings: DataConfig) -> None:
