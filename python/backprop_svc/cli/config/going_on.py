@@ -16,15 +16,17 @@ from omegaconf import DictConfig, OmegaConf
 from backprop_svc.cli.config.overrides import name_of
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.errors import SettingError
-from backprop_svc.sweep.experiment import SHARED
 from backprop_svc.tracking import TrackedRun, load_run
 from backprop_svc.tracking.entities import MLFLOW_PARENT_RUN_ID
 from backprop_svc.tracking.parents import INDEX
 from backprop_svc.tracking.read import load_text
 from backprop_svc.tracking.states import to_json
+from backprop_svc.train import SHARED
 
 Section = dict[str, Any]
 SETTING = "init.run"
+PARTS = {"train.schedule_epochs": "train.schedule"}
+"""Settings that are not the run's where another one is given, of which they are a part."""
 OF_THE_MACHINE = "threads"
 """The setting of training that is not the run's."""
 
@@ -88,7 +90,9 @@ def go_on(config: DictConfig, words: Iterable[str], data_name: str) -> tuple[Dic
             continue
         for name, value in values.items():
             full = f"{section}.{name}"
-            is_given = any(one == full or one.startswith(f"{full}.") for one in given)
+            is_given = PARTS.get(full) in given or any(
+                one == full or one.startswith(f"{full}.") for one in given
+            )
             if name in config[section] and not is_given:
                 OmegaConf.update(filled, full, value, merge=False)
     return filled, data_name if "data" in whole else run.params.get("data", data_name)
