@@ -20,6 +20,8 @@ def training_png(
 ) -> bytes:
     """Draw the loss and the prediction of one run, side by side, as a PNG.
 
+    Where rows of validation were looked at, their loss is beside that of the training.
+
     Parameters
     ----------
     result
@@ -49,7 +51,21 @@ def training_png(
     left, right = figure.subplots(1, 2)
     loss, prediction = result.loss[run], result.prediction[run] * factor
     marker = "o" if len(loss) <= 50 else ""
-    left.plot(loss, marker=marker, markersize=4, color="tab:red")
+    left.plot(loss, marker=marker, markersize=4, color="tab:red", label="training")
+    if result.val_loss is not None:
+        aside = result.val_loss[run]
+        left.plot(aside, marker=marker, markersize=4, color="tab:blue", label="validation")
+        loss = np.append(loss, aside)
+    if result.best_epoch is not None:
+        best = int(result.best_epoch[run])
+        left.axvline(
+            best - result.first_epoch,
+            color="tab:green",
+            linestyle="--",
+            label=f"best: epoch {best}",
+        )
+    if len(left.lines) > 1:
+        left.legend()
     positive = loss[np.isfinite(loss) & (loss > 0)]
     if positive.size and positive.max() > 100 * positive.min():
         left.set_yscale("log")

@@ -15,9 +15,10 @@ from backprop_svc.arrays import Floats
 from backprop_svc.datasets import Preparation
 from backprop_svc.datasets.model import Model
 from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.metric import objective
 from backprop_svc.tracking.access import client_of, default_uri
 from backprop_svc.tracking.entities import MLFLOW_PARENT_RUN_ID, Client, Run
-from backprop_svc.tracking.parents import INDEX, KIND, OUTCOME, SWEEP_ID, tag
+from backprop_svc.tracking.parents import INDEX, KIND, METRIC, OUTCOME, SWEEP_ID, tag
 from backprop_svc.tracking.states import FOLDER, States, span_of
 from backprop_svc.tracking.states import read as read_states
 from backprop_svc.tracking.uri import checked_uri, shown_uri
@@ -181,25 +182,28 @@ def load_sweep(sweep: str, *, tracking: str | None = None) -> pa.Table:
 def best_run(sweep: str, *, tracking: str | None = None) -> str:
     """Return the id of the best run of a sweep: see :func:`load_sweep` for the arguments.
 
-    It is the one with the smallest loss on the rows of validation, where there are some, else
-    on those of the training; the first of equal ones.
+    It is the one with the best value of the metric of the sweep (its ``metric``), the first of
+    equal ones.
 
     Raises
     ------
     SettingError
-        No run of the sweep has a finite loss; and as for :func:`load_sweep`.
+        No run of the sweep has a finite value of it; and as for :func:`load_sweep`.
     """
     from backprop_svc.tracking.failures import store_errors
     from backprop_svc.tracking.table import table
 
     uri, client = opened(tracking)
     with store_errors(uri, client.failures):
-        found = table(_cells(client, _parent(client, uri, sweep)), [])
-    for name in ("val_loss", "loss"):
+        parent = _parent(client, uri, sweep)
+        found = table(_cells(client, parent), [])
+    told = parent.data.tags.get(METRIC)
+    # A sweep of another sweeper, or of before there was a choice, does not tell it.
+    for name in ("val_loss", "loss") if told is None else (told,):
         column = f"metrics.{name}" if f"metrics.{name}" in found.column_names else name
         if column not in found.column_names:
             continue
-        losses = found[column].to_numpy().astype(np.float64)
+        losses = objective(name, found[column].to_numpy().astype(np.float64))
         if OUTCOME in found.column_names:
             # Of a run that diverged the last loss may be a small one.
             outcomes = found[OUTCOME].to_pylist()
@@ -209,7 +213,8 @@ def best_run(sweep: str, *, tracking: str | None = None) -> str:
             return str(found["run_id"][int(losses.argmin())])
         break
     raise SettingError(
-        "sweep", f"{sweep}, of which no run has a finite loss", "a sweep with such a run",
+        "sweep", f"{sweep}, of which no run has a finite {told or 'loss'}",
+        "a sweep with such a run",
         "choose a run by its id",
     )  # fmt: skip
 

@@ -123,9 +123,9 @@ def run_point(config: DictConfig) -> float:
     if parent is not None:
         parent.finish()
     words = swept(HydraConfig.get().overrides.task)
-    loss = float(outcomes.loss[0])
-    say(f"{number}: {', '.join(words) or 'defaults'} → {outcomes.outcome[0]}, {loss:.6g}")
-    return loss
+    score = float(outcomes.scores[0])
+    say(f"{number}: {', '.join(words) or 'defaults'} → {outcomes.outcome[0]}, {score:.6g}")
+    return score
 
 
 def swept(words: Iterable[str]) -> list[str]:

@@ -10,7 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from backprop_svc.cli.config import axes
 from backprop_svc.cli.config.problem import draw_by_default, problem
-from backprop_svc.cli.config.schema import Config, DataConfig, TrackingConfig, TrainConfig
+from backprop_svc.cli.config.schema import (
+    Config,
+    DataConfig,
+    SweepConfig,
+    TrackingConfig,
+    TrainConfig,
+)
 from backprop_svc.cli.terminal.errors import named
 from backprop_svc.sweep.axes import RATES
 from backprop_svc.sweep.experiment import Draw, Experiment
@@ -53,6 +59,8 @@ class Prepared:
         with named("tracking", TrackingConfig):
             history_interval(settings.tracking.history)
         experiment, notes = _experiment(settings, data_name)
+        with named("sweep", SweepConfig):
+            experiment.check_metric()
         with named("train", TrainConfig), named("data", DataConfig):
             experiment.check(grid)
         return cls(settings, experiment, grid, tracking(settings), notes)
@@ -88,5 +96,6 @@ def _experiment(config: Config, data_name: str) -> tuple[Experiment, tuple[str, 
         settings={name: train[name] for name in SHARED},
         data_name=data_name,
         preparation=work.preparation,
+        metric=config.sweep.metric,
     )
     return experiment, work.notes
