@@ -102,6 +102,26 @@ def test_early_stopping_is_that_of_keras(min_delta: float) -> None:
     assert stopped[stopped.epochs < 800].to_pandas()["best_epoch"].notna().all()
 
 
+def test_training_goes_on_from_the_best_epoch() -> None:
+    told: dict[str, Any] = {"optimizer": "adam", "batch_size": 4, "schedule_epochs": 400}
+    rates = np.geomspace(0.01, 0.1, 9)
+    stopped = trained(NETWORK, Y, epochs=300, patience=4, learning_rate=rates, **told)
+    assert stopped.best_epoch is not None
+    assert stopped.state.epochs.tolist() == stopped.best_epoch.tolist()
+    for run in range(9):
+        best = int(stopped.best_epoch[run])
+        own = stopped[run]
+        rest = bp.train(
+            NETWORK, own.weights, X[15:], Y[15:], epochs=400 - best, learning_rate=rates[run],
+            state=own.state, **told,
+        )  # fmt: skip
+        weights = bp.initial_weights(NETWORK, [run])
+        whole = bp.train(
+            NETWORK, weights, X[15:], Y[15:], epochs=400, learning_rate=rates[run], **told
+        )
+        assert rest.weights.tolist() == whole.weights.tolist()
+
+
 def test_a_metric_begins_with_the_history_and_ends_with_the_kept_weights() -> None:
     result = trained(NETWORK, Y, epochs=200, patience=5)
     assert result.val_loss is not None

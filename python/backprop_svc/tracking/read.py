@@ -119,6 +119,9 @@ def read_run(run_id: str, uri: str, client: Client) -> TrackedRun:
         if "no run" not in str(error).lower() and "not found" not in str(error):
             with store_errors(uri, client.failures):
                 raise
+        named = _named(client, uri, run_id)
+        if named is not None:
+            return read_run(named, uri, client)
         raise SettingError(
             "run_id", f"{run_id}, and {shown_uri(uri)} has no such run", "a run that is there",
             "correct it, or name another store",
@@ -291,6 +294,22 @@ def _read(client: Client, run_id: str, path: str) -> States:
 def _states(client: Client, run_id: str) -> Iterator[States]:
     for _, path in _files(client, run_id):
         yield _read(client, run_id, path)
+
+
+def _named(client: Client, uri: str, run_id: str) -> str | None:
+    """Return the id of the run that its sweep calls so, where MLflow has drawn another one."""
+    from backprop_svc.tracking.failures import store_errors
+
+    try:
+        sweep, position = run_id[:16], int(run_id[16:], 16)
+    except ValueError:
+        return None
+    with store_errors(uri, client.failures):
+        everywhere = [one.experiment_id for one in client.search_experiments()]
+        search = f"{tag(SWEEP_ID)} = '{sweep}' and {tag(INDEX)} = '{position}'"
+        found = client.search_runs(everywhere, search, max_results=1)
+    own = found[0].info.run_id if found else run_id
+    return None if own == run_id else str(own)
 
 
 def _state(client: Client, run: Run) -> States | None:
