@@ -160,7 +160,6 @@ def test_a_sweep_keeps_the_histories_of_validation(tmp_path: Path) -> None:
         assert values[:-1].tolist() == found["val_loss"][row, :end].tolist()
         assert values[-1] == outcomes["val_loss"][row]
         assert run.metrics["best_epoch"] == outcomes["best_epoch"][row]
-    # The same runs, written by MLflow's own client, are compared in tests/test_weights.py.
 
 
 def test_both_curves_are_drawn() -> None:

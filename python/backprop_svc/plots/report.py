@@ -63,6 +63,7 @@ def summary(
         metrics,
         best=int(best["run_id"][-16:], 16) if np.isfinite(score) else None,
         files=files,
+        metric=metric,
         note=repeats.note(outcomes),
         figures=figures,
     )

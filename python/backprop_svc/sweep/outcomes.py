@@ -187,7 +187,7 @@ class Outcomes:
             found.append({**run, **chunk.settings, **values})
         return found
 
-    @property
+    @cached_property
     def seeds(self) -> tuple[str, ...]:
         """The axes that are seeds: of initial weights, of batches, of rows of validation."""
         return repeats.seeds(self)

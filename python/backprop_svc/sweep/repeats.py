@@ -21,14 +21,15 @@ SEEDS = ("init.seed", "train.batch_seed", "data.validation_seed")
 """Axes that change nothing but chance."""
 MEAN, DEVIATION, RUNS, FAILED = "mean", "deviation", "runs", "failed"
 """Columns that stand for the runs of a setting."""
-MOST_WRITTEN = 100_000
+MOST_WRITTEN = 10_000
 """Settings that the file of a sweep has."""
 HEADING = "**Best settings**"
 
 
 def seeds(outcomes: Outcomes) -> tuple[str, ...]:
     """Return which axes of a sweep are seeds that differ."""
-    return tuple(name for name in SEEDS if len(np.unique(_column(outcomes, name))) > 1)
+    swept = {name for name, values in outcomes.points.items() if np.ptp(values) > 0}
+    return tuple(name for name in SEEDS if name in swept or _differs(outcomes, name))
 
 
 def best_settings(outcomes: Outcomes, count: int) -> list[dict[str, Any]]:
@@ -73,6 +74,18 @@ def shown(setting: Mapping[str, Any]) -> str:
     return text
 
 
+def differing(outcomes: Outcomes) -> list[str]:
+    """Return in which settings and axes, without seeds, runs differ."""
+    words = dict.fromkeys(name for chunk in outcomes.chunks for name in chunk.settings)
+    found = [name for name in words if _differs(outcomes, name)]
+    return [name for name in (*found, *outcomes.points) if name not in SEEDS]
+
+
+def _differs(outcomes: Outcomes, name: str) -> bool:
+    """Tell whether a setting differs between configurations."""
+    return len({str(chunk.settings.get(name)) for chunk in outcomes.chunks}) > 1
+
+
 def title(outcomes: Outcomes) -> str:
     """Say what the best settings are told by."""
     return f"{outcomes.metric}, mean ± deviation over {' and '.join(outcomes.seeds)}"
@@ -83,8 +96,7 @@ def note(outcomes: Outcomes, count: int = 5) -> str:
     best = outcomes.best_settings(count) if outcomes.seeds else []
     if not best:
         return ""
-    names = [name for name in best[0] if name not in {MEAN, DEVIATION, RUNS, FAILED}]
-    names = [name for name in names if name != "best_run_id"]
+    names = differing(outcomes)
     lines = [
         f"{HEADING}: {title(outcomes)}",
         "",

@@ -123,7 +123,10 @@ class Parents:
         """
         run = self._client.get_run(parent)
         self._log_metrics(run, summary.metrics)
-        self._complete_note(run, best, summary.note)
+        self._complete_note(run, best, summary)
+        if summary.metric and run.data.tags.get(METRIC) != summary.metric:
+            # It went on, or was begun by a sweeper that does not know all of it.
+            self._client.set_tag(parent, METRIC, summary.metric)
         log_files(self._client, parent, summary.texts, summary.files)
         for title, picture in summary.figures.items():
             self._log_picture(parent, title, picture)
@@ -215,7 +218,7 @@ class Parents:
             )
             self._client.set_tag(run_id, MLFLOW_RUN_NOTE, told)
 
-    def _complete_note(self, run: Run, best: str | None, more: str) -> None:
+    def _complete_note(self, run: Run, best: str | None, summary: Summary) -> None:
         """Add the best run to the links of the note, where nobody has changed these.
 
         What more there is to say stands below, in place of what was said before.
@@ -225,7 +228,9 @@ class Parents:
         metric = run.data.tags.get(METRIC, "")
         begun = links.note(self._experiment, run_id, "", metric=metric)
         if best is not None and first.endswith(begun):
-            first = links.note(self._experiment, run_id, "", best, metric=metric)
+            by = summary.metric or metric
+            first = links.note(self._experiment, run_id, "", best, metric=by)
+        more = summary.note
         rest = rest.partition(MORE)[0].rstrip()
         told = f"{first}{end}{rest}"
         if more and len(told) + len(more) < MOST_NOTED:

@@ -52,6 +52,8 @@ class Summary:
     metrics: Metrics
     best: int | None = None
     """Position in the sweep of the best run, if one has a finite value of the metric."""
+    metric: str = ""
+    """What tells which run is the best: one of :data:`backprop_svc.metric.METRICS`."""
     note: str = ""
     """What is added to the description of the sweep, in Markdown."""
     texts: Mapping[str, str] = field(default_factory=dict)

@@ -47,7 +47,8 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
     if prepared.tracking is not None:
         # Its parent was opened when the sweep began.
         _refuse_other(prepared, config)
-        told = Sweep(sweep.id or "", lease=sweep.lease)
+        metric = prepared.experiment.by
+        told = Sweep(sweep.id or "", lease=sweep.lease, metric=metric)
         parent = Parent.open(prepared.tracking, told, again=True)
     words = dict(map(split, swept(HydraConfig.get().overrides.task)))
     # A sweeper that does one point a job tells what it was given, but not what differs.

@@ -240,9 +240,8 @@ def _some_epochs(epochs: int) -> list[int]:
 def _print_settings(outcomes: Outcomes) -> None:
     """Print the best settings, each with the mean over its seeds."""
     best = outcomes.best_settings(BEST)
-    names = list(best[0])[: list(best[0]).index(repeats.MEAN)]
-    said = f"best settings: {repeats.title(outcomes)}"
-    table = Table(title=said, title_justify="left", box=None, pad_edge=False)
+    names = repeats.differing(outcomes)
+    table = Table(box=None, pad_edge=False)
     for name in (*names, outcomes.metric, repeats.RUNS):
         table.add_column(printable(name), justify="right")
     for setting in best:
@@ -250,7 +249,7 @@ def _print_settings(outcomes: Outcomes) -> None:
         cells = [_exactly(value) if isinstance(value, float) else value for value in own]
         row = [*cells, repeats.shown(setting), setting[repeats.RUNS]]
         table.add_row(*(printable(str(cell)) for cell in row))
-    say("")
+    say(f"\nbest settings: {repeats.title(outcomes)}")
     print_table(table)
 
 
