@@ -36,7 +36,16 @@ FORBIDDEN = {
 CORE = (
     *("error", "memory", "machine", "activation", "loss", "network", "data", "optimizer"),
     *("outcome", "progress", "record", "schedule", "settings", "shuffle", "task"),
-    *("kernel", "history", "recent_losses", "parallel", "results", "run_loop", "train"),
+    *(
+        "kernel",
+        "history",
+        "recent_losses",
+        "parallel",
+        "results",
+        "validation",
+        "run_loop",
+        "train",
+    ),
     "evaluate",
 )
 """Modules of the Rust core, each of which uses only those before it."""

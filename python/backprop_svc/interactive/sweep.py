@@ -48,6 +48,7 @@ def sweep(
     init: ArrayLike | str | Draw | None = None,
     learning_rate: ArrayLike | None = None,
     validation: tuple[ArrayLike, ArrayLike] | None = None,
+    metric: str | None = None,
     sampler: str = GRID,
     points: int | Sequence[int] | None = None,
     samples: int | None = None,
@@ -88,6 +89,10 @@ def sweep(
         A number, or shape (layers,); 0.1 by default. An axis of learning rates replaces it.
     validation
         Inputs and targets that are not trained on.
+    metric
+        What tells which run is the best: ``loss``, of classes ``accuracy``, of numbers that
+        differ from row to row ``rmse`` and ``r2``; with rows of validation ``val_loss`` (the
+        default), ``val_accuracy``, ``val_rmse``, ``val_r2``.
     sampler, points, samples, sampler_seed
         ``"grid"`` takes ``points`` evenly spaced values of each interval (a number, 10 by
         default, or a list with one for each); ``"random"``, ``"latin"`` and ``"sobol"`` take
@@ -185,7 +190,7 @@ def sweep(
         if error.name != "seed":
             raise
         raise error.renamed("sampler_seed") from None
-    work = build(network, x, y, where, init, learning_rate, validation, data, settings)
+    work = build(network, x, y, where, init, learning_rate, validation, data, settings, metric)
     work.check(where)
     uri = check("tracking", tracking, str | None)
     experiment = check("experiment", experiment, str)
@@ -210,6 +215,7 @@ def sweep(
             config=describe(work, where),
             plan=plan(work, where, history, keep_weights),
             resume=resume is not None,
+            metric=work.by,
         )
         parent = Parent.open(store, told)
     try:
@@ -262,7 +268,7 @@ def _refuse_unused(
 
 
 def figure(outcomes: Outcomes) -> Figure:
-    """Draw the last loss of a sweep over its one or two axes with most values.
+    """Draw the metric of a sweep, the last loss say, over its one or two axes with most values.
 
     Raises
     ------
@@ -275,7 +281,7 @@ def figure(outcomes: Outcomes) -> Figure:
         )
     from backprop_svc.plots.sweep import map_figure
 
-    return map_figure(outcomes.points, outcomes.loss, outcomes.outcome)
+    return map_figure(outcomes.points, outcomes.scores, outcomes.outcome, outcomes.metric)
 
 
 def _pairs(axes: object) -> list[tuple[str, Axis]]:

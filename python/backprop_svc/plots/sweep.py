@@ -8,12 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from backprop_svc.arrays import Floats
 from backprop_svc.errors import counted
+from backprop_svc.metric import MAXIMIZED, objective, shown
 from backprop_svc.plots.training import DPI
 from backprop_svc.sweep.space import is_logarithmic
 
@@ -22,52 +23,61 @@ MOST_CELLS = 400
 DEAD, DIVERGED = "0.75", "0.15"
 
 
-def map_png(axes: Mapping[str, Floats], loss: Floats, outcome: NDArray[np.str_]) -> bytes:
+def map_png(
+    axes: Mapping[str, Floats], values: Floats, outcome: NDArray[np.str_], metric: str = "loss"
+) -> bytes:
     """Draw :func:`map_figure` as a PNG."""
-    return _png(map_figure(axes, loss, outcome))
+    return _png(map_figure(axes, values, outcome, metric))
 
 
-def map_figure(axes: Mapping[str, Floats], loss: Floats, outcome: NDArray[np.str_]) -> Figure:
-    """Draw the last loss over the one or two axes with most values.
+def map_figure(
+    axes: Mapping[str, Floats], values: Floats, outcome: NDArray[np.str_], metric: str = "loss"
+) -> Figure:
+    """Draw a metric over the one or two axes with most values.
 
-    Colours are logarithmic; where several runs share a cell it shows the best. Cells in
-    which every run died are light grey, those in which none is left finite nearly black.
+    Colours of losses and errors are logarithmic; where several runs share a cell it shows the
+    best. Cells in which every run died are light grey, those in which none is left finite
+    nearly black.
 
     Parameters
     ----------
     axes
         Values of each axis at every run, each of shape (runs,).
-    loss
-        Last losses, shape (runs,).
+    values
+        The metric of each run, shape (runs,).
     outcome
         Of every run, shape (runs,).
+    metric
+        Its name: one of :data:`backprop_svc.metric.METRICS`.
     """
     figure = Figure(figsize=(7.5, 5.5), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     plot = figure.subplots()
+    label = shown(metric)
     main = sorted(axes, key=lambda name: -len(np.unique(axes[name])))[:2]
-    good = np.isfinite(loss) & (outcome != "dead") & (outcome != "diverged")
-    floor = _floor(loss[good])
+    good = np.isfinite(values) & (outcome != "dead") & (outcome != "diverged")
+    if metric not in MAXIMIZED:
+        values = np.maximum(values, _floor(values[good]))
     if len(main) == 2:
-        _heat_map(figure, plot, axes, main, np.maximum(loss, floor), outcome, good)
+        _heat_map(figure, plot, axes, main, values, outcome, good, metric)
     else:
         name = main[0] if main else "run"
-        x = axes.get(name, np.arange(len(loss), dtype=np.float64))
-        plot.scatter(x[good], np.maximum(loss[good], floor), s=12, label="last loss")
+        x = axes.get(name, np.arange(len(values), dtype=np.float64))
+        plot.scatter(x[good], values[good], s=12, label=label)
         for kind, color in (("dead", DEAD), ("diverged", DIVERGED)):
             some = outcome == kind
             if some.any():
-                height = np.where(np.isfinite(loss[some]), loss[some], np.nan)
+                height = np.where(np.isfinite(values[some]), values[some], np.nan)
                 height = np.where(np.isnan(height), plot.get_ylim()[1], height)
                 plot.scatter(x[some], height, s=16, marker="x", color=color, label=kind)
-        plot.set(xlabel=name, ylabel="last loss")
-        if good.any():
+        plot.set(xlabel=name, ylabel=label)
+        if good.any() and metric not in MAXIMIZED:
             plot.set_yscale("log")
         plot.legend()
         plot.grid(alpha=0.3)
         if is_logarithmic(np.unique(x)):
             plot.set_xscale("log")
-    plot.set_title("Last loss")
+    plot.set_title(f"{label[0].upper()}{label[1:]}")
     return figure
 
 
@@ -109,9 +119,10 @@ def _heat_map(
     plot: Axes,
     axes: Mapping[str, Floats],
     main: list[str],
-    loss: Floats,
+    values: Floats,
     outcome: NDArray[np.str_],
     good: NDArray[np.bool_],
+    metric: str,
 ) -> None:
     (x_edges, column), (y_edges, row) = (_cells(axes[name]) for name in main)
     shape = (len(y_edges) - 1, len(x_edges) - 1)
@@ -120,15 +131,18 @@ def _heat_map(
     ended = outcome == "diverged"
     other[row[ended], column[ended]] = 1
     smallest = np.full(shape, np.inf)
-    np.minimum.at(smallest, (row[good], column[good]), loss[good])
-    best[np.isfinite(smallest)] = smallest[np.isfinite(smallest)]
+    np.minimum.at(smallest, (row[good], column[good]), objective(metric, values[good]))
+    found = np.isfinite(smallest)
+    best[found] = objective(metric, smallest[found])
     for layer, color in ((other, DIVERGED), (dead, DEAD)):
         plot.pcolormesh(x_edges, y_edges, layer, cmap=ListedColormap([color]))
     if good.any():
         low, high = np.nanmin(best), np.nanmax(best)
-        norm = LogNorm(low, high if high > low else low * 1.01)
+        norm: Normalize = LogNorm(low, high if high > low else low * 1.01)
+        if metric in MAXIMIZED:
+            norm = Normalize(low, high)
         image = plot.pcolormesh(x_edges, y_edges, best, norm=norm, cmap="viridis")
-        figure.colorbar(image, ax=plot, label="last loss")
+        figure.colorbar(image, ax=plot, label=shown(metric))
     plot.set(xlabel=main[0], ylabel=main[1])
     for name, scale in zip(main, (plot.set_xscale, plot.set_yscale), strict=True):
         if is_logarithmic(np.unique(axes[name])):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,6 +20,8 @@ def training_png(
     result: Result, run: int, target: float, *, unit: str = "", factor: float = 1.0
 ) -> bytes:
     """Draw the loss and the prediction of one run, side by side, as a PNG.
+
+    Where rows of validation were looked at, their loss is beside that of the training.
 
     Parameters
     ----------
@@ -50,7 +53,22 @@ def training_png(
     loss, prediction = result.loss[run], result.prediction[run] * factor
     marker = "o" if len(loss) <= 50 else ""
     epochs = result.recorded
-    left.plot(epochs, loss, marker=marker, markersize=4, color="tab:red")
+    drawn: dict[str, Any] = {"marker": marker, "markersize": 4}
+    left.plot(epochs, loss, **drawn, color="tab:red", label="training")
+    if result.val_loss is not None:
+        aside = result.val_loss[run]
+        left.plot(epochs, aside, **drawn, color="tab:blue", label="validation")
+        loss = np.append(loss, aside)
+    if result.best_epoch is not None:
+        best = int(result.best_epoch[run])
+        left.axvline(
+            best,
+            color="tab:green",
+            linestyle="--",
+            label=f"best: epoch {best}",
+        )
+    if len(left.lines) > 1:
+        left.legend()
     positive = loss[np.isfinite(loss) & (loss > 0)]
     if positive.size and positive.max() > 100 * positive.min():
         left.set_yscale("log")

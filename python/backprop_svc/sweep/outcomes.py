@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from backprop_svc.arrays import Floats
 from backprop_svc.arrow import lists, numbers, texts
 from backprop_svc.errors import counted
+from backprop_svc.metric import objective
 from backprop_svc.result import HISTORIES, OUTCOMES
 from backprop_svc.settings import Natural, check
+from backprop_svc.sweep import repeats
 from backprop_svc.sweep.chunk import Chunk, percentages
 
 if TYPE_CHECKING:
@@ -138,6 +140,25 @@ class Outcomes:
         shares = zip(percentages(counts, 1), OUTCOMES.tolist(), counts.tolist(), strict=True)
         return ", ".join(f"{share}% {name}" for share, name, count in shares if count)
 
+    @property
+    def metric(self) -> str:
+        """What tells which run is the best: ``loss``, ``val_loss``, ``r2`` and so on."""
+        return self.chunks[0].metric
+
+    @cached_property
+    def scores(self) -> Floats:
+        """The metric of each run, its worst value, ∞ or −∞, where it has none; (runs,)."""
+        return np.concatenate([chunk.scores for chunk in self.chunks])
+
+    def best_score(self) -> float:
+        """Return the best value of the metric, NaN if no run has a finite one."""
+        best = objective(self.metric, self.scores).min()
+        return float(objective(self.metric, best)) if np.isfinite(best) else float("nan")
+
+    def ties(self) -> int:
+        """Count the runs that have the best value of the metric."""
+        return int((self.scores == self.best_score()).sum())
+
     def best_loss(self) -> float:
         """Return the smallest last loss, NaN if none is finite."""
         finite = self.loss[np.isfinite(self.loss)]
@@ -146,16 +167,15 @@ class Outcomes:
     def best(self, count: Natural = 10) -> list[dict[str, Any]]:
         """Return the best runs: the columns of each by their names.
 
-        They have the smallest losses on the rows of validation, where there are some, else on
-        those of the training.
+        They have the best values of :attr:`metric`; equal ones are in the order of the sweep.
 
         Raises
         ------
         SettingError
             The count is no whole number from 0.
         """
-        objective = np.concatenate([chunk.objective for chunk in self.chunks])
-        rows = np.argsort(objective, kind="stable")[: check("count", count, Natural)]
+        order = np.argsort(objective(self.metric, self.scores), kind="stable")
+        rows = order[: check("count", count, Natural)]
         starts = np.cumsum([0, *(len(chunk.result) for chunk in self.chunks)])
         owners = np.searchsorted(starts, rows, side="right") - 1
         found = []
@@ -166,6 +186,27 @@ class Outcomes:
             run = {"run_id": self._run_id(chunk.first + own)}
             found.append({**run, **chunk.settings, **values})
         return found
+
+    @cached_property
+    def seeds(self) -> tuple[str, ...]:
+        """The axes that are seeds: of initial weights, of batches, of rows of validation."""
+        return repeats.seeds(self)
+
+    def best_settings(self, count: Natural = 10) -> list[dict[str, Any]]:
+        """Return the best settings: runs that differ in nothing but seeds are one setting.
+
+        Each is a dictionary of its axes and settings without seeds, with ``mean`` and
+        ``deviation`` (that of a sample, NaN for one run) of :attr:`metric` over its runs,
+        ``runs``, how many these are, ``failed``, how many of them have no finite value and are
+        left out of both, and ``best_run_id``. Settings with the smallest share of failed runs
+        come first, among them those with the best mean.
+
+        Raises
+        ------
+        SettingError
+            The count is no whole number from 0.
+        """
+        return repeats.best_settings(self, check("count", count, Natural))
 
     def to_arrow(self) -> Any:
         """Return a :class:`pyarrow.Table` with one row for each run.
@@ -199,6 +240,12 @@ class Outcomes:
         for chunk in self.chunks:
             counts += chunk.counts
         return counts
+
+    def run_id(self, row: int) -> str:
+        """Return the id of a run by its row."""
+        starts = np.cumsum([0, *(len(chunk.result) for chunk in self.chunks)])
+        owner = int(np.searchsorted(starts, row, side="right")) - 1
+        return self._run_id(self.chunks[owner].first + row - int(starts[owner]))
 
     def _run_id(self, position: int) -> str:
         return f"{self.sweep}{position:016x}"

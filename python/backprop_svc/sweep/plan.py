@@ -27,6 +27,8 @@ LATER = {
     "network.output": "identity",
     "tracking.weights": "all",
     "train.schedule_epochs": None,
+    "train.patience": None,
+    "train.min_delta": 0.0,
 }
 """Settings that are younger than plans that may go on, with the values that these stand for: a
 setting that has that value is not told."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from backprop_svc.arrays import Floats
+from backprop_svc.metric import objective, scores
 from backprop_svc.result import MOST_NAMED_WEIGHTS, Result
 from backprop_svc.sweep.experiment import Draw, Experiment
 from backprop_svc.sweep.naming import Naming
@@ -83,7 +84,13 @@ def to_runs(
         tags={"outcome": result.outcome.tolist(), "backprop.version": [version] * count},
         start_time=start_time,
         end_time=end_time,
-        states=States.of(result, first, keep, achieved, experiment.preparation),
+        states=States.of(
+            result,
+            first,
+            keep,
+            objective(experiment.by, scores(experiment.by, result, achieved)),
+            experiment.preparation,
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlsplit
 
+from backprop_svc.metric import MAXIMIZED
 from backprop_svc.tracking.uri import shown_uri
 
 LOCAL = "http://127.0.0.1:5000"
@@ -28,13 +29,16 @@ def sweeps_page(experiment: str) -> str:
     return _runs_page(experiment, SWEEPS)
 
 
-def children_page(experiment: str, parent: str) -> str:
-    """Return the page with the runs of a sweep, those with the smallest last loss first."""
-    order = f"&orderByKey={quote('metrics.`loss`')}&orderByAsc=true"
+def children_page(experiment: str, parent: str, metric: str = "loss") -> str:
+    """Return the page with the runs of a sweep, the best ones by a metric first."""
+    ascending = "false" if metric in MAXIMIZED else "true"
+    order = f"&orderByKey={quote(f'metrics.`{metric}`')}&orderByAsc={ascending}"
     return _runs_page(experiment, f"tags.`mlflow.parentRunId` = '{parent}'") + order
 
 
-def note(experiment: str, parent: str, description: str, best: str | None = None) -> str:
+def note(
+    experiment: str, parent: str, description: str, best: str | None = None, metric: str = ""
+) -> str:
     """Return what the parent of a sweep says of it, in Markdown.
 
     The links come first, as MLflow folds all but the first lines. They are relative, so they
@@ -48,10 +52,12 @@ def note(experiment: str, parent: str, description: str, best: str | None = None
         What the sweep is.
     best
         The id of its best run, once that is known.
+    metric
+        What tells which run is the best; the loss by default.
     """
     pages = {
         **({"Best run": run_page(experiment, best)} if best is not None else {}),
-        "All its runs, the best first": children_page(experiment, parent),
+        "All its runs, the best first": children_page(experiment, parent, metric or "loss"),
         "All sweeps": sweeps_page(experiment),
     }
     links = " · ".join(f"[{title}]({page})" for title, page in pages.items())

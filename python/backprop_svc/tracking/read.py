@@ -16,10 +16,11 @@ from backprop_svc.arrays import Floats
 from backprop_svc.datasets import Preparation
 from backprop_svc.datasets.model import Model
 from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.metric import objective
 from backprop_svc.state import DIVERGED_EPOCH, State
 from backprop_svc.tracking.access import client_of, default_uri
 from backprop_svc.tracking.entities import MLFLOW_PARENT_RUN_ID, Client, Run
-from backprop_svc.tracking.parents import INDEX, KIND, OUTCOME, SWEEP_ID, tag
+from backprop_svc.tracking.parents import INDEX, KIND, METRIC, OUTCOME, SWEEP_ID, tag
 from backprop_svc.tracking.states import FOLDER, States, span_of
 from backprop_svc.tracking.states import read as read_states
 from backprop_svc.tracking.uri import checked_uri, shown_uri
@@ -126,6 +127,9 @@ def read_run(run_id: str, uri: str, client: Client) -> TrackedRun:
         if "no run" not in str(error).lower() and "not found" not in str(error):
             with store_errors(uri, client.failures):
                 raise
+        named = _named(client, uri, run_id)
+        if named is not None:
+            return read_run(named, uri, client)
         raise SettingError(
             "run_id", f"{run_id}, and {shown_uri(uri)} has no such run", "a run that is there",
             "correct it, or name another store",
@@ -216,26 +220,28 @@ def best_run(sweep: str, *, tracking: str | None = None) -> str:
 def best_runs(sweep: str, count: int, *, tracking: str | None = None) -> list[str]:
     """Return the ids of the best runs of a sweep: see :func:`load_sweep` for the arguments.
 
-    The best is the one with the smallest loss on the rows of validation, where there are some,
-    else on those of the training; the first of equal ones. There are fewer if fewer runs have a
-    finite loss.
+    The best is the one with the best value of the metric of the sweep (its ``metric``), the
+    first of equal ones. There are fewer if fewer runs have a finite value.
 
     Raises
     ------
     SettingError
-        No run of the sweep has a finite loss; and as for :func:`load_sweep`.
+        No run of the sweep has a finite value of it; and as for :func:`load_sweep`.
     """
     from backprop_svc.tracking.failures import store_errors
     from backprop_svc.tracking.table import table
 
     uri, client = opened(tracking)
     with store_errors(uri, client.failures):
-        found = table(_cells(client, _parent(client, uri, sweep)), [])
-    for name in ("val_loss", "loss"):
+        parent = _parent(client, uri, sweep)
+        found = table(_cells(client, parent), [])
+    told = parent.data.tags.get(METRIC)
+    # A sweep of another sweeper, or of before there was a choice, does not tell it.
+    for name in ("val_loss", "loss") if told is None else (told,):
         column = f"metrics.{name}" if f"metrics.{name}" in found.column_names else name
         if column not in found.column_names:
             continue
-        losses = found[column].to_numpy().astype(np.float64)
+        losses = objective(name, found[column].to_numpy().astype(np.float64))
         if OUTCOME in found.column_names:
             # Of a run that diverged the last loss may be a small one.
             outcomes = found[OUTCOME].to_pylist()
@@ -246,7 +252,8 @@ def best_runs(sweep: str, count: int, *, tracking: str | None = None) -> list[st
             return [str(found["run_id"][int(row)]) for row in order]
         break
     raise SettingError(
-        "sweep", f"{sweep}, of which no run has a finite loss", "a sweep with such a run",
+        "sweep", f"{sweep}, of which no run has a finite {told or 'loss'}",
+        "a sweep with such a run",
         "choose a run by its id",
     )  # fmt: skip
 
@@ -323,6 +330,22 @@ def _read(client: Client, run_id: str, path: str) -> States:
 def _states(client: Client, run_id: str) -> Iterator[States]:
     for _, path in _files(client, run_id):
         yield _read(client, run_id, path)
+
+
+def _named(client: Client, uri: str, run_id: str) -> str | None:
+    """Return the id of the run that its sweep calls so, where MLflow has drawn another one."""
+    from backprop_svc.tracking.failures import store_errors
+
+    try:
+        sweep, position = run_id[:16], int(run_id[16:], 16)
+    except ValueError:
+        return None
+    with store_errors(uri, client.failures):
+        everywhere = [one.experiment_id for one in client.search_experiments()]
+        search = f"{tag(SWEEP_ID)} = '{sweep}' and {tag(INDEX)} = '{position}'"
+        found = client.search_runs(everywhere, search, max_results=1)
+    own = found[0].info.run_id if found else run_id
+    return None if own == run_id else str(own)
 
 
 def _state(client: Client, run: Run) -> States | None:

@@ -41,6 +41,8 @@ class Sweep:
     """Whether it has to be there already."""
     goes_on_from: str | None = None
     """Id of the run that it goes on from, whose child it is then."""
+    metric: str = ""
+    """What tells which run is the best: one of :data:`backprop_svc.metric.METRICS`."""
     lease: str | None = None
     """Of the process that began it, if this one does a job for that."""
 
@@ -51,7 +53,11 @@ class Summary:
 
     metrics: Metrics
     best: int | None = None
-    """Position in the sweep of the run with the smallest last loss, if one is finite."""
+    """Position in the sweep of the best run, if one has a finite value of the metric."""
+    metric: str = ""
+    """What tells which run is the best: one of :data:`backprop_svc.metric.METRICS`."""
+    note: str = ""
+    """What is added to the description of the sweep, in Markdown."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """Artifacts: file name and content."""
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -119,6 +125,18 @@ class Series:
         """Only these runs."""
         steps = self.steps if self.steps.ndim == 1 else self.steps[runs]
         return Series(self.values[runs], steps, self.kept[runs])
+
+    def ended_by(self, last: Series) -> Series:
+        """Add the last value of each run."""
+        ends = np.unique(last.steps)
+        if self.steps.ndim == 1 and len(ends) == 1:
+            steps = np.append(self.steps, ends)
+        else:
+            before = np.broadcast_to(self.steps, self.values.shape)
+            steps = np.hstack([before, last.steps])
+        return Series(
+            np.hstack([self.values, last.values]), steps, np.hstack([self.kept, last.kept])
+        )
 
 
 @dataclass(frozen=True)
@@ -260,7 +278,7 @@ def series_of(
     """Histories of loss, prediction and gradients, up to a divergence; final weights.
 
     ``achieved`` names what the final weights achieve, of shape (runs,); what is not finite
-    is left out.
+    is left out. It is the end of the history of its name, if there is one.
     """
     every = history_interval(history)
     runs, network = len(result), result.network
@@ -270,6 +288,10 @@ def series_of(
     histories: dict[str, np.ndarray] = {}
     if result.loss is not None:
         histories["loss"] = result.loss
+    of_validation = {"val_loss": result.val_loss, "val_accuracy": result.val_accuracy}
+    looks = {name: values for name, values in of_validation.items() if values is not None}
+    if every is not None:
+        histories |= looks
     if result.prediction is not None and every is not None:
         histories["prediction"] = result.prediction
     if result.gradients is not None and every is not None:
@@ -289,7 +311,10 @@ def series_of(
     some = kept.any(axis=0)
     if some.any():
         for name, values in histories.items():
-            series[name] = Series(values[:, some], steps[..., some], kept[:, some])
+            seen = kept[:, some]
+            if name in looks:
+                seen = seen & np.isfinite(values[:, some])
+            series[name] = Series(values[:, some], steps[..., some], seen)
 
     def final(values: np.ndarray, steps: np.ndarray, kept: np.ndarray) -> Series:
         column = values.astype(np.float64)[:, np.newaxis]
@@ -301,7 +326,10 @@ def series_of(
             series[name] = final(result.weights[:, index], end, everywhere)
     for name, values in (achieved or {}).items():
         if np.isfinite(values).any():
-            series[name] = final(values, end, np.isfinite(values))
+            last = final(values, end, np.isfinite(values))
+            series[name] = series[name].ended_by(last) if name in series else last
+    if result.best_epoch is not None:
+        series["best_epoch"] = final(result.best_epoch, end, everywhere)
     if diverged.any():
         series["diverged_at"] = final(result.diverged_at, result.diverged_at, diverged)
     if result.period.any():

@@ -27,7 +27,7 @@ from backprop_svc.arrays import Floats
 from backprop_svc.arrow import numbers
 from backprop_svc.datasets import Preparation
 from backprop_svc.errors import SettingError, shown
-from backprop_svc.result import Result, objective
+from backprop_svc.result import Result
 from backprop_svc.state import State
 
 if TYPE_CHECKING:
@@ -85,15 +85,18 @@ class States:
         result: Result,
         first: int,
         keep: Keep,
-        achieved: Mapping[str, Floats],
+        values: Floats,
         preparation: Preparation | None = None,
     ) -> States | None:
-        """Return the states that are kept of neighbouring runs, from a position on."""
+        """Return the states that are kept of neighbouring runs, from a position on.
+
+        The best of them has the smallest of ``values``, shape (runs,).
+        """
         rows = np.arange(len(result))
         if keep == "none" or not len(result):
             return None
         if keep == "best":
-            rows = rows[[int(objective(result, achieved).argmin())]]
+            rows = rows[[int(values.argmin())]]
         return cls(
             result.network,
             rows + first,

@@ -12,7 +12,7 @@
 //! from there on, so that it never stops the others again.
 //!
 //! Runs **end early** when they diverge, when they have converged and are told to stop then,
-//! or when the time is up. All others end together, after the last epoch. What is said of a
+//! when validation says so, or when the time is up. All others end together, after the last epoch. What is said of a
 //! run's end (its outcome, its period, its loss ratio) needs the losses of its last epochs:
 //! these are always traced.
 //!
@@ -31,6 +31,7 @@ use crate::recent_losses::{RecentLosses, WINDOW};
 use crate::record::Recorded;
 use crate::results::Runs;
 use crate::task::Task;
+use crate::validation::Validation;
 use crate::{Activation, Outcome, PerQuantity, Quantity};
 
 /// A span has no more products than this, since [`crate::Progress`] is looked at between spans.
@@ -64,6 +65,7 @@ pub(crate) struct RunLoop<'a, N: Number> {
     dead: Dead<'a>,
     is_relu: bool,
     lanes: Lanes,
+    validation: Option<Validation<'a, N>>,
     /// Scratch of shape (width,).
     doubtful: Vec<usize>,
 }
@@ -125,22 +127,28 @@ impl<'a, N: Number> RunLoop<'a, N> {
         let (width, values) = (kernel.width(), kernel.weights().len());
         let (settings, network) = (task.settings, task.network);
         let record = settings.record;
-        let work = task.data.rows().saturating_mul(values).max(1);
-        let most = if settings.stop_when_converged {
+        let validation = Validation::new(task, width, kernel.state().map(|values| values.len()));
+        let rows = task.data.rows() + validation.as_ref().map_or(0, Validation::rows);
+        let work = rows.saturating_mul(values).max(1);
+        let most = if settings.looks_at_each_epoch() {
             1
         } else {
             LONGEST
         };
         let longest = (PATIENCE / work).min(most).max(1);
-        let room = if record.is_any() {
+        let room = if settings.records_any() {
             MOST_TRACED / (width + values)
         } else {
             WINDOW
         };
         let room = room.clamp(1, longest);
         let planes = PerQuantity::new(|quantity| {
-            // Losses are always wanted.
-            let wanted = record[quantity] || quantity == Quantity::Loss;
+            let wanted = match quantity {
+                // Always wanted.
+                Quantity::Loss => true,
+                Quantity::Weights => record[quantity] || settings.record_validation,
+                _ => record[quantity],
+            };
             usize::from(wanted) * quantity.values(network) * width
         });
         let largest = settings.divergence_bound.min(N::LARGEST);
@@ -165,6 +173,7 @@ impl<'a, N: Number> RunLoop<'a, N> {
                 loss_ratio: vec![f64::NAN; width],
                 may_oscillate: vec![false; width],
             },
+            validation,
             kernel,
             task,
         }
@@ -213,6 +222,10 @@ impl<'a, N: Number> RunLoop<'a, N> {
                 self.losses.keep(epoch, loss);
             }
             histories(&mut runs, self.recorded).record(&span, &self.trace, &self.lanes.active);
+            if let Some(validation) = &mut self.validation {
+                let histories = &mut runs.arrays.validation;
+                validation.record(histories, &span, &self.trace, &self.lanes.active);
+            }
             self.count(span.len(), count);
             kept = match self.trace.first {
                 0 => kept + span.len(),
@@ -221,13 +234,16 @@ impl<'a, N: Number> RunLoop<'a, N> {
             done = span.end;
             self.place = span.len() - 1 - self.trace.first.min(span.len() - 1);
             length = length.saturating_mul(4).min(self.longest);
-            let all_go_on = healthy && !self.task.settings.stop_when_converged;
+            let all_go_on = healthy && !self.task.settings.looks_at_each_epoch();
             if !all_go_on && !self.end_some(&mut runs, done) {
                 break;
             }
         }
         self.count(epochs - done, count);
         self.end_all(&mut runs, done);
+        if let Some(validation) = &self.validation {
+            validation.restore_best(&mut runs);
+        }
     }
 
     /// Puts the runs into lanes.
@@ -246,13 +262,16 @@ impl<'a, N: Number> RunLoop<'a, N> {
             count,
         );
         self.lanes.active.fill(true);
+        if let Some(validation) = &mut self.validation {
+            validation.begin();
+        }
     }
 
     /// The next span, of at most so many epochs, and what of it is to be traced: all of it if
     /// there is room, else from the next recorded epoch on, or the last epochs of all, or the
     /// first one, with which losses are compared.
     fn plan(&mut self, done: usize, length: usize, end: usize) -> Range<usize> {
-        let record = self.task.settings.record.is_any();
+        let record = self.task.settings.records_any();
         let recorded = self.recorded.next(done).filter(|_| record);
         let last = end.saturating_sub(WINDOW);
         let wanted = if done == 0 {
@@ -311,6 +330,7 @@ impl<'a, N: Number> RunLoop<'a, N> {
         }
         let gradients = self.kernel.gradients();
         self.lanes.measure_steepest(gradients, width);
+        self.look(done);
         let stop = self.task.settings.stop_when_converged;
         for lane in 0..runs.count() {
             if !self.lanes.active[lane] {
@@ -324,11 +344,10 @@ impl<'a, N: Number> RunLoop<'a, N> {
                 self.compare(lane, done, self.task.settings.epochs);
                 self.measure(runs, lane, done);
             } else if stop && self.is_at_rest(lane, done) {
-                self.unload(runs, lane);
-                self.compare(lane, done, done);
                 self.lanes.may_oscillate[lane] = false;
-                self.finish(runs, lane, done);
-                self.lanes.ended[lane] = true;
+                self.end_one(runs, lane, done);
+            } else if self.is_told_to_stop(lane) {
+                self.end_one(runs, lane, done);
             } else {
                 continue;
             }
@@ -349,6 +368,33 @@ impl<'a, N: Number> RunLoop<'a, N> {
             }
         }
         true
+    }
+
+    /// Ends a run that did not diverge.
+    fn end_one(&mut self, runs: &mut Runs, lane: usize, done: usize) {
+        self.unload(runs, lane);
+        self.compare(lane, done, done);
+        self.finish(runs, lane, done);
+        self.lanes.ended[lane] = true;
+    }
+
+    /// Looks at the rows of validation, if that ends runs.
+    fn look(&mut self, done: usize) {
+        let Some(validation) = &mut self.validation else {
+            return;
+        };
+        let (active, ended) = (&self.lanes.active, &self.lanes.ended);
+        let [weights, memory] = self.kernel.state();
+        if validation.is_any_told_to_stop(done, [weights, memory], active, ended) {
+            self.losses
+                .may_oscillate(done, &mut self.lanes.may_oscillate);
+        }
+    }
+
+    /// Whether the last look at the rows of validation ends a run.
+    fn is_told_to_stop(&self, lane: usize) -> bool {
+        let validation = self.validation.as_ref();
+        validation.is_some_and(|validation| validation.is_told_to_stop(lane))
     }
 
     /// Ends the runs that are left.
@@ -418,7 +464,11 @@ impl<'a, N: Number> RunLoop<'a, N> {
         }
     }
 
-    fn end_history(&self, runs: &mut Runs, lane: usize, done: usize) {
+    fn end_history(&mut self, runs: &mut Runs, lane: usize, done: usize) {
+        if let Some(validation) = &mut self.validation {
+            let (last, active) = (self.trace.weights(self.place), &self.lanes.active);
+            validation.end_history(&mut runs.arrays.validation, lane, done, last, active);
+        }
         let last = Last {
             trace: &self.trace,
             place: self.place,

@@ -52,7 +52,7 @@ pub fn train_into(
     let runs = runs_of(network, start.weights, machine)?;
     let rates_per_run = rates_per_run(network, start, runs)?;
     check_rates(start.learning_rate, machine)?;
-    settings.check(start.epoch)?;
+    settings.check(data, start.epoch)?;
     if let Some(memory) = start.memory {
         settings.optimizer.check_memory(memory, network, runs)?;
     }

@@ -309,6 +309,7 @@ fn results_are_written_where_the_caller_wants_them() {
             loss_ratio: &mut [0.0],
             period: &mut [0],
             histories,
+            ..Arrays::default()
         };
         let progress = Progress::default();
         train_into(&network, &data, &start, &settings, &progress, arrays)

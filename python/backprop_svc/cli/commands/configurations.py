@@ -44,6 +44,7 @@ class Configurations:
         self.goes_on_from: dict[str | None, None] = {}
         """Ids of the runs that go on, in their order."""
         self._epochs: list[int] = []
+        self._metrics: list[str] = []
         self._unused: set[str] = set()
         self._common: dict[str, list[object]] = {}
         self._told, self._between = time.monotonic(), FIRST_LINE
@@ -73,6 +74,7 @@ class Configurations:
         self.notes |= dict.fromkeys(prepared.notes)
         self.shared.add(prepared.experiment, prepared.grid, dict(map(split, swept(words))))
         self._epochs.append(int(prepared.experiment.settings["epochs"]))
+        self._metrics.append(prepared.experiment.by)
         for name, value in _common(config).items():
             values = self._common.setdefault(name, [])
             if value not in values:
@@ -97,6 +99,13 @@ class Configurations:
                     "write a command for each",
                 )
         return {name: values[0] for name, values in self._common.items() if len(values) == 1}
+
+    @property
+    def metric(self) -> str:
+        """What tells which run of the whole sweep is the best."""
+        # Only some of them may have rows of validation.
+        same = len(set(self._metrics)) == 1
+        return self._metrics[0] if same else "loss"
 
     def refuse_unused(self) -> None:
         """Refuse settings that change nothing in any configuration.

@@ -50,7 +50,8 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
     if prepared.tracking is not None:
         # Its parent was opened when the sweep began.
         _refuse_other(prepared, config)
-        told = Sweep(sweep.id or "", lease=sweep.lease)
+        metric = prepared.experiment.by
+        told = Sweep(sweep.id or "", lease=sweep.lease, metric=metric)
         parent = Parent.open(prepared.tracking, told, again=True)
     words = dict(map(split, swept(HydraConfig.get().overrides.task)))
     # A sweeper that does one point a job tells what it was given, but not what differs.
@@ -126,9 +127,9 @@ def run_point(config: DictConfig) -> float:
     if parent is not None:
         parent.finish()
     words = swept(HydraConfig.get().overrides.task)
-    loss = float(outcomes.loss[0])
-    say(f"{number}: {', '.join(words) or 'defaults'} → {outcomes.outcome[0]}, {loss:.6g}")
-    return loss
+    score = float(outcomes.scores[0])
+    say(f"{number}: {', '.join(words) or 'defaults'} → {outcomes.outcome[0]}, {score:.6g}")
+    return score
 
 
 def swept(words: Iterable[str]) -> list[str]:

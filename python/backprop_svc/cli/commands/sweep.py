@@ -96,6 +96,7 @@ class SweepCommand:
         self._bar = SweepBar(len(self._configurations.words) * len(grid), lines=True)
         WHOLE.set(self._bar)
         told = [f"sweep.axes={_quoted(self._axes)}", f"sweep.id='{self._id}'"]
+        told.append(f"sweep.metric={self._configurations.metric}")
         told.append(f"sweep.varied={_quoted(list(self._configurations.differing()))}")
         if self._parent is not None:
             told.append(f"sweep.lease='{self._parent.writer.lease}'")
@@ -120,7 +121,7 @@ class SweepCommand:
         outcomes = _joined(shards, typed_settings(words))
         common = set.intersection(*map(set, words))
         differing = {split(word)[0] for own in words for word in own if word not in common}
-        show.print_sweep(shown, differing)
+        show.print_sweep(shown, differing, tracked=self._parent is not None)
         shares, first = outcomes.shares(), self._configurations.first
         if first is not None and shares["dead"] + shares["diverged"] == 1:
             show.print_scales(first.experiment.data, first.config.data)
@@ -201,6 +202,7 @@ class SweepCommand:
             plan=Plan({**Plan.join(self._configurations.plans).parts, **several.parts}),
             resume=self._settings.sweep.resume is not None,
             goes_on_from=common_parent(self._configurations.goes_on_from, where.uri),
+            metric=self._configurations.metric,
         )
         with show.opening(where.uri):
             self._parent = Parent.open(where, told)

@@ -26,6 +26,7 @@ from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.terminal.verbose import listen
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive.terminal import say
+from backprop_svc.metric import scores
 from backprop_svc.plots import painter
 from backprop_svc.result import Result
 from backprop_svc.sweep.runs import to_runs
@@ -40,8 +41,8 @@ from backprop_svc.train import RECORDS
 def train(config: DictConfig) -> Any:
     """Train and keep what the configuration says.
 
-    Return the last loss of a single run, the objective of Hydra's other sweepers; of a
-    shard of a sweep its outcomes.
+    Return the metric of a single run (``sweep.metric``: the loss on the rows of validation, or
+    the last loss), the objective of Hydra's other sweepers; of a shard of a sweep its outcomes.
     """
     with foreseen(*FORESEEN):
         listen(HydraConfig.get().verbose)
@@ -109,7 +110,7 @@ def _single(config: DictConfig) -> float:
             files = {} if runs.states is None else runs.states.files()
             run = replace(record, tags=tags, texts=texts, files=files, images=images)
             _track(prepared, opening, run)
-    return float(result.last_loss[0]) if result.diverged_at[0] < 0 else float("inf")
+    return float(scores(experiment.by, result, achieved)[0])
 
 
 def _train(
@@ -137,7 +138,8 @@ def _show(prepared: Prepared, result: Result, achieved: dict[str, Floats]) -> No
         show.print_scales(experiment.data, settings.data)
     if experiment.count_out_of_time(result):
         say("train.time_limit ended it before its last epoch")
-    show.print_achieved({name: float(values[0]) for name, values in achieved.items()})
+    found = {name: float(values[0]) for name, values in achieved.items()}
+    show.print_achieved(found, settings.data.unit, settings.data.unit_factor)
 
 
 def _track(prepared: Prepared, opening: Opening, run: RunRecord) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from backprop_svc.cli.config.schema import Config
+from backprop_svc.metric import METRICS
 from backprop_svc.sweep.sampler import SAMPLERS
 from backprop_svc.train import SETTINGS
 
@@ -50,6 +51,7 @@ CHOICES: dict[str, list[str]] = {
     "tracking.weights": ["all", "best", "none"],
     "tracking.history": ["all", "every:10", "last", "none"],
     "sweep.sampler": list(SAMPLERS),
+    "sweep.metric": list(METRICS),
     "sweep.resume": ["last"],
 }
 """Of each setting that takes some of a few names; errors and ``--help`` show the same."""

@@ -11,7 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 from backprop_svc.cli.config import axes
 from backprop_svc.cli.config.going_on import run_to_go_on
 from backprop_svc.cli.config.problem import draw_by_default, problem
-from backprop_svc.cli.config.schema import Config, DataConfig, TrackingConfig, TrainConfig
+from backprop_svc.cli.config.schema import (
+    Config,
+    DataConfig,
+    SweepConfig,
+    TrackingConfig,
+    TrainConfig,
+)
 from backprop_svc.cli.terminal.errors import named
 from backprop_svc.sweep.axes import RATES
 from backprop_svc.sweep.experiment import Draw, Experiment
@@ -54,6 +60,8 @@ class Prepared:
         with named("tracking", TrackingConfig):
             history_interval(settings.tracking.history)
         experiment, notes = _experiment(settings, data_name)
+        with named("sweep", SweepConfig):
+            experiment.check_metric()
         with named("train", TrainConfig), named("data", DataConfig):
             experiment.check(grid)
         return cls(settings, experiment, grid, tracking(settings), notes)
@@ -91,5 +99,6 @@ def _experiment(config: Config, data_name: str) -> tuple[Experiment, tuple[str, 
         data_name=data_name,
         preparation=work.preparation,
         state=None if run is None else run.state,
+        metric=config.sweep.metric,
     )
     return experiment, work.notes

@@ -151,6 +151,8 @@ class SweepConfig:
     shards: int = 1
     dry_run: bool = False
     resume: Optional[str] = None
+    # What tells which run is the best; by default val_loss, or loss without validation.
+    metric: Optional[str] = None
     # A Parquet file for the table of results, tracked or not.
     results: Optional[str] = None
     # The sweeper sets the following fields for each of its jobs.

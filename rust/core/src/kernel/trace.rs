@@ -61,6 +61,14 @@ impl<N: Number> Trace<N> {
         &mut plane[..epochs * values]
     }
 
+    /// The weights with which an epoch began, by its place among those that are kept; shape
+    /// (parameters, width).
+    pub fn weights(&self, place: usize) -> &[N] {
+        let weights = &self.planes[Quantity::Weights];
+        let values = weights.len() / self.room;
+        &weights[place * values..][..values]
+    }
+
     /// The losses of the epochs from `first` on, shape (epochs, width).
     pub fn loss(&self) -> &[N] {
         &self.planes[Quantity::Loss]
