@@ -281,6 +281,11 @@ COMMANDS = {
         "write the runs of a sweep, with their weights, into a table",
         _plain("backprop_svc.cli.commands.export:export"),
     ),
+    "report": Command(
+        "[sweep=… out=…]",
+        "write the report of a sweep as a page, and open it",
+        _plain("backprop_svc.cli.commands.report:report"),
+    ),
     "upgrade": Command(
         "[tracking.uri=…]",
         "bring a database of an older MLflow to this one",

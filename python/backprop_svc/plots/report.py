@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from backprop_svc.plots.painter import CURVES, MAP, draw_here
+from backprop_svc.plots.painter import CURVES, MAP, PAGE, draw_here
 from backprop_svc.sweep.curves import Curves
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.tracking import Summary
+from backprop_svc.tracking.links import REPORT, Place
 from backprop_svc.tracking.record import Picture
 
 
@@ -17,6 +18,7 @@ def summary(
     outcomes: Outcomes,
     curves: Curves | None = None,
     draw: Callable[..., Picture] = draw_here,
+    place: Place | None = None,
 ) -> Summary:
     """Return figures, pictures and the table of results of a sweep.
 
@@ -28,6 +30,8 @@ def summary(
         A sample of the histories of loss, where all runs share their number of epochs.
     draw
         Who draws: :func:`.painter.draw_here`, or the method of a painter.
+    place
+        Where the runs are in MLflow.
     """
     best, runs = outcomes.best(1)[0], len(outcomes)
     # Where the sweep told how far it is, these are the last of its steps.
@@ -48,9 +52,11 @@ def summary(
             for epoch, value in enumerate(curve)
             if np.isfinite(value)
         ]
+    page = draw(PAGE, outcomes, curves, place)
     return Summary(
         metrics,
         best=int(best["run_id"][-16:], 16) if np.isfinite(best["loss"]) else None,
         files={"results.parquet": outcomes.parquet},
+        pages={REPORT: page},
         figures=figures,
     )

@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,12 +15,18 @@ from numpy.typing import NDArray
 from backprop_svc.arrays import Floats
 from backprop_svc.arrow import lists, numbers, texts
 from backprop_svc.errors import counted
+from backprop_svc.page import Page
 from backprop_svc.result import HISTORIES, OUTCOMES
 from backprop_svc.settings import Natural, check
 from backprop_svc.sweep.chunk import Chunk, percentages
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from backprop_svc.sweep.experiment import Experiment
+
+REPORT = "backprop_svc.plots.page:report"
+"""What makes a report, by its name: it is imported where one is made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +50,8 @@ class Outcomes:
         Where to look at the sweep, if it was tracked.
     spans
         Begin and end of the work for these runs, in seconds since 1970, one for each job.
+    experiment
+        What all of them share, where that is one thing.
     """
 
     sweep: str
@@ -50,6 +59,7 @@ class Outcomes:
     written: int = 0
     place: str | None = None
     spans: Sequence[tuple[float, float]] = ()
+    experiment: Experiment | None = None
 
     @classmethod
     def join(cls, shards: Sequence[Outcomes]) -> Outcomes:
@@ -93,6 +103,23 @@ class Outcomes:
     def outcome(self) -> NDArray[np.str_]:
         """The outcome of each run: see :class:`Result`; shape (runs,)."""
         return np.concatenate([chunk.result.outcome for chunk in self.chunks])
+
+    @cached_property
+    def outcome_code(self) -> NDArray[np.uint8]:
+        """Positions of the outcomes in :data:`OUTCOMES`; shape (runs,)."""
+        return np.concatenate([chunk.result.outcome_code for chunk in self.chunks])
+
+    @cached_property
+    def objective(self) -> Floats:
+        """What tells which run is the best, the smallest one; shape (runs,)."""
+        return np.concatenate([chunk.objective for chunk in self.chunks])
+
+    @cached_property
+    def results(self) -> dict[str, NDArray[Any]]:
+        """The columns that all runs have, beside those of the axes; each of shape (runs,)."""
+        columns = [chunk.columns() for chunk in self.chunks]
+        shared = [name for name in columns[0] if all(name in other for other in columns)]
+        return {name: np.concatenate([own[name] for own in columns]) for name in shared}
 
     @property
     def out_of_time(self) -> int:
@@ -154,8 +181,7 @@ class Outcomes:
         SettingError
             The count is no whole number from 0.
         """
-        objective = np.concatenate([chunk.objective for chunk in self.chunks])
-        rows = np.argsort(objective, kind="stable")[: check("count", count, Natural)]
+        rows = np.argsort(self.objective, kind="stable")[: check("count", count, Natural)]
         starts = np.cumsum([0, *(len(chunk.result) for chunk in self.chunks)])
         owners = np.searchsorted(starts, rows, side="right") - 1
         found = []
@@ -184,6 +210,20 @@ class Outcomes:
         """Return a data frame with the columns of :meth:`to_arrow`, one row for each run."""
         frame: pd.DataFrame = self.to_arrow().to_pandas()
         return frame
+
+    def report(self) -> Page:
+        """Return a page that answers questions about the sweep, as MLflow has it too.
+
+        A notebook shows it, ``.save("report.html")`` writes it into a file that needs no
+        network. See docs/report.md for what it shows.
+
+        >>> import backprop_svc as bp
+        >>> rates = bp.LogInterval(0.01, 1)
+        >>> outcomes = bp.sweep(bp.Network(1, 1, 1), 2.0, 3.0, {"lr": rates}, epochs=5)
+        >>> outcomes.report().save("report.html")  # doctest: +SKIP
+        """
+        found: Page = resolve_name(REPORT)(self)
+        return found
 
     @cached_property
     def parquet(self) -> bytes:

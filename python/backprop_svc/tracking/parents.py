@@ -118,7 +118,8 @@ class Parents:
         run = self._client.get_run(parent)
         self._log_metrics(run, summary.metrics)
         self._link_best(run, best)
-        log_files(self._client, parent, summary.texts, summary.files)
+        pages = {name: page() for name, page in summary.pages.items()}
+        log_files(self._client, parent, summary.texts, {**summary.files, **pages})
         for title, picture in summary.figures.items():
             self._log_picture(parent, title, picture)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -212,6 +213,37 @@ def best_run(sweep: str, *, tracking: str | None = None) -> str:
         "sweep", f"{sweep}, of which no run has a finite loss", "a sweep with such a run",
         "choose a run by its id",
     )  # fmt: skip
+
+
+def sweep_file(sweep: str, name: str, *, tracking: str | None = None) -> bytes:
+    """Return the content of an artifact of the parent of a sweep.
+
+    Parameters
+    ----------
+    sweep, tracking
+        As for :func:`load_sweep`; or the run id of any run of it.
+    name
+        The file.
+
+    Raises
+    ------
+    SettingError
+        The sweep has no such file; and as for :func:`load_sweep`.
+    """
+    from backprop_svc.tracking.failures import store_errors
+
+    uri, client = opened(tracking)
+    if isinstance(sweep, str) and len(sweep) == 32:
+        sweep = read_run(sweep, uri, client).tags.get(SWEEP_ID, sweep)
+    with store_errors(uri, client.failures):
+        parent = _parent(client, uri, sweep).info.run_id
+        if name not in {file.path for file in client.list_artifacts(parent)}:
+            raise SettingError(
+                "sweep", f"{sweep}, which has no {name}", "a sweep that was finished",
+                "go on with it, or choose another one",
+            )  # fmt: skip
+        with TemporaryDirectory(prefix="backprop-svc-") as folder:
+            return Path(client.download_artifacts(parent, name, folder)).read_bytes()
 
 
 def opened(tracking: str | None) -> tuple[str, Client]:

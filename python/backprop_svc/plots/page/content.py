@@ -1,0 +1,101 @@
+"""What the report of a sweep says, as numbers and texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backprop_svc._core import VERSION
+from backprop_svc.arrays import Floats
+from backprop_svc.plots.page.axes import PageAxis, axes_of
+from backprop_svc.plots.page.columns import MOST_EXACT, Columns
+from backprop_svc.plots.page.importance import importance
+from backprop_svc.plots.page.winners import best_runs, best_settings
+from backprop_svc.result import OUTCOMES
+from backprop_svc.sweep.curves import Curves
+from backprop_svc.sweep.outcomes import Outcomes
+from backprop_svc.tracking.links import Place
+
+LOGARITHMIC = ("loss", "val_loss", "loss_ratio")
+"""Results whose colours and scales are logarithmic."""
+MOST_EPOCHS = 200
+"""Epochs of the curves that are shown, closer together at the beginning."""
+
+
+def content(
+    outcomes: Outcomes, curves: Curves | None, place: Place | None
+) -> tuple[dict[str, Any], Columns]:
+    """Return what the page is made of: see :func:`backprop_svc.plots.page.report`."""
+    columns, axes = Columns(), axes_of(outcomes)
+    objective = outcomes.objective
+    by_axis = {axis.name: axis.values for axis in axes if not axis.is_seed}
+    told = {
+        "sweep": outcomes.sweep,
+        "version": VERSION,
+        "runs": len(outcomes),
+        "rounded": len(outcomes) > MOST_EXACT,
+        "place": None if place is None else place._asdict(),
+        "axes": [axis.told(columns) for axis in axes],
+        "outcomes": OUTCOMES.tolist(),
+        "counts": np.bincount(outcomes.outcome_code, minlength=len(OUTCOMES)).tolist(),
+        "outcome": columns.codes(outcomes.outcome_code, OUTCOMES.tolist()),
+        "measures": _measures(outcomes, columns),
+        "objective": "val_loss" if "val_loss" in outcomes.results else "loss",
+        "best": [_run(row, outcomes, axes) for row in best_runs(objective)],
+        "settings": _settings(axes, objective, outcomes),
+        "importance": importance(by_axis, objective) if len(outcomes) > 2 else None,
+        "curves": None if curves is None else _curves(curves, outcomes, columns),
+    }
+    return told, columns
+
+
+def _measures(outcomes: Outcomes, columns: Columns) -> list[dict[str, Any]]:
+    """Return the results of the runs, those that differ, with their values."""
+    found = []
+    for name, values in outcomes.results.items():
+        if values.dtype.kind not in "biuf" or (name != "loss" and (values == values[0]).all()):
+            continue
+        log = name in LOGARITHMIC
+        shown = values.astype(np.float64)
+        if name == "diverged_at":
+            shown[values < 0] = np.nan
+        found.append({"name": name, "log": log, "column": columns.column(shown, log=log)})
+    return found
+
+
+def _run(row: int, outcomes: Outcomes, axes: list[PageAxis]) -> dict[str, Any]:
+    """Return one run with the exact values of its settings and results."""
+    found = {axis.name: _value(axis, row) for axis in axes}
+    results = {name: column[row].item() for name, column in outcomes.results.items()}
+    return {"run": row, "settings": found, "results": results}
+
+
+def _settings(
+    axes: list[PageAxis], objective: Floats, outcomes: Outcomes
+) -> dict[str, Any] | None:
+    found = best_settings(axes, objective)
+    if found is not None:
+        own = [axis for axis in axes if not axis.is_seed]
+        for one in found["best"]:
+            one["settings"] = {axis.name: _value(axis, one["run"]) for axis in own}
+    return found
+
+
+def _value(axis: PageAxis, row: int) -> Any:
+    value = axis.values[row].item()
+    return value if axis.labels is None else axis.labels[value]
+
+
+def _curves(curves: Curves, outcomes: Outcomes, columns: Columns) -> dict[str, Any]:
+    """Return the histories of a sample of the runs, at some of the epochs."""
+    count = curves.loss.shape[1]
+    epochs = np.unique(np.geomspace(1, count, MOST_EPOCHS).astype(np.int64)) - 1
+    if count <= MOST_EPOCHS:
+        epochs = np.arange(count)
+    return {
+        "epochs": epochs.tolist(),
+        "rows": curves.rows.tolist(),
+        "outcome": outcomes.outcome_code[curves.rows].tolist(),
+        "loss": columns.add(curves.loss[:, epochs].astype(np.float64).ravel()),
+    }
