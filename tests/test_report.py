@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 import backprop_svc as bp
-from backprop_svc.plots.page import as_script, page
+from backprop_svc.plots.page import page
+from backprop_svc.plots.page.assemble import as_script
 from backprop_svc.plots.page.axes import PageAxis
 from backprop_svc.plots.page.importance import importance
+from backprop_svc.plots.page.sample import sample
 from backprop_svc.plots.page.winners import best_runs, best_settings
 from backprop_svc.tracking.links import Place
 from command import call
@@ -105,6 +107,46 @@ def test_the_best_settings_are_those_of_pandas() -> None:
     assert best_runs(objective) == np.argsort(objective)[:10].tolist()
     assert best_settings(axes[:2], objective) is None
     assert best_runs(np.full(5, np.inf)) == []
+
+
+def test_a_sample_has_the_best_run_of_each_cell_of_each_map() -> None:
+    rng = np.random.default_rng(1)
+    runs = 200_000
+    axes = [
+        PageAxis("train.lr", np.exp(rng.uniform(-5, 0, runs))),
+        PageAxis("init.w1", rng.uniform(-2, 2, runs)),
+        PageAxis("init.scale", rng.integers(0, 5, runs).astype(float)),
+    ]
+    objective = rng.exponential(size=runs)
+    found = sample(axes, objective)
+    assert len(np.unique(found.rows)) == len(found.rows) <= 120_000
+    assert [axis.log for axis in axes] == [True, False, False]
+    kept = np.zeros(runs, dtype=bool)
+    kept[found.rows] = True
+    # By another way: sorted by cell and then by the objective, the first of each is the best.
+    edges = np.linspace(-2, 2, found.cells + 1)
+    edges[0], edges[-1] = -3, 3
+    place = np.digitize(axes[1].values, edges) * 10 + axes[2].values.astype(int)
+    order = np.lexsort([objective, place])
+    first = order[np.flatnonzero(np.diff(place[order], prepend=-1))]
+    # A value at an edge may be rounded to either side.
+    assert kept[first].mean() > 0.99
+    # Those that were drawn are a fair sample.
+    mean = objective[found.rows[: found.drawn]].mean()
+    assert mean == pytest.approx(1, abs=5 / np.sqrt(found.drawn))
+
+
+def test_a_million_runs_fit() -> None:
+    """As the numbers of a search have no pattern, most of them are left out."""
+    axes = {name: bp.Interval(0.01, 0.5) for name in ("lr1", "lr2", "w1", "w2")}
+    outcomes = bp.sweep(
+        GUIDE, 2.0, 3.0, axes, sampler="random", samples=1_000_000, epochs=1, progress=False
+    )
+    html = outcomes.report().html
+    assert len(html) < 8e6
+    assert told(html)["runs"] == 1_000_000
+    some = told(html)["sample"]
+    assert some["rows"]["length"] <= 120_000
 
 
 def test_no_text_can_end_the_script_that_holds_it() -> None:

@@ -170,6 +170,10 @@ def _sweep(arguments: list[str]) -> None:
 
 
 def _explain(arguments: list[str]) -> None:
+    if any(argument.startswith("run=") for argument in arguments):
+        # What is in the store is not composed.
+        _plain("backprop_svc.cli.commands.explain_run:explain_run")(arguments)
+        return
     _hydra(COMMANDS["explain"], arguments)
 
 

@@ -215,6 +215,29 @@ def best_run(sweep: str, *, tracking: str | None = None) -> str:
     )  # fmt: skip
 
 
+def run_file(run_id: str, name: str, *, tracking: str | None = None) -> bytes:
+    """Return the content of an artifact of a run, or of the sweep that it belongs to.
+
+    Raises
+    ------
+    SettingError
+        Neither has such a file; and as for :func:`load_run`.
+    """
+    from backprop_svc.tracking.failures import store_errors
+
+    uri, client = opened(tracking)
+    tags = read_run(run_id, uri, client).tags
+    owner = tags[MLFLOW_PARENT_RUN_ID] if INDEX in tags else run_id
+    with store_errors(uri, client.failures):
+        found = _file(client, owner, name)
+    if found is None:
+        raise SettingError(
+            "run", f"{run_id}, which has no {name}", "a run that keeps it",
+            "choose another run",
+        )  # fmt: skip
+    return found
+
+
 def sweep_file(sweep: str, name: str, *, tracking: str | None = None) -> bytes:
     """Return the content of an artifact of the parent of a sweep.
 
@@ -237,13 +260,21 @@ def sweep_file(sweep: str, name: str, *, tracking: str | None = None) -> bytes:
         sweep = read_run(sweep, uri, client).tags.get(SWEEP_ID, sweep)
     with store_errors(uri, client.failures):
         parent = _parent(client, uri, sweep).info.run_id
-        if name not in {file.path for file in client.list_artifacts(parent)}:
-            raise SettingError(
-                "sweep", f"{sweep}, which has no {name}", "a sweep that was finished",
-                "go on with it, or choose another one",
-            )  # fmt: skip
-        with TemporaryDirectory(prefix="backprop-svc-") as folder:
-            return Path(client.download_artifacts(parent, name, folder)).read_bytes()
+        found = _file(client, parent, name)
+    if found is None:
+        raise SettingError(
+            "sweep", f"{sweep}, which has no {name}", "a sweep that was finished",
+            "go on with it, or choose another one",
+        )  # fmt: skip
+    return found
+
+
+def _file(client: Client, run_id: str, name: str) -> bytes | None:
+    """Return the content of an artifact, if it is there."""
+    if name not in {file.path for file in client.list_artifacts(run_id)}:
+        return None
+    with TemporaryDirectory(prefix="backprop-svc-") as folder:
+        return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
 
 
 def opened(tracking: str | None) -> tuple[str, Client]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,20 +35,34 @@ class PageAxis:
         """Whether it only repeats runs."""
         return self.name in SEEDS
 
+    @cached_property
+    def distinct(self) -> NDArray[Any]:
+        """The different values, ascending."""
+        return np.unique(self.values)
+
     @property
     def log(self) -> bool:
         """Whether its values spread evenly in their logarithms."""
-        return self.labels is None and is_logarithmic(np.unique(self.values))
+        return self.labels is None and is_logarithmic(self.distinct)
 
-    def told(self, columns: Columns) -> dict[str, Any]:
-        """Describe it for the page, with its values."""
-        log = self.log
-        column = (
-            columns.column(self.values, log=log)
-            if self.labels is None
-            else columns.codes(self.values, self.labels)
-        )
-        return {"name": self.name, "log": log, "seed": self.is_seed, "column": column}
+    def cells(self, most: int) -> NDArray[np.int64]:
+        """Return the cell of each run in a map with so many along this axis, (runs,)."""
+        distinct = self.distinct
+        if len(distinct) <= most:
+            return np.searchsorted(distinct, self.values).astype(np.int64)
+        scale = np.log if self.log else np.asarray
+        low, high = scale(distinct[0]), scale(distinct[-1])
+        place = (scale(self.values) - low) / (high - low) * most
+        return np.asarray(np.clip(place, 0, most - 1), dtype=np.int64)
+
+    def told(self, columns: Columns, rows: NDArray[np.int64] | slice) -> dict[str, Any]:
+        """Describe it for the page, with the values of some runs."""
+        values, log = self.values[rows], self.log
+        found = {"name": self.name, "log": log, "seed": self.is_seed}
+        if self.labels is not None:
+            return {**found, "column": columns.codes(values, self.labels)}
+        ends = {"low": float(self.distinct[0]), "high": float(self.distinct[-1])}
+        return {**found, **ends, "column": columns.column(values, log=log)}
 
 
 def axes_of(outcomes: Outcomes) -> list[PageAxis]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backprop_svc._core import VERSION
 from backprop_svc.arrays import Floats
 from backprop_svc.plots.page.axes import PageAxis, axes_of
 from backprop_svc.plots.page.columns import MOST_EXACT, Columns
 from backprop_svc.plots.page.importance import importance
+from backprop_svc.plots.page.sample import sample
 from backprop_svc.plots.page.winners import best_runs, best_settings
 from backprop_svc.result import OUTCOMES
 from backprop_svc.sweep.curves import Curves
@@ -19,6 +21,8 @@ from backprop_svc.tracking.links import Place
 
 LOGARITHMIC = ("loss", "val_loss", "loss_ratio")
 """Results whose colours and scales are logarithmic."""
+MOST_BYTES = 5_500_000
+"""Compressed numbers of all runs; of more of them the page holds some runs."""
 MOST_EPOCHS = 200
 """Epochs of the curves that are shown, closer together at the beginning."""
 
@@ -27,20 +31,22 @@ def content(
     outcomes: Outcomes, curves: Curves | None, place: Place | None
 ) -> tuple[dict[str, Any], Columns]:
     """Return what the page is made of: see :func:`backprop_svc.plots.page.report`."""
-    columns, axes = Columns(), axes_of(outcomes)
-    objective = outcomes.objective
+    axes, objective = axes_of(outcomes), outcomes.objective
+    told, columns = _rows(outcomes, axes, slice(None))
+    if columns.size > MOST_BYTES:
+        some = sample([axis for axis in axes if not axis.is_seed] or axes, objective)
+        told, columns = _rows(outcomes, axes, some.rows)
+        place_of = columns.add(some.rows.astype(np.float64))
+        told["sample"] = {"rows": place_of, "drawn": some.drawn, "cells": some.cells}
     by_axis = {axis.name: axis.values for axis in axes if not axis.is_seed}
-    told = {
+    told |= {
         "sweep": outcomes.sweep,
         "version": VERSION,
         "runs": len(outcomes),
         "rounded": len(outcomes) > MOST_EXACT,
         "place": None if place is None else place._asdict(),
-        "axes": [axis.told(columns) for axis in axes],
         "outcomes": OUTCOMES.tolist(),
         "counts": np.bincount(outcomes.outcome_code, minlength=len(OUTCOMES)).tolist(),
-        "outcome": columns.codes(outcomes.outcome_code, OUTCOMES.tolist()),
-        "measures": _measures(outcomes, columns),
         "objective": "val_loss" if "val_loss" in outcomes.results else "loss",
         "best": [_run(row, outcomes, axes) for row in best_runs(objective)],
         "settings": _settings(axes, objective, outcomes),
@@ -50,7 +56,21 @@ def content(
     return told, columns
 
 
-def _measures(outcomes: Outcomes, columns: Columns) -> list[dict[str, Any]]:
+def _rows(
+    outcomes: Outcomes, axes: list[PageAxis], rows: NDArray[np.int64] | slice
+) -> tuple[dict[str, Any], Columns]:
+    """Return the settings and results of some runs."""
+    columns = Columns()
+    return {
+        "axes": [axis.told(columns, rows) for axis in axes],
+        "outcome": columns.codes(outcomes.outcome_code[rows], OUTCOMES.tolist()),
+        "measures": _measures(outcomes, columns, rows),
+    }, columns
+
+
+def _measures(
+    outcomes: Outcomes, columns: Columns, rows: NDArray[np.int64] | slice
+) -> list[dict[str, Any]]:
     """Return the results of the runs, those that differ, with their values."""
     found = []
     for name, values in outcomes.results.items():
@@ -60,7 +80,7 @@ def _measures(outcomes: Outcomes, columns: Columns) -> list[dict[str, Any]]:
         shown = values.astype(np.float64)
         if name == "diverged_at":
             shown[values < 0] = np.nan
-        found.append({"name": name, "log": log, "column": columns.column(shown, log=log)})
+        found.append({"name": name, "log": log, "column": columns.column(shown[rows], log=log)})
     return found
 
 

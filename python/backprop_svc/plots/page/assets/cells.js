@@ -2,19 +2,20 @@
 
 const MOST_CELLS = 400;
 
+function mostCells(runs) {
+  return runs.content.sample?.cells ?? MOST_CELLS;
+}
+
 // The cells along an axis: `of` has that of each run, `edges` lie between them.
 function cellsOf(axis, runs) {
-  const { distinct, labels, log, numbers } = axis;
-  if (distinct && distinct.length <= MOST_CELLS) {
+  const { distinct, labels, log, numbers, low, high } = axis;
+  if (distinct && distinct.length <= mostCells(runs)) {
     const size = distinct.length;
     return { size, of: axis.codes, edges: between(distinct, log, labels), values: distinct, axis };
   }
-  let low = Infinity, high = -Infinity;
-  for (const value of numbers) {
-    if (value < low) low = value;
-    if (value > high) high = value;
-  }
-  const size = Math.min(MOST_CELLS, Math.max(10, Math.round(runs.count ** 0.4)));
+  // As Python's sample.py puts them into cells.
+  const size = runs.content.sample?.cells
+    ?? Math.min(MOST_CELLS, Math.max(10, Math.round(runs.count ** 0.4)));
   const scale = log ? Math.log : (value) => value;
   const [from, width] = [scale(low), (scale(high) - scale(low)) / size || 1];
   const back = (place) => (log ? Math.exp(from + place * width) : from + place * width);
@@ -48,8 +49,9 @@ function gather(runs, x, y, measure, fixed) {
     const cell = y.of[row] * x.size + x.of[row];
     const best = cells.best[cell];
     if (best < 0 || runs.objective[row] < runs.objective[best]) cells.best[cell] = row;
-    cells.runs[cell]++;
     cells.total++;
+    cells.runs[cell]++;
+    if (row >= runs.drawn) continue;
     const value = measure ? measure.numbers[row] : NaN;
     if (Number.isFinite(value)) {
       cells.sum[cell] += value;

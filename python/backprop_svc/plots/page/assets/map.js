@@ -64,7 +64,8 @@ function plotAxis(axis) {
     found.tickvals = axis.labels.map((_, place) => place);
     found.ticktext = axis.labels.map(plain);
   } else if (axis.log) {
-    Object.assign(found, { exponentformat: "power", dtick: null, nticks: 8 });
+    const decades = Math.log10(axis.high / axis.low);
+    Object.assign(found, { exponentformat: "power", dtick: decades > 4 ? null : "D2" });
   }
   return found;
 }
@@ -87,7 +88,8 @@ function drawCells(runs, state, fixed, rest, plot, keys, said, box) {
     const [row, column] = point.pointNumber, cell = row * x.size + column;
     const lines = describe(runs, best);
     if (cells.runs[cell] > 1) {
-      lines.unshift(["runs here", `${cells.runs[cell].toLocaleString("en")}; the best of them:`]);
+      const held = runs.count < runs.content.runs ? " on this page" : "";
+      lines.unshift(["runs here", `${cells.runs[cell].toLocaleString("en")}${held}; the best:`]);
       if (measure && state.others === "mean") {
         lines.unshift([`mean ${measure.name}`, `${show(cells.sum[cell] / cells.finite[cell])} of ${
           cells.finite[cell].toLocaleString("en")} finite ones`]);
@@ -173,20 +175,21 @@ function sayCells(runs, state, fixed, rest, cells, x, y) {
   const names = rest.map(({ name }) => name).join(", ");
   const how = {
     best: `A cell shows its best run over ${names}`,
-    mean: `A cell shows the mean over ${names} of the runs with a finite value`,
+    mean: `A cell shows the mean over ${names} of the runs with a finite value${
+      runs.drawn < runs.count ? ", of those drawn by chance" : ""}`,
     one: `Only runs with ${fixed.map((one) => `${one.axis.name} ${
       one.cells.binned ? "near" : "="} ${one.said}`).join(", ")}`,
   };
   const binned = x.binned || y.binned ? `; ${x.size} × ${y.size} cells, each with the best of the ` +
     "runs within it" : "";
-  const of = cells.total < runs.count ? `, of which ${cells.total.toLocaleString("en")} are shown` : "";
+  const of = fixed.length && cells.total < runs.count ? `, of which ${cells.total.toLocaleString("en")} are shown` : "";
   return make("div", {}, rest.length ? make("p", { class: "soft" }, `${how[state.others]}.`) : null,
     behind(runs, of + binned));
 }
 
 function drawLine(runs, state, plot, keys, said, box) {
-  const axis = runs.axes[0] ?? { name: "run", numbers: Float64Array.from({ length: runs.count },
-    (_, row) => row) };
+  const axis = runs.axes[0] ?? { name: "run", low: 0, high: runs.count,
+    numbers: Float64Array.from({ length: runs.count }, (_, row) => row) };
   const measure = runs.measure(state.view) ?? runs.measure(runs.content.objective);
   const finite = [...measure.numbers].filter((value) => value > 0 && Number.isFinite(value));
   const [top, bottom] = [finite.reduce((a, b) => Math.max(a, b), 0) || 1,

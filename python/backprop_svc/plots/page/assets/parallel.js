@@ -45,9 +45,9 @@ function sample(runs) {
   if (all.length <= MOST_LINES) return all;
   const best = [...all].sort((one, two) => runs.objective[one] - runs.objective[two] || 0)
     .slice(0, MOST_BEST);
-  const chosen = new Set(best), step = runs.count / (MOST_LINES - MOST_BEST);
-  // An odd stride would meet each value of an axis; a step beside whole numbers does.
-  for (let at = 0; at < runs.count; at += step * 1.0137) chosen.add(Math.floor(at));
+  const chosen = new Set(best), step = runs.drawn / (MOST_LINES - MOST_BEST);
+  // A step that is no whole number meets each value of an axis of a grid.
+  for (let at = 0; at < runs.drawn; at += step * 1.0137) chosen.add(Math.floor(at));
   return [...chosen];
 }
 
@@ -77,7 +77,12 @@ function dimension(column, rows) {
       range: [-0.3, column.labels.length - 0.7] };
   }
   const { values, low, high, log } = scaled(column, rows);
-  return { label, values, range: [low, high], ...ticks(low, high, log) };
+  const few = column.distinct && column.distinct.length <= 12 ? [...column.distinct] : null;
+  const own = few && few.every((value) => !log || value > 0)
+    ? { tickvals: few.map((value) => (log ? Math.log10(value) : value)),
+      ticktext: few.map((value) => show(value, 3)) }
+    : ticks(low, high, log);
+  return { label, values, range: [low, high], ...own };
 }
 
 function sayChosen(runs, rows, dimensions, said, box) {

@@ -2,13 +2,16 @@
 
 function readRuns(content, buffer) {
   const read = (one) => ({ ...one, ...readColumn(buffer, one.column) });
+  const some = content.sample ?? null;
   const runs = {
-    content, count: content.shown ?? content.runs,
+    content, count: content.outcome.codes.length,
+    // Of a sample: the first so many were drawn by chance, the others are the best of cells.
+    drawn: some ? some.drawn : content.runs,
     axes: content.axes.map(read), measures: content.measures.map(read),
     outcome: readColumn(buffer, content.outcome),
   };
   // A row of the page is a run of the sweep, or one of a sample.
-  const positions = content.rows ? readArray(buffer, content.rows) : null;
+  const positions = some ? readArray(buffer, some.rows) : null;
   runs.position = (row) => (positions ? positions[row] : row);
   runs.axis = (name) => runs.axes.find((axis) => axis.name === name);
   runs.measure = (name) => runs.measures.find((measure) => measure.name === name);
@@ -53,8 +56,9 @@ function chosenBox() {
 function behind(runs, more = "") {
   const { content } = runs;
   const all = count(content.runs, "run");
-  const some = runs.count < content.runs
-    ? `${count(runs.count, "run")} of ${content.runs.toLocaleString("en")}, evenly spaced`
-    : all;
-  return make("p", { class: "behind" }, `Behind this picture: ${some}${more}.`);
+  const held = runs.count < content.runs
+    ? `; the page holds ${runs.count.toLocaleString("en")} of them: the best of each cell of ` +
+      `each map, and ${runs.drawn.toLocaleString("en")} drawn by chance`
+    : "";
+  return make("p", { class: "behind" }, `Behind this picture: ${all}${held}${more}.`);
 }
