@@ -174,6 +174,10 @@ def _sweep(arguments: list[str]) -> None:
 
 
 def _explain(arguments: list[str]) -> None:
+    if any(argument.startswith("run=") for argument in arguments):
+        # What is in the store is not composed.
+        _plain("backprop_svc.cli.commands.explain_run:explain_run")(arguments)
+        return
     _hydra(COMMANDS["explain"], arguments)
 
 
@@ -287,6 +291,11 @@ COMMANDS = {
         "sweep=… out=…",
         "write the runs of a sweep, with their weights, into a table",
         _plain("backprop_svc.cli.commands.export:export"),
+    ),
+    "report": Command(
+        "[sweep=… out=…]",
+        "write the report of a sweep as a page, and open it",
+        _plain("backprop_svc.cli.commands.report:report"),
     ),
     "upgrade": Command(
         "[tracking.uri=…]",

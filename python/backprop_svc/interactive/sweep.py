@@ -230,12 +230,13 @@ def sweep(
                 record=kept,
                 progress=bar,
             )
+        outcomes = replace(outcomes, experiment=work)
         if parent is None:
             return outcomes
         from backprop_svc.plots.report import summary
 
         curves = sample_curves(work, outcomes) if work.settings["epochs"] else None
-        place = parent.finish(summary(outcomes, curves))
+        place = parent.finish(summary(outcomes, curves, place=parent.place))
     except BaseException as error:
         if parent is not None:
             _end(parent, error, sweep_id)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from backprop_svc.metric import extreme, shown
-from backprop_svc.plots.painter import CURVES, MAP, draw_here
+from backprop_svc.plots.painter import CURVES, MAP, PAGE, draw_here
 from backprop_svc.sweep import repeats
 from backprop_svc.sweep.curves import Curves
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.tracking import Summary
+from backprop_svc.tracking.links import REPORT, Place
 from backprop_svc.tracking.record import Picture
 
 
@@ -19,6 +20,7 @@ def summary(
     outcomes: Outcomes,
     curves: Curves | None = None,
     draw: Callable[..., Picture] = draw_here,
+    place: Place | None = None,
 ) -> Summary:
     """Return figures, pictures and the table of results of a sweep.
 
@@ -30,6 +32,8 @@ def summary(
         A sample of the histories of loss, where all runs share their number of epochs.
     draw
         Who draws: :func:`.painter.draw_here`, or the method of a painter.
+    place
+        Where the runs are in MLflow.
     """
     best, runs = outcomes.best(1)[0], len(outcomes)
     metric, score = outcomes.metric, outcomes.best_score()
@@ -59,10 +63,12 @@ def summary(
     files = {"results.parquet": outcomes.parquet}
     if outcomes.seeds:
         files["best_settings.csv"] = repeats.to_csv(outcomes)
+    page = draw(PAGE, outcomes, curves, place)
     return Summary(
         metrics,
         best=int(best["run_id"][-16:], 16) if np.isfinite(score) else None,
         files=files,
+        pages={REPORT: page},
         metric=metric,
         note=repeats.note(outcomes),
         figures=figures,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator
 from numpy.typing import NDArray
 
 from backprop_svc.arrays import Floats
@@ -20,6 +24,9 @@ from backprop_svc.sweep.space import is_logarithmic
 
 MOST_CELLS = 400
 """Cells of the heat map along an axis; finer grids show the best run of each cell."""
+SIZE = (6.4, 4.8)
+"""Inches of a picture: its text is still read where MLflow shows it small."""
+TEXT: Any = {"font.size": 13.0, "axes.titlesize": 15.0, "legend.fontsize": 12.0}
 DEAD, DIVERGED = "0.75", "0.15"
 
 
@@ -50,9 +57,14 @@ def map_figure(
     metric
         Its name: one of :data:`backprop_svc.metric.METRICS`.
     """
-    figure = Figure(figsize=(7.5, 5.5), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    plot = figure.subplots()
+    with rc_context(TEXT):
+        return _map_figure(axes, values, outcome, metric)
+
+
+def _map_figure(
+    axes: Mapping[str, Floats], values: Floats, outcome: NDArray[np.str_], metric: str
+) -> Figure:
+    figure, plot = _begin()
     label = shown(metric)
     main = sorted(axes, key=lambda name: -len(np.unique(axes[name])))[:2]
     good = np.isfinite(values) & (outcome != "dead") & (outcome != "diverged")
@@ -63,7 +75,8 @@ def map_figure(
     else:
         name = main[0] if main else "run"
         x = axes.get(name, np.arange(len(values), dtype=np.float64))
-        plot.scatter(x[good], values[good], s=12, label=label)
+        if good.any():
+            plot.scatter(x[good], values[good], s=16, label=label)
         for kind, color in (("dead", DEAD), ("diverged", DIVERGED)):
             some = outcome == kind
             if some.any():
@@ -77,7 +90,7 @@ def map_figure(
         plot.grid(alpha=0.3)
         if is_logarithmic(np.unique(x)):
             plot.set_xscale("log")
-    plot.set_title(f"{label[0].upper()}{label[1:]}")
+    plot.set_title(f"{label[0].upper()}{label[1:]} of {counted(len(values), 'run')}")
     return figure
 
 
@@ -91,12 +104,14 @@ def curves_png(loss: Floats, learning_rate: Floats) -> bytes:
     learning_rate
         Shape (runs,).
     """
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
+    with rc_context(TEXT):
+        return _curves_png(loss, learning_rate)
 
-    figure = Figure(figsize=(7.5, 5.5), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    plot = figure.subplots()
+
+def _curves_png(loss: Floats, learning_rate: Floats) -> bytes:
+    from matplotlib import colormaps
+
+    figure, plot = _begin()
     low, high = learning_rate.min(), learning_rate.max()
     norm = LogNorm(low, high if high > low else low * 1.01)
     colors = ScalarMappable(norm, colormaps["viridis"])
@@ -110,7 +125,7 @@ def curves_png(loss: Floats, learning_rate: Floats) -> bytes:
         yscale="log",
     )
     plot.grid(alpha=0.3)
-    figure.colorbar(colors, ax=plot, label="learning rate")
+    _colorbar(figure, plot, colors, "learning rate")
     return _png(figure)
 
 
@@ -142,14 +157,47 @@ def _heat_map(
         if metric in MAXIMIZED:
             norm = Normalize(low, high)
         image = plot.pcolormesh(x_edges, y_edges, best, norm=norm, cmap="viridis")
-        figure.colorbar(image, ax=plot, label=shown(metric))
+        _colorbar(figure, plot, image, shown(metric))
     plot.set(xlabel=main[0], ylabel=main[1])
     for name, scale in zip(main, (plot.set_xscale, plot.set_yscale), strict=True):
         if is_logarithmic(np.unique(axes[name])):
             scale("log")
+        else:
+            plot.locator_params("x" if name == main[0] else "y", nbins=5)
+    # Only what can be seen: a cell with a better run shows that.
+    hidden = np.isfinite(best)
+    seen = {"dead": np.isfinite(dead) & ~hidden}
+    seen["diverged"] = np.isfinite(other) & ~hidden & ~seen["dead"]
     for label, color in (("dead", DEAD), ("diverged", DIVERGED)):
-        plot.scatter([], [], marker="s", color=color, label=label)
-    plot.legend(loc="upper left", framealpha=0.8)
+        if seen[label].any():
+            plot.scatter([], [], marker="s", color=color, label=label)
+    if any(layer.any() for layer in seen.values()):
+        plot.legend(loc="upper left", framealpha=0.8)
+
+
+def _begin() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+def _colorbar(figure: Figure, plot: Axes, colors: ScalarMappable, label: str) -> None:
+    """Add a colour bar whose ticks can be read, however narrow or wide its range is."""
+    low, high = colors.get_clim()
+    bar = figure.colorbar(colors, ax=plot, label=label)
+    assert low is not None
+    assert high is not None
+    if not isinstance(colors.norm, LogNorm):
+        return
+    decades = np.log10(high / low)
+    if decades < 2:
+        subs = (1.0, 2.0, 5.0) if decades > 0.5 else tuple(np.arange(1.0, 10.0))
+        bar.locator = LogLocator(subs=subs)
+        if decades < 0.2:
+            bar.locator = FixedLocator(np.geomspace(low, high, 4)[1:3].tolist())
+        bar.formatter = FuncFormatter(lambda value, _: f"{value:.3g}")
+        bar.minorticks_off()
+        bar.update_ticks()
 
 
 def _cells(values: Floats) -> tuple[Floats, NDArray[np.int64]]:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from backprop_svc.arrays import Floats
 from backprop_svc.arrow import lists, numbers, texts
 from backprop_svc.errors import counted
 from backprop_svc.metric import objective
+from backprop_svc.page import Page
 from backprop_svc.result import HISTORIES, OUTCOMES
 from backprop_svc.settings import Natural, check
 from backprop_svc.sweep import repeats
@@ -22,6 +24,11 @@ from backprop_svc.sweep.chunk import Chunk, percentages
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from backprop_svc.sweep.experiment import Experiment
+
+REPORT = "backprop_svc.plots.page:report"
+"""What makes a report, by its name: it is imported where one is made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +52,8 @@ class Outcomes:
         Where to look at the sweep, if it was tracked.
     spans
         Begin and end of the work for these runs, in seconds since 1970, one for each job.
+    experiment
+        What all of them share, where that is one thing.
     """
 
     sweep: str
@@ -52,6 +61,7 @@ class Outcomes:
     written: int = 0
     place: str | None = None
     spans: Sequence[tuple[float, float]] = ()
+    experiment: Experiment | None = None
 
     @classmethod
     def join(cls, shards: Sequence[Outcomes]) -> Outcomes:
@@ -95,6 +105,23 @@ class Outcomes:
     def outcome(self) -> NDArray[np.str_]:
         """The outcome of each run: see :class:`Result`; shape (runs,)."""
         return np.concatenate([chunk.result.outcome for chunk in self.chunks])
+
+    @cached_property
+    def outcome_code(self) -> NDArray[np.uint8]:
+        """Positions of the outcomes in :data:`OUTCOMES`; shape (runs,)."""
+        return np.concatenate([chunk.result.outcome_code for chunk in self.chunks])
+
+    @cached_property
+    def objective(self) -> Floats:
+        """What tells which run is the best, the smallest one; shape (runs,)."""
+        return objective(self.metric, self.scores)
+
+    @cached_property
+    def results(self) -> dict[str, NDArray[Any]]:
+        """The columns that all runs have, beside those of the axes; each of shape (runs,)."""
+        columns = [chunk.columns() for chunk in self.chunks]
+        shared = [name for name in columns[0] if all(name in other for other in columns)]
+        return {name: np.concatenate([own[name] for own in columns]) for name in shared}
 
     @property
     def out_of_time(self) -> int:
@@ -152,7 +179,7 @@ class Outcomes:
 
     def best_score(self) -> float:
         """Return the best value of the metric, NaN if no run has a finite one."""
-        best = objective(self.metric, self.scores).min()
+        best = self.objective.min()
         return float(objective(self.metric, best)) if np.isfinite(best) else float("nan")
 
     def ties(self) -> int:
@@ -174,8 +201,7 @@ class Outcomes:
         SettingError
             The count is no whole number from 0.
         """
-        order = np.argsort(objective(self.metric, self.scores), kind="stable")
-        rows = order[: check("count", count, Natural)]
+        rows = np.argsort(self.objective, kind="stable")[: check("count", count, Natural)]
         starts = np.cumsum([0, *(len(chunk.result) for chunk in self.chunks)])
         owners = np.searchsorted(starts, rows, side="right") - 1
         found = []
@@ -225,6 +251,20 @@ class Outcomes:
         """Return a data frame with the columns of :meth:`to_arrow`, one row for each run."""
         frame: pd.DataFrame = self.to_arrow().to_pandas()
         return frame
+
+    def report(self) -> Page:
+        """Return a page that answers questions about the sweep, as MLflow has it too.
+
+        A notebook shows it, ``.save("report.html")`` writes it into a file that needs no
+        network. See docs/report.md for what it shows.
+
+        >>> import backprop_svc as bp
+        >>> rates = bp.LogInterval(0.01, 1)
+        >>> outcomes = bp.sweep(bp.Network(1, 1, 1), 2.0, 3.0, {"lr": rates}, epochs=5)
+        >>> outcomes.report().save("report.html")  # doctest: +SKIP
+        """
+        found: Page = resolve_name(REPORT)(self)
+        return found
 
     @cached_property
     def parquet(self) -> bytes:

@@ -26,6 +26,7 @@ from backprop_svc.tracking.entities import (
     status_after,
 )
 from backprop_svc.tracking.failures import is_lasting, is_locked, store_errors
+from backprop_svc.tracking.links import Place
 from backprop_svc.tracking.parents import (
     BY_CLIENT,
     INDEX,
@@ -146,6 +147,11 @@ class ClientWriter:
             links.sweeps_page(self.experiment),
         )
         return f"{address}/{pages[0]}", f"{address}/{pages[1]}"
+
+    def place(self, parent: str) -> Place:
+        """Return where the runs of a sweep are."""
+        address = links.address(self.uri) or links.LOCAL
+        return Place(address, self.experiment, parent, numbered=False)
 
     def leave_sweep(self) -> None:
         """End the work for a sweep that another process owns."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from backprop_svc.metric import MAXIMIZED
@@ -11,12 +12,26 @@ LOCAL = "http://127.0.0.1:5000"
 """Where ``backprop-svc ui`` serves, unless it is told otherwise."""
 METRICS = "/model-metrics"
 """The tab of a run's page on which the pictures and curves of a sweep are."""
+REPORT = "report.html"
+"""The report of a sweep, among the artifacts of its parent."""
 SWEEPS = "tags.`backprop.kind` = 'sweep'"
 """A search for the parents of all sweeps."""
 # Without it MLflow 3 opens on language models: traces instead of runs.
 _TRAINING = "workflowType=machine_learning"
 EXPERIMENTS = f"#/experiments?{_TRAINING}"
 """The page with all experiments."""
+
+
+class Place(NamedTuple):
+    """Where the runs of a sweep are in a tracking store."""
+
+    address: str
+    """That of the UI."""
+    experiment: str
+    parent: str
+    """The run id of the parent."""
+    numbered: bool
+    """Whether the id of a run is that of the sweep and its position; else a server gave it."""
 
 
 def run_page(experiment: str, run_id: str, tab: str = "") -> str:
@@ -55,8 +70,12 @@ def note(
     metric
         What tells which run is the best; the loss by default.
     """
+    ended = {}
+    if best is not None:
+        ended["Best run"] = run_page(experiment, best)
+        ended["Report"] = run_page(experiment, parent, f"/artifacts/{REPORT}")
     pages = {
-        **({"Best run": run_page(experiment, best)} if best is not None else {}),
+        **ended,
         "All its runs, the best first": children_page(experiment, parent, metric or "loss"),
         "All sweeps": sweeps_page(experiment),
     }

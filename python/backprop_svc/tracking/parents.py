@@ -128,7 +128,8 @@ class Parents:
         if summary.metric and run.data.tags.get(METRIC) != summary.metric:
             # It went on, or was begun by a sweeper that does not know all of it.
             self._client.set_tag(parent, METRIC, summary.metric)
-        log_files(self._client, parent, summary.texts, summary.files)
+        pages = {name: page() for name, page in summary.pages.items()}
+        log_files(self._client, parent, summary.texts, {**summary.files, **pages})
         for title, picture in summary.figures.items():
             self._log_picture(parent, title, picture)
 

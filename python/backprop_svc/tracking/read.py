@@ -258,6 +258,68 @@ def best_runs(sweep: str, count: int, *, tracking: str | None = None) -> list[st
     )  # fmt: skip
 
 
+def run_file(run_id: str, name: str, *, tracking: str | None = None) -> bytes:
+    """Return the content of an artifact of a run, or of the sweep that it belongs to.
+
+    Raises
+    ------
+    SettingError
+        Neither has such a file; and as for :func:`load_run`.
+    """
+    from backprop_svc.tracking.failures import store_errors
+
+    uri, client = opened(tracking)
+    tags = read_run(run_id, uri, client).tags
+    owner = tags[MLFLOW_PARENT_RUN_ID] if INDEX in tags else run_id
+    with store_errors(uri, client.failures):
+        found = _file(client, owner, name)
+    if found is None:
+        raise SettingError(
+            "run", f"{run_id}, which has no {name}", "a run that keeps it",
+            "choose another run",
+        )  # fmt: skip
+    return found
+
+
+def sweep_file(sweep: str, name: str, *, tracking: str | None = None) -> bytes:
+    """Return the content of an artifact of the parent of a sweep.
+
+    Parameters
+    ----------
+    sweep, tracking
+        As for :func:`load_sweep`; or the run id of any run of it.
+    name
+        The file.
+
+    Raises
+    ------
+    SettingError
+        The sweep has no such file; and as for :func:`load_sweep`.
+    """
+    from backprop_svc.tracking.failures import store_errors
+
+    uri, client = opened(tracking)
+    if isinstance(sweep, str) and len(sweep) == 32:
+        sweep = read_run(sweep, uri, client).tags.get(SWEEP_ID, sweep)
+    with store_errors(uri, client.failures):
+        parent = _parent(client, uri, sweep).info.run_id
+        found = _file(client, parent, name)
+    if found is None:
+        raise SettingError(
+            "sweep", f"{sweep}, which has no {name}", "a sweep that was finished",
+            "go on with it, or choose another one",
+        )  # fmt: skip
+    return found
+
+
+def _file(client: Client, run_id: str, name: str) -> bytes | None:
+    """Return the content of an artifact, if it is there."""
+    if name not in {file.path for file in client.list_artifacts(run_id)}:
+        return None
+    with TemporaryDirectory(prefix="backprop-svc-") as folder:
+        return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
+
+
 def opened(tracking: str | None) -> tuple[str, Client]:
     """Return the URI and the client of a store that is there."""
     # Importing the package needs none of what opens a store.

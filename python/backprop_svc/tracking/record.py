@@ -14,12 +14,13 @@ import numpy as np
 from backprop_svc._core import build_info
 from backprop_svc.errors import SettingError, shown
 from backprop_svc.result import MOST_NAMED_WEIGHTS, Result
+from backprop_svc.tracking.links import Place
 from backprop_svc.tracking.plan import Plan
 from backprop_svc.tracking.states import States, parameters_of_layers
 
 Metrics = list[tuple[str, float, int]]
 Picture = Callable[[], bytes]
-"""Waits for a picture that is drawn meanwhile, and returns it as a PNG."""
+"""Waits for a picture or a page that is made meanwhile, and returns it as a PNG or as HTML."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Summary:
     """Artifacts: file name and content."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Artifacts: file name and content."""
+    pages: Mapping[str, Picture] = field(default_factory=dict)
+    """Artifacts: file name, and what waits for the content of a page that is made meanwhile."""
     figures: Mapping[str, Picture] = field(default_factory=dict)
     """Shown on the parent's page, by title; drawn only if they are not there yet."""
 
@@ -229,6 +232,10 @@ class Writer(Protocol):
 
     def links(self, run_id: str) -> tuple[str, str]:
         """Return the addresses of the page of a sweep and of that with all sweeps."""
+        ...
+
+    def place(self, parent: str) -> Place:
+        """Return where the runs of a sweep are."""
         ...
 
     def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:

@@ -217,7 +217,7 @@ class SweepCommand:
                 trained = first.config.train.epochs > 0
                 curves = sample_curves(first.experiment, outcomes) if trained else None
             draw = painter.draw_here if self._painter is None else self._painter.draw
-            return parent.finish(summary(outcomes, curves, draw))
+            return parent.finish(summary(outcomes, curves, draw, parent.place))
 
 
 def _joined(shards: list[Outcomes], settings: Sequence[Mapping[str, object]]) -> Outcomes:
