@@ -17,7 +17,7 @@ from backprop_svc.cli.commands.results import check_file, typed_settings, write_
 from backprop_svc.cli.commands.shard import WHOLE, swept
 from backprop_svc.cli.config import axes
 from backprop_svc.cli.config.experiment import tracking
-from backprop_svc.cli.config.going_on import common_parent
+from backprop_svc.cli.config.going_on import common_parent, go_on
 from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.origin import configurations
 from backprop_svc.cli.config.overrides import split
@@ -198,7 +198,7 @@ class SweepCommand:
             self._id,
             description=description.text(axes_told, runs),
             params=self._configurations.shared.params(axes_told),
-            config=kept(self._config),
+            config=kept(self._with_run()),
             plan=Plan({**Plan.join(self._configurations.plans).parts, **several.parts}),
             resume=self._settings.sweep.resume is not None,
             goes_on_from=common_parent(self._configurations.goes_on_from, where.uri),
@@ -206,6 +206,11 @@ class SweepCommand:
         )
         with show.opening(where.uri):
             self._parent = Parent.open(where, told)
+
+    def _with_run(self) -> DictConfig:
+        """Return the configuration with the settings of the run that goes on, if one does."""
+        words = [*self._axes, *self._configurations.words[0]]
+        return go_on(self._config, words, "")[0]
 
     def _close(self, parent: Parent, outcomes: Outcomes) -> str:
         """End the parent with the report of the sweep; return where to look at it."""

@@ -161,9 +161,9 @@ def _trained(run: TrackedRun) -> Section:
 
 def _data(run: TrackedRun, kept: dict[str, Section], uri: str) -> Section:
     """Return the data of a run, as its sweep or its own configuration has them."""
-    before = run.params.get(SETTING, "").strip("'\"")
-    if INDEX in run.tags and before:
-        earlier = _tracked(before, uri)
+    before = run.params.get(SETTING, "").strip("'\"") if INDEX in run.tags else ""
+    earlier = _tracked(before, uri) if before else None
+    if earlier is not None and earlier.params.get("data") == run.params.get("data"):
         data = _settings(earlier, uri, data=True)["data"]
     else:
         data = dict(kept.get("data", {}))
