@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 import backprop_svc as bp
+from backprop_svc.datasets import Dataset
 from backprop_svc.plots.page import page
 from backprop_svc.plots.page.assemble import as_script
 from backprop_svc.plots.page.axes import PageAxis
 from backprop_svc.plots.page.importance import importance
 from backprop_svc.plots.page.sample import sample
+from backprop_svc.plots.page.surface import sharpness
 from backprop_svc.plots.page.winners import best_runs
 from backprop_svc.tracking.links import Place
 from command import call
@@ -96,11 +98,12 @@ def test_a_sample_has_the_best_run_of_each_cell_of_each_map() -> None:
         PageAxis("init.scale", rng.integers(0, 5, runs).astype(float)),
     ]
     objective = rng.exponential(size=runs)
-    found = sample(axes, objective)
+    found = sample(axes, objective, np.array([3, 5]))
     assert len(np.unique(found.rows)) == len(found.rows) <= 120_000
     assert [axis.log for axis in axes] == [True, False, False]
     kept = np.zeros(runs, dtype=bool)
     kept[found.rows] = True
+    assert kept[[3, 5]].all()
     # By another way: sorted by cell and then by the objective, the first of each is the best.
     edges = np.linspace(-2, 2, found.cells + 1)
     edges[0], edges[-1] = -3, 3
@@ -125,6 +128,22 @@ def test_a_million_runs_fit() -> None:
     assert told(html)["runs"] == 1_000_000
     some = told(html)["sample"]
     assert some["rows"]["length"] <= 120_000
+
+
+def test_the_sharpness_of_the_surface_is_the_closed_form() -> None:
+    # Of ½(3 − w2·w1·2)² where it is 0: 2²·(w1² + w2²).
+    weights = np.array([[1.5, 1.0], [1.0, 1.5], [3.0, 0.5]])
+    data = Dataset(np.array([[2.0]]), np.array([[3.0]]))
+    found = sharpness(GUIDE, weights, data)
+    np.testing.assert_allclose(found, 4 * (weights**2).sum(axis=1), rtol=1e-9)
+    html = small().report().html
+    critical = told(html)["surface"]["critical"]
+    ends = small()["loss"]
+    assert ends[critical["run"]] < 1e-6
+    larger = bp.sweep(
+        bp.Network(1, 2, 1), 2.0, 3.0, {"seed": [0, 1]}, init="he", progress=False
+    )
+    assert told(larger.report().html)["surface"] is None
 
 
 def test_no_text_can_end_the_script_that_holds_it() -> None:

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import cast
 
 from hydra.core.override_parser.types import Override, Quote, QuotedString
@@ -221,6 +222,7 @@ class SweepCommand:
             if first is not None and len(self._configurations.words) == 1:
                 trained = first.config.train.epochs > 0
                 curves = sample_curves(first.experiment, outcomes) if trained else None
+                outcomes = replace(outcomes, experiment=first.experiment)
             draw = painter.draw_here if self._painter is None else self._painter.draw
             return parent.finish(summary(outcomes, curves, draw, parent.place))
 

@@ -15,7 +15,7 @@ from backprop_svc.tracking.links import Place
 
 SCRIPTS = (
     *("columns.js", "text.js", "links.js", "runs.js", "counts.js", "best.js", "cells.js"),
-    *("map.js", "parallel.js", "importance.js", "curves.js", "main.js"),
+    *("map.js", "parallel.js", "importance.js", "curves.js", "surface.js", "main.js"),
 )
 """The page's own code, in the order in which it is read."""
 

@@ -13,6 +13,7 @@ from backprop_svc.plots.page.axes import PageAxis, axes_of
 from backprop_svc.plots.page.columns import MOST_EXACT, Columns
 from backprop_svc.plots.page.importance import importance
 from backprop_svc.plots.page.sample import sample
+from backprop_svc.plots.page.surface import surface
 from backprop_svc.plots.page.winners import MOST, best_runs
 from backprop_svc.result import OUTCOMES
 from backprop_svc.sweep.curves import Curves
@@ -35,7 +36,10 @@ def content(
     axes, objective = axes_of(outcomes), outcomes.objective
     told, columns = _rows(outcomes, axes, slice(None))
     if columns.size > MOST_BYTES:
-        some = sample([axis for axis in axes if not axis.is_seed] or axes, objective)
+        main = [axis for axis in axes if not axis.is_seed] or axes
+        some = sample(
+            main, objective, np.array([], np.int64) if curves is None else curves.rows
+        )
         told, columns = _rows(outcomes, axes, some.rows)
         place_of = columns.add(some.rows.astype(np.float64))
         told["sample"] = {"rows": place_of, "drawn": some.drawn, "cells": some.cells}
@@ -54,6 +58,7 @@ def content(
         "settings": _settings(axes, outcomes),
         "importance": importance(by_axis, objective) if len(outcomes) > 2 else None,
         "curves": None if curves is None else _curves(curves, outcomes, columns),
+        "surface": surface(outcomes, curves, columns),
     }
     return told, columns
 

@@ -27,7 +27,7 @@ class Sample(NamedTuple):
     """Into how many cells a map puts each axis: of each cell the best run is here."""
 
 
-def sample(axes: Sequence[PageAxis], objective: Floats) -> Sample:
+def sample(axes: Sequence[PageAxis], objective: Floats, also: NDArray[np.int64]) -> Sample:
     """Return runs by which each map shows the best of all runs in each of its cells.
 
     Parameters
@@ -36,6 +36,8 @@ def sample(axes: Sequence[PageAxis], objective: Floats) -> Sample:
         Of which any two are those of a map.
     objective
         Smaller is better; shape (runs,).
+    also
+        Positions of runs that other pictures show.
     """
     runs = len(objective)
     pairs = list(combinations(axes, 2)) or [(axes[0], axes[0])]
@@ -50,6 +52,7 @@ def sample(axes: Sequence[PageAxis], objective: Floats) -> Sample:
         cell = places[one.name] * cells + places[two.name]
         best[cell[worst_first]] = worst_first
         kept[best[best >= 0]] = True
+    kept[also] = True
     drawn = np.sort(np.random.default_rng(0).choice(runs, min(DRAWN, runs), replace=False))
     kept[drawn] = False
     return Sample(np.concatenate([drawn, np.flatnonzero(kept)]), len(drawn), cells)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backprop_svc._core import Network
-from backprop_svc.arrays import Floats
+from backprop_svc.arrays import Floats, pairs
 from backprop_svc.datasets import Dataset
 from backprop_svc.evaluate import evaluate, gradients
 from backprop_svc.plots.page.columns import Columns
-from backprop_svc.sweep.experiment import Experiment
+from backprop_svc.sweep.curves import Curves
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.space import Points
 
@@ -27,15 +27,15 @@ MOST_ROWS = 2000
 
 
 def surface(
-    experiment: Experiment | None, outcomes: Outcomes, columns: Columns
+    outcomes: Outcomes, curves: Curves | None, columns: Columns
 ) -> dict[str, Any] | None:
-    """Return the surface and the ways of some runs; ``None`` for larger networks."""
-    if experiment is None or experiment.network.parameters > 2:
+    """Return the surface and the ways of some of the curves; ``None`` for larger networks."""
+    experiment = outcomes.experiment
+    if curves is None or experiment is None or experiment.network.parameters > 2:
         return None
-    if not experiment.settings["epochs"]:
-        return None
-    network, runs = experiment.network, len(outcomes)
-    rows = np.unique(np.linspace(0, runs - 1, min(MOST_RUNS, runs)).astype(np.int64))
+    network, most = experiment.network, len(curves.rows)
+    chosen = np.linspace(0, most - 1, min(MOST_RUNS, most)).astype(np.int64)
+    rows = curves.rows[np.unique(chosen)]
     points = {name: values[rows] for name, values in outcomes.points.items()}
     rates, weights = experiment.starts(Points(len(rows), points))
     result = experiment.train(rates, weights, ("weights",))
@@ -44,8 +44,10 @@ def surface(
     ways = np.concatenate([result.weight_history, result.weights[:, np.newaxis]], axis=1)
     steps = np.unique(np.geomspace(1, ways.shape[1], MOST_STEPS).astype(np.int64)) - 1
     ways = ways[:, steps].astype(np.float64)
-    data, behind = _some(experiment.data)
-    axes = [_range(ways[:, :, place]) for place in range(network.parameters)]
+    data, behind = _some(Dataset(*pairs(network, *experiment.data)))
+    settled = ~np.isin(outcomes.outcome[rows], ["dead", "diverged"])
+    main = ways[settled] if settled.any() else ways
+    axes = [_range(main[:, :, place]) for place in range(network.parameters)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, network.parameters)
     one_rate = rates.ndim == 1
     plain = one_rate and experiment.settings["optimizer"] == "gradient_descent"
@@ -115,7 +117,7 @@ def _range(values: Floats) -> Floats:
     """Return evenly spaced values around most of those that the runs have."""
     finite = values[np.isfinite(values)]
     starts = values[:, 0][np.isfinite(values[:, 0])]
-    # Runs that diverge leave at any speed: the picture stays where most of the runs are.
+    # A run may leave at any speed: the picture stays where most of them are.
     low, high = np.quantile(finite, [0.02, 0.98]) if finite.size else (-1.0, 1.0)
     if starts.size:
         reach = 4 * max(1.0, np.abs(starts).max())

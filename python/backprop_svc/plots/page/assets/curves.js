@@ -36,7 +36,7 @@ function drawCurves(runs, place, buffer) {
     said.textContent = `Behind this picture: ${count(kept.length, "run")}${kept.length < all
       ? ` of ${all.toLocaleString("en")}; the histories of ${count(told.rows.length, "run")}, ` +
         "evenly spaced among all, are here" : ""}. A run that diverged counts as the worst.`;
-    listen(plot, (point) => (point.customdata?.length ? point.customdata[0] : undefined),
+    listen(plot, (point) => (point.customdata?.length ? runs.row(point.customdata[0]) : undefined),
       (row, point) => [["epoch", String(point.customdata[1])], ["loss then", show(point.y)],
         ...describe(runs, row)], runs, box);
   };

@@ -25,6 +25,7 @@ async function begin() {
     ["Importance", "importance", drawImportance,
       content.importance !== null && content.importance.axes.length > 0],
     ["Curves", "curves", drawCurves, content.curves !== null],
+    ["Surface", "surface", drawSurface, content.surface !== null],
   ];
   for (const [title, id, draw, there] of parts) {
     if (!there) continue;

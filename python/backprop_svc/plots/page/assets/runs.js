@@ -13,6 +13,8 @@ function readRuns(content, buffer) {
   // A row of the page is a run of the sweep, or one of a sample.
   const positions = some ? readArray(buffer, some.rows) : null;
   runs.position = (row) => (positions ? positions[row] : row);
+  const places = positions ? new Map([...positions].map((position, row) => [position, row])) : null;
+  runs.row = (position) => (places ? places.get(position) : position);
   runs.axis = (name) => runs.axes.find((axis) => axis.name === name);
   runs.measure = (name) => runs.measures.find((measure) => measure.name === name);
   runs.outcomes = content.outcomes.filter((_, code) => runs.outcome.codes.includes(code));

@@ -19,15 +19,10 @@ function drawSurface(runs, place, buffer) {
     const drawn = told.names.length === 2 ? overTwo(runs, found, state) : overOne(runs, found);
     keys.replaceChildren(...legend(drawn.entries));
     Plotly.react(plot, drawn.traces, { ...LAYOUT, showlegend: false, ...drawn.axes }, CONFIG);
-    listen(plot, (point) => point.customdata?.[0], (row, point) =>
-      [["epoch", String(point.customdata[1])], ...describeSurface(runs, row)], runs, box);
+    listen(plot, (point) => (point.customdata?.length ? runs.row(point.customdata[0]) : undefined),
+      (row, point) => [["epoch", String(point.customdata[1])], ...describe(runs, row)], runs, box);
   };
   draw();
-}
-
-// The runs of a sample may not be on the page; the way has its position and outcome.
-function describeSurface(runs, row) {
-  return runs.count === runs.content.runs ? describe(runs, row) : [["run", String(row)]];
 }
 
 function sayRows(runs, told) {
