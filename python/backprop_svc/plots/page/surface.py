@@ -45,7 +45,9 @@ def surface(
     steps = np.unique(np.geomspace(1, ways.shape[1], MOST_STEPS).astype(np.int64)) - 1
     ways = ways[:, steps].astype(np.float64)
     data, behind = _some(Dataset(*pairs(network, *experiment.data)))
-    axes = [_range(ways[:, :, place]) for place in range(network.parameters)]
+    settled = ~np.isin(outcomes.outcome[rows], ["dead", "diverged"])
+    main = ways[settled] if settled.any() else ways
+    axes = [_range(main[:, :, place]) for place in range(network.parameters)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, network.parameters)
     one_rate = rates.ndim == 1
     plain = one_rate and experiment.settings["optimizer"] == "gradient_descent"
@@ -115,7 +117,7 @@ def _range(values: Floats) -> Floats:
     """Return evenly spaced values around most of those that the runs have."""
     finite = values[np.isfinite(values)]
     starts = values[:, 0][np.isfinite(values[:, 0])]
-    # Runs that diverge leave at any speed: the picture stays where most of the runs are.
+    # A run may leave at any speed: the picture stays where most of them are.
     low, high = np.quantile(finite, [0.02, 0.98]) if finite.size else (-1.0, 1.0)
     if starts.size:
         reach = 4 * max(1.0, np.abs(starts).max())
