@@ -98,10 +98,10 @@ class DatabaseWriter(ClientWriter):
         return ClientWriter(uri, experiment)
 
     def write(self, record: RunRecord) -> str:
-        """Keep one run, in the file itself."""
-        place = super().write(record)
+        """Keep one run, in the file itself; return its id."""
+        run_id = super().write(record)
         self._gather_changes()
-        return place
+        return run_id
 
     def place(self, parent: str) -> Place:
         """Return where the runs of a sweep are."""

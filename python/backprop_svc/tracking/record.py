@@ -210,7 +210,11 @@ class Writer(Protocol):
     """Keeps runs; each call leaves the store consistent."""
 
     def write(self, record: RunRecord) -> str:
-        """Keep one run; return where to look at it."""
+        """Keep one run; return its id."""
+        ...
+
+    def look(self, run_id: str) -> str:
+        """Return where to look at a run."""
         ...
 
     def open_sweep(self, sweep: Sweep) -> str:

@@ -9,10 +9,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
+import numpy as np
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
+from backprop_svc.cli.commands import model
 from backprop_svc.cli.commands.configurations import Configurations, task_config
 from backprop_svc.cli.commands.results import check_file, typed_settings, write_file
 from backprop_svc.cli.commands.shard import WHOLE, swept
@@ -140,7 +142,17 @@ class SweepCommand:
                 say(f"look at them with: {show.look(self._settings.tracking.uri)}")
                 say(f"this sweep: {sweep}")
             say(f"all sweeps: {sweeps}")
+            self._log_models(outcomes)
         self._leave_painter()
+
+    def _log_models(self, outcomes: Outcomes) -> None:
+        where = self._settings.tracking
+        if where.model == "none" or not np.isfinite(outcomes.best_score()):
+            return
+        runs = len(outcomes) if where.model == "all" else 1
+        with foreseen(*FORESEEN):
+            for best in outcomes.best(runs):
+                model.log(best["run_id"], where.uri, where.register)
 
     def stop(self, error: BaseException) -> None:
         """End the parent, and say how to go on."""

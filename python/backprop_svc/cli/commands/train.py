@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from backprop_svc.arrays import Floats
+from backprop_svc.cli.commands import model
 from backprop_svc.cli.commands.shard import data_name, run_point, run_shard, swept
 from backprop_svc.cli.config.experiment import Prepared
 from backprop_svc.cli.config.going_on import go_on
@@ -147,14 +148,20 @@ def _track(prepared: Prepared, opening: Opening, run: RunRecord) -> None:
     with show.opening(where.uri):
         writer = opening.writer()
     with show.waiting("writing to MLflow"):
-        place = _kept_by(writer, run, where.experiment)
+        run_id = _kept_by(writer, run, where.experiment)
+    place = writer.look(run_id)
     say(f"tracked as {place}")
     if not place.startswith("http"):
         say(f"look at it with: {show.look(where.uri)}")
+    if where.model != "none":
+        model.log(run_id, where.uri, where.register)
 
 
 def _kept_by(writer: Writer, run: RunRecord, experiment: str) -> str:
-    """Keep a run; where its store fails, in a database beside it, which the error names."""
+    """Keep a run; where its store fails, in a database beside it, which the error names.
+
+    Return its id.
+    """
     try:
         return writer.write(run)
     except StoreError as error:

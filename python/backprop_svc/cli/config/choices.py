@@ -21,6 +21,8 @@ def settings_of(schema: type) -> dict[str, str]:
 
 
 _FIELDS = settings_of(Config)
+MODELS = ("none", "best", "all")
+"""Of which runs of a command an MLflow model is logged."""
 INTERNAL = {
     f"sweep.{name}"
     for name in ("id", "axes", "configuration", "shard", "lease", "plan", "varied")
@@ -49,6 +51,7 @@ CHOICES: dict[str, list[str]] = {
     "data.missing": ["drop", "mean"],
     "data.affixes": ["keep", "drop"],
     "tracking.weights": ["all", "best", "none"],
+    "tracking.model": list(MODELS),
     "tracking.history": ["all", "every:10", "last", "none"],
     "sweep.sampler": list(SAMPLERS),
     "sweep.metric": list(METRICS),

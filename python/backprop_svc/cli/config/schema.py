@@ -138,6 +138,9 @@ class TrackingConfig:
     experiment: str = "${oc.env:MLFLOW_EXPERIMENT_NAME,backprop-svc}"
     history: str = "all"
     weights: str = "all"
+    # Of which runs an MLflow model is logged, and the name under which it is registered.
+    model: str = "none"
+    register: Optional[str] = None
 
 
 @dataclass

@@ -84,6 +84,8 @@ NEEDS: dict[str, Need] = {
     "tracking.experiment": _TRACKED,
     "tracking.history": _TRACKED,
     "tracking.weights": _TRACKED,
+    "tracking.model": _TRACKED,
+    "tracking.register": ("tracking.model=best or all", lambda c: c.tracking.model != "none"),
     "sweep.sampler": ("an interval", _has_interval),
     "sweep.samples": (
         "sweep.sampler=random, latin or sobol",
