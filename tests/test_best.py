@@ -71,7 +71,8 @@ def test_the_metric_decides_in_its_direction(metric: str) -> None:
     assert ranked == sorted(values, reverse=metric in MAXIMIZED)
     assert outcomes.ties() == int((values == best).sum())
     shown = bp.figure(outcomes)
-    assert shown.axes[0].get_title().lower() == ("last loss" if metric == "loss" else metric)
+    what = "last loss" if metric == "loss" else metric
+    assert shown.axes[0].get_title().lower() == f"{what} of 12 runs"
 
 
 def test_validation_is_the_default_and_divergence_is_the_worst() -> None:

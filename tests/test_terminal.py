@@ -388,6 +388,6 @@ def test_a_shell_is_offered_choices_and_nothing_internal(tmp_path: Path, shell: 
         "+train.schedule=constant",
         "+train.schedule=cosine",
     ]
-    own = ("dry_run", "points", "results", "resume", "sampler", "samples", "seed", "shards")
-    assert offered("backprop-svc sweep sweep.") == [f"sweep.{name}=" for name in own]
+    own = ("dry_run", "metric", "points", "results", "resume", "sampler", "samples", "seed")
+    assert offered("backprop-svc sweep sweep.") == [f"sweep.{n}=" for n in (*own, "shards")]
     assert "data=ames" in offered("backprop-svc train data=")
