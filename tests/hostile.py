@@ -14,7 +14,7 @@ import resource
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -505,6 +505,19 @@ def drawn(strategy: st.SearchStrategy[T], count: int, number: int) -> list[T]:
     )
     seed(number)(quick(given(strategy)(lambda value: found.append(value))))()
     return found
+
+
+def systematic(name: str) -> Iterator[Call]:
+    """Make calls with one hostile argument: each argument, with objects of each kind.
+
+    Chance draws the right object for the right argument too seldom.
+    """
+    objects = [raising(base, [method], RuntimeError) for base in BASES for method in METHODS]
+    values = [*objects, *([each] for each in objects), 10**5000, (10**5000,), [-(10**5000)]]
+    for call in drawn(calls((name,), 0), 2, 0):
+        for argument in call.arguments:
+            for value in values:
+                yield Call(name, {**call.arguments, argument: value})
 
 
 def main() -> int:

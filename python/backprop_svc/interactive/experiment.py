@@ -104,16 +104,13 @@ def describe(experiment: Experiment, grid: Grid) -> str:
 
 def histories(record: object) -> tuple[Record, ...]:
     """Return the names of the histories that outcomes keep."""
-    names = (record,) if isinstance(record, str) else record
-    if not isinstance(names, (list, tuple, set, frozenset)):
+    names: Any = (record,) if isinstance(record, str) else record
+    # Not a class of somebody else's, which may be anything but a list.
+    if type(names) not in (list, tuple, set, frozenset):
         raise SettingTypeError(
             "record", shown(record), "a list of names of histories", 'write ["loss"], say'
         )
-    for name in names:
-        if not isinstance(name, str) or name not in RECORDS:
-            raise SettingError(
-                "record", shown(name), ", ".join(RECORDS), "choose among them", verb="has"
-            )
+    names = [check("record", name, Record) for name in names]
     return tuple(name for name in RECORDS if name in names)
 
 

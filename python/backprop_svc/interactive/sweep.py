@@ -171,6 +171,7 @@ def sweep(
                     "give tracking a URI, or leave it out",
                 )  # fmt: skip
     kept = histories(record)
+    metric = check("metric", metric, str | None)
     pairs = _pairs(axes)
     named = {axis_name(name): axis for name, axis in pairs}
     if len(named) < len(pairs):
@@ -257,7 +258,7 @@ def _refuse_unused(
     """Refuse counts that change nothing: without an interval, or of another sampler."""
     bare = [axis.values if isinstance(axis, Zipped) else axis for axis in axes.values()]
     has_interval = any(isinstance(axis, Interval) for axis in bare)
-    is_grid = isinstance(sampler, str) and sampler == GRID
+    is_grid = type(sampler) is str and sampler == GRID
     for name, value, used, when in (
         ("points", points, is_grid, 'with an interval and sampler="grid"'),
         ("samples", samples, not is_grid, "with an interval and another sampler than grid"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from backprop_svc._core import Network
-from backprop_svc.arrays import Floats
+from backprop_svc.arrays import Floats, floats
 from backprop_svc.datasets import Dataset, Preparation
 from backprop_svc.errors import SettingError
 from backprop_svc.evaluate import classifies, evaluate, fit
@@ -182,7 +182,7 @@ class Experiment:
 
     def _rows(self) -> dict[str, bool]:
         """Say of the rows what decides which metrics there are."""
-        targets = np.asarray(self.data.y)
+        targets = floats("y", self.data.y)
         varied = targets.ndim > 0 and bool(np.ptp(targets, axis=0).any())
         return {"varied": varied, "validated": self.validation is not None}
 
