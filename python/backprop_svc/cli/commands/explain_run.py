@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-import webbrowser
-from pathlib import Path
-
 from backprop_svc.cli.commands import words
-from backprop_svc.cli.commands.results import write_file
+from backprop_svc.cli.commands.pages import check_page, write_page
 from backprop_svc.cli.config.again import Again
 from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, stop
 from backprop_svc.cli.terminal.tables import print_explanation
@@ -28,10 +24,10 @@ SETTINGS = ("run", "sweep", "epoch", "row", "out", "tracking.uri")
 
 def explain_run(arguments: list[str]) -> None:
     """Print the walk that the arguments ask for, and write its page."""
-    given = words.read("explain", arguments, SETTINGS)
+    given = words.read("explain", arguments, SETTINGS, USAGE)
     out = given.get("out")
-    if out is not None and Path(out).suffix not in {".html", ".htm"}:
-        stop(f"out is {out!r}; allowed: files that end with .html; name one")
+    if out is not None:
+        check_page(out)
     epoch, row = (_number(given, name) for name in ("epoch", "row"))
     with foreseen(*FORESEEN):
         run_id = words.run_of("explain", given)
@@ -50,11 +46,7 @@ def explain_run(arguments: list[str]) -> None:
         page = walk_page(
             network, moment.weights.tolist(), moment.x, moment.y, walk, moment.told
         )
-        write_file(out, page.html.encode(), "out")
-    path = Path(out).absolute()
-    say(f"page: {path}")
-    if sys.stdout.isatty():
-        webbrowser.open(path.as_uri())
+        write_page(out, page.html.encode(), "page")
 
 
 def _number(given: dict[str, str], name: str) -> int | None:

@@ -19,10 +19,7 @@ SETTINGS = ("run", "sweep", "register", "tracking.uri")
 
 def model(arguments: list[str]) -> None:
     """Log the model that the arguments ask for."""
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        return
-    given = words.read("model", arguments, SETTINGS)
+    given = words.read("model", arguments, SETTINGS, USAGE)
     if "run" not in given:
         stop("model was not told run; allowed: run=best, say; add it")
     uri = given.get("tracking.uri")

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-import webbrowser
-from pathlib import Path
-
 from backprop_svc.cli.commands import words
-from backprop_svc.cli.commands.results import write_file
+from backprop_svc.cli.commands.pages import check_page, write_page
 from backprop_svc.cli.terminal.errors import foreseen, stop
 from backprop_svc.errors import SettingError, StoreError
-from backprop_svc.interactive.terminal import say
 from backprop_svc.tracking import DEFAULT_URI, sweep_file
 from backprop_svc.tracking.links import REPORT
 
@@ -25,20 +20,12 @@ SETTINGS = ("sweep", "run", "out", "tracking.uri")
 
 def report(arguments: list[str]) -> None:
     """Write the report that the arguments ask for."""
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        return
-    given = words.read("report", arguments, SETTINGS)
+    given = words.read("report", arguments, SETTINGS, USAGE)
     out = given.get("out", REPORT)
-    if Path(out).suffix not in {".html", ".htm"}:
-        stop(f"out is {out!r}; allowed: files that end with .html; name one")
+    check_page(out)
     if {"sweep", "run"} <= set(given):
         stop("report was told both sweep and run; allowed: one sweep; leave one out")
     sweep = given.get("sweep") or given.get("run") or "last"
     with foreseen(StoreError, SettingError):
         content = sweep_file(sweep, REPORT, tracking=given.get("tracking.uri"))
-        write_file(out, content, "out")
-    path = Path(out).absolute()
-    say(f"report: {path}")
-    if sys.stdout.isatty():
-        webbrowser.open(path.as_uri())
+        write_page(out, content, "report")

@@ -20,15 +20,15 @@ from backprop_svc.interactive.terminal import say
 from backprop_svc.tracking import default_uri, remember, shown_uri
 
 HOST = "127.0.0.1"
-USAGE = "Serves MLflow's UI on the tracked runs until Ctrl-C; opens at the newest run or sweep."
+USAGE = (
+    "backprop-svc ui [tracking.uri=sqlite:///mlflow.db] [port=5000]\n"
+    "Serves MLflow's UI on the tracked runs until Ctrl-C; opens at the newest run or sweep."
+)
 
 
 def ui(arguments: list[str]) -> int:
     """Serve the runs until Ctrl-C; takes ``tracking.uri=…`` and ``port=…``."""
-    if {"-h", "--help"} & set(arguments):
-        print("backprop-svc ui [tracking.uri=sqlite:///mlflow.db] [port=5000]\n" + USAGE)
-        return 0
-    given = words.read("ui", arguments, ("tracking.uri", "port"))
+    given = words.read("ui", arguments, ("tracking.uri", "port"), USAGE)
     remember(uri := given.get("tracking.uri", default_uri()))
     port = _port(given.get("port", "5000"))
     if uri.startswith(("http://", "https://")):

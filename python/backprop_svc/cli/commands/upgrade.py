@@ -16,10 +16,7 @@ USAGE = (
 
 def upgrade(arguments: list[str]) -> None:
     """Upgrade a SQLite store; takes ``tracking.uri=…``."""
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        return
-    given = words.read("upgrade", arguments, ("tracking.uri",))
+    given = words.read("upgrade", arguments, ("tracking.uri",), USAGE)
     from backprop_svc.tracking.upgrade import upgrade
 
     with foreseen(SettingError, StoreError):

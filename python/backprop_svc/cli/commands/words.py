@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,16 @@ ENDINGS = (".parquet", ".feather", ".csv")
 """Files into which a table is written."""
 
 
-def read(command: str, arguments: Iterable[str], allowed: Iterable[str]) -> dict[str, str]:
-    """Return the values of the arguments by their names, or end the program with one line."""
+def read(
+    command: str, arguments: Sequence[str], allowed: Iterable[str], usage: str
+) -> dict[str, str]:
+    """Return the values of the arguments by their names, or end the program with one line.
+
+    Who asks for help is shown the usage, which ends the program, too.
+    """
+    if {"-h", "--help"} & set(arguments):
+        print(usage)
+        raise SystemExit(0)
     given: dict[str, str] = {}
     for argument in arguments:
         name, _, value = argument.partition("=")
