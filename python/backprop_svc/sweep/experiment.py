@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,7 @@ class Experiment:
         if self.validation is not None:
             of_rows = evaluate(network, weights, *self.validation)
             found |= {"val_loss": of_rows.loss, "val_accuracy": of_rows.accuracy}
-        if "rmse" in available(network, **self._rows()):
+        if "rmse" in available(network, **self._rows):
             unit = 1.0 if self.preparation is None else np.array(self.preparation.y_divisor)
             for prefix, rows in (("", self.data), ("val_", self.validation)):
                 if rows is not None:
@@ -173,13 +174,14 @@ class Experiment:
 
     def check_metric(self) -> None:
         """Refuse a metric that the runs do not have."""
-        check_metric(self.metric, self.network, **self._rows())
+        check_metric(self.metric, self.network, **self._rows)
 
     @property
     def by(self) -> str:
         """The metric that tells which run is the best."""
-        return check_metric(self.metric, self.network, **self._rows())
+        return check_metric(self.metric, self.network, **self._rows)
 
+    @cached_property
     def _rows(self) -> dict[str, bool]:
         """Say of the rows what decides which metrics there are."""
         targets = floats("y", self.data.y)

@@ -202,11 +202,8 @@ class Outcomes:
             The count is no whole number from 0.
         """
         rows = np.argsort(self.objective, kind="stable")[: check("count", count, Natural)]
-        starts = np.cumsum([0, *(len(chunk.result) for chunk in self.chunks)])
-        owners = np.searchsorted(starts, rows, side="right") - 1
         found = []
-        for row, owner in zip(rows.tolist(), owners.tolist(), strict=True):
-            chunk, own = self.chunks[owner], row - int(starts[owner])
+        for chunk, own in map(self.owner, rows.tolist()):
             columns = chunk.points.values | chunk.columns()
             values = {name: column[own].item() for name, column in columns.items()}
             run = {"run_id": self._run_id(chunk.first + own)}
@@ -283,9 +280,18 @@ class Outcomes:
 
     def run_id(self, row: int) -> str:
         """Return the id of a run by its row."""
-        starts = np.cumsum([0, *(len(chunk.result) for chunk in self.chunks)])
-        owner = int(np.searchsorted(starts, row, side="right")) - 1
-        return self._run_id(self.chunks[owner].first + row - int(starts[owner]))
+        chunk, own = self.owner(row)
+        return self._run_id(chunk.first + own)
+
+    def owner(self, row: int) -> tuple[Chunk, int]:
+        """Return the chunk that a row is of, and its place there."""
+        owner = int(np.searchsorted(self._ends, row, side="right"))
+        chunk = self.chunks[owner]
+        return chunk, row - int(self._ends[owner]) + len(chunk.result)
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        return np.cumsum([len(chunk.result) for chunk in self.chunks])
 
     def _run_id(self, position: int) -> str:
         return f"{self.sweep}{position:016x}"

@@ -159,12 +159,8 @@ def _best_runs(outcomes: Outcomes, group: Integers, chosen: Integers) -> list[in
 
 def _told(outcomes: Outcomes, rows: Sequence[int] | Integers) -> list[dict[str, Any]]:
     """Return the settings and the point of some runs, without seeds."""
-    ends = np.cumsum([len(chunk.result) for chunk in outcomes.chunks])
     found = []
-    for row in np.asarray(rows).tolist():
-        owner = int(np.searchsorted(ends, row, side="right"))
-        chunk = outcomes.chunks[owner]
-        own = row - (int(ends[owner - 1]) if owner else 0)
+    for chunk, own in map(outcomes.owner, np.asarray(rows).tolist()):
         point = {name: values[own].item() for name, values in chunk.points.values.items()}
         found.append({n: v for n, v in {**chunk.settings, **point}.items() if n not in SEEDS})
     return found

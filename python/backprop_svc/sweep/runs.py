@@ -73,7 +73,7 @@ def to_runs(
         params[name] = [format(value, ".17g") for value in column.tolist()]
     for name, value in settings.items():
         params.setdefault(param_name(name), [value] * count)
-    version = build_tags()["backprop.version"]
+    version, metric = build_tags()["backprop.version"], experiment.by
     start_time, end_time = time
     return Runs(
         sweep=sweep,
@@ -88,7 +88,7 @@ def to_runs(
             result,
             first,
             keep,
-            objective(experiment.by, scores(experiment.by, result, achieved)),
+            objective(metric, scores(metric, result, achieved)),
             experiment.preparation,
         ),
     )

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from backprop_svc.plots.page.columns import Columns
 from backprop_svc.sweep.naming import middle, one_line
 from backprop_svc.sweep.outcomes import Outcomes
+from backprop_svc.sweep.repeats import SEEDS
 from backprop_svc.sweep.space import is_logarithmic
 
-SEEDS = ("init.seed", "train.batch_seed", "data.validation_seed")
-"""Axes whose values only repeat a run with other random numbers."""
 LONGEST = 60
 """Characters of the value of a setting that the page shows."""
 
