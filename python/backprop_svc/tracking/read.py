@@ -173,10 +173,9 @@ def load_text(run_id: str, name: str, *, tracking: str | None = None) -> str | N
     from backprop_svc.tracking.failures import store_errors
 
     uri, client = opened(tracking)
-    with store_errors(uri, client.failures), TemporaryDirectory() as folder:
-        if name not in {file.path for file in client.list_artifacts(run_id)}:
-            return None
-        return Path(client.download_artifacts(run_id, name, folder)).read_text("utf-8")
+    with store_errors(uri, client.failures):
+        found = _file(client, run_id, name)
+    return None if found is None else found.decode()
 
 
 def load_sweep(sweep: str, *, tracking: str | None = None) -> pa.Table:

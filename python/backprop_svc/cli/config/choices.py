@@ -21,7 +21,7 @@ def settings_of(schema: type) -> dict[str, str]:
 
 
 _FIELDS = settings_of(Config)
-MODELS = ("none", "best", "all")
+Models = Literal["none", "best", "all"]
 """Of which runs of a command an MLflow model is logged."""
 INTERNAL = {
     f"sweep.{name}"
@@ -51,7 +51,7 @@ CHOICES: dict[str, list[str]] = {
     "data.missing": ["drop", "mean"],
     "data.affixes": ["keep", "drop"],
     "tracking.weights": ["all", "best", "none"],
-    "tracking.model": list(MODELS),
+    "tracking.model": list(get_args(Models)),
     "tracking.history": ["all", "every:10", "last", "none"],
     "sweep.sampler": list(SAMPLERS),
     "sweep.metric": list(METRICS),

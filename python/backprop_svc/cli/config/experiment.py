@@ -9,7 +9,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from backprop_svc.cli.config import axes
-from backprop_svc.cli.config.choices import MODELS
+from backprop_svc.cli.config.choices import Models
 from backprop_svc.cli.config.going_on import run_to_go_on
 from backprop_svc.cli.config.problem import draw_by_default, problem
 from backprop_svc.cli.config.schema import (
@@ -20,7 +20,8 @@ from backprop_svc.cli.config.schema import (
     TrainConfig,
 )
 from backprop_svc.cli.terminal.errors import named
-from backprop_svc.errors import SettingError, shown
+from backprop_svc.errors import SettingError
+from backprop_svc.settings import check
 from backprop_svc.sweep.axes import RATES
 from backprop_svc.sweep.experiment import Draw, Experiment
 from backprop_svc.sweep.parent import Tracking
@@ -81,11 +82,10 @@ def tracking(config: Config) -> Tracking | None:
 
 
 def _check_model(where: TrackingConfig) -> None:
-    if where.model not in MODELS:
-        raise SettingError("model", shown(where.model), ", ".join(MODELS), "choose one of them")
-    if where.model != "none" and where.weights != "all":
+    model = check("model", where.model, Models)
+    if model != "none" and where.weights != "all":
         raise SettingError(
-            "model", f"{where.model}, with weights={where.weights}", "weights=all",
+            "model", f"{model}, with weights={where.weights}", "weights=all",
             "keep the weights of which a model is made",
         )  # fmt: skip
 
