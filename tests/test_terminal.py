@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -391,3 +392,15 @@ def test_a_shell_is_offered_choices_and_nothing_internal(tmp_path: Path, shell: 
     own = ("dry_run", "metric", "points", "results", "resume", "sampler", "samples", "seed")
     assert offered("backprop-svc sweep sweep.") == [f"sweep.{n}=" for n in (*own, "shards")]
     assert "data=ames" in offered("backprop-svc train data=")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["predict", "--help"], ["ui", "-h"]])
+def test_help_may_be_cut_off(tmp_path: Path, words: list[str]) -> None:
+    read, write = os.pipe()
+    # Nobody reads.
+    os.close(read)
+    with os.fdopen(write, "wb") as stream:
+        done = subprocess.run(
+            [*COMMAND, *words], cwd=tmp_path, stdout=stream, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, b"")

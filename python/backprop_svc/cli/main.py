@@ -17,7 +17,7 @@ from typing import NamedTuple, NoReturn, TextIO, cast
 
 from backprop_svc.cli.terminal import ending, interrupt
 from backprop_svc.errors import printable
-from backprop_svc.interactive.terminal import WithoutPasswords
+from backprop_svc.interactive.terminal import Terminal, WithoutPasswords
 from backprop_svc.plots import painter
 from backprop_svc.tracking.identity import new_sweep_id
 from backprop_svc.tracking.uri import remember, without_password
@@ -78,7 +78,7 @@ def _main(name: str = "", *arguments: str) -> None:
         _complete(list(arguments))
         return
     if name in {"", "-h", "--help", "help"}:
-        print(usage(), end="")
+        Terminal().print(usage(), end="", soft_wrap=True)
         raise SystemExit(0 if name else 2)
     if name == "--version":
         import backprop_svc

@@ -5,6 +5,7 @@ from __future__ import annotations
 from backprop_svc.cli.commands import words
 from backprop_svc.cli.terminal.errors import foreseen
 from backprop_svc.errors import SettingError, StoreError
+from backprop_svc.interactive.terminal import say
 from backprop_svc.tracking import DEFAULT_URI, default_uri
 
 USAGE = (
@@ -22,6 +23,6 @@ def upgrade(arguments: list[str]) -> None:
     with foreseen(SettingError, StoreError):
         kept = upgrade(given.get("tracking.uri", default_uri()))
     if kept is None:
-        print("nothing to do: the database is of the installed MLflow")
+        say("nothing to do: the database is of the installed MLflow")
     else:
-        print(f"upgraded; the database as it was is {kept}")
+        say(f"upgraded; the database as it was is {kept}")

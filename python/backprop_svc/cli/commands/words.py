@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from backprop_svc.cli.terminal.errors import stop
+from backprop_svc.interactive.terminal import Terminal
 from backprop_svc.tracking import best_run
 
 BEST = "best"
@@ -23,7 +24,7 @@ def read(
     Who asks for help is shown the usage, which ends the program, too.
     """
     if {"-h", "--help"} & set(arguments):
-        print(usage)
+        Terminal().print(usage, soft_wrap=True)
         raise SystemExit(0)
     given: dict[str, str] = {}
     for argument in arguments:
