@@ -14,7 +14,7 @@ import resource
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -197,8 +197,12 @@ def training_of(network: bp.Network, rows: int) -> Arguments:
     counts = st.integers(0, 9)
     # Without histories they would be trained.
     epochs = st.integers(0, 99).flatmap(lambda n: huge if n > 95 else counts)
+    given = data_of(network, rows)
     return {
-        **data_of(network, rows),
+        **given,
+        "validation": st.none() | st.tuples(given["x"], given["y"]),
+        "patience": st.none() | counts | huge,
+        "min_delta": st.floats(0, 1),
         "learning_rate": st.floats(1e-9, 1e9) | floats(3, elements=st.floats(1e-3, 1.0)),
         "epochs": epochs,
         "optimizer": st.sampled_from(["gradient_descent", "momentum", "nesterov", "adam"]),
@@ -251,7 +255,9 @@ def sweep_of(network: bp.Network, rows: int) -> Arguments:
         "axes": st.dictionaries(st.just("lr"), axis | axis.map(bp.Zipped)),
         "init": st.sampled_from(["he", "normal"]) | st.builds(bp.Draw),
         "learning_rate": st.none() | st.floats(1e-3, 1.0),
-        "validation": st.none(),
+        "validation": given["validation"],
+        "patience": st.none(),
+        "metric": st.none() | st.sampled_from(["loss", "rmse", "val_loss", "val_r2"]),
         "sampler": st.sampled_from(["grid", "grid", "random", "latin", "sobol"]),
         "points": st.none() | st.integers(1, 4),
         "samples": st.none() | st.integers(1, 4),
@@ -499,6 +505,19 @@ def drawn(strategy: st.SearchStrategy[T], count: int, number: int) -> list[T]:
     )
     seed(number)(quick(given(strategy)(lambda value: found.append(value))))()
     return found
+
+
+def systematic(name: str) -> Iterator[Call]:
+    """Make calls with one hostile argument: each argument, with objects of each kind.
+
+    Chance draws the right object for the right argument too seldom.
+    """
+    objects = [raising(base, [method], RuntimeError) for base in BASES for method in METHODS]
+    values = [*objects, *([each] for each in objects), 10**5000, (10**5000,), [-(10**5000)]]
+    for call in drawn(calls((name,), 0), 2, 0):
+        for argument in call.arguments:
+            for value in values:
+                yield Call(name, {**call.arguments, argument: value})
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import resource
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import backprop_svc as bp
-from hostile import FUNCTIONS, Call, calls
+from hostile import FUNCTIONS, Call, calls, systematic
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +71,10 @@ def test_the_last_of_very_many_epochs_is_not_rounded() -> None:
         bp.Network(1, 1), np.empty((0, 1)), 1, 1, epochs=2**62 - 1, record_every=0, threads=1
     )
     assert result.recorded.tolist() == [2**62 - 2]
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_each_argument_may_be_hostile(name: str) -> None:
+    found = list(systematic(name))
+    for call in random.Random(0).sample(found, min(40, len(found))):
+        call.check()

@@ -141,8 +141,7 @@ def test_a_single_run(uri: str) -> None:
     found = {}
     for kind in (ClientWriter, DatabaseWriter):
         writer = kind(uri, f"single {kind.kind}")
-        place = writer.write(RECORD)
-        found[kind.kind] = told(MlflowClient(uri), place.split()[1])
+        found[kind.kind] = told(MlflowClient(uri), writer.write(RECORD))
     ours, theirs = found["DatabaseWriter"], found["ClientWriter"]
     assert ours == theirs
     assert len(ours["metrics"]) == 1203

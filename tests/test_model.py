@@ -288,3 +288,38 @@ def test_words_that_do_not_fit(folder: Path) -> None:
         done = call(folder, "model", *words)
         assert done.returncode == 1
         assert told in done.stderr
+
+
+def test_commands_log_the_models_that_are_asked_for(tmp_path: Path) -> None:
+    uri = stores.empty_database(tmp_path / "mlflow.db")
+    where = [f"tracking.uri={uri}", "tracking.model=best", "tracking.register=guide"]
+    single = call(tmp_path, "train", *where)
+    assert single.returncode == 0, single.stderr
+    swept = call(tmp_path, "sweep", "train.lr=0.1,0.01,0.05", *where)
+    assert swept.returncode == 0, swept.stderr
+    client = MlflowClient(uri)
+    versions = sorted(
+        client.search_model_versions("name='guide'"), key=lambda found: int(found.version)
+    )
+    assert len(versions) == 2
+    runs = [client.get_run(str(version.run_id)) for version in versions]
+    assert "parentRunId" not in str(runs[0].data.tags)
+    others = client.search_runs(
+        [runs[1].info.experiment_id], f"tags.`mlflow.parentRunId` = '{_parent(runs[1])}'"
+    )
+    assert runs[1].data.metrics["loss"] == min(run.data.metrics["loss"] for run in others)
+    mlflow.set_tracking_uri(uri)
+    for run, version in zip(runs, versions, strict=True):
+        loaded = mlflow.pyfunc.load_model(f"models:/guide/{version.version}")
+        weights = [run.data.metrics[name] for name in ("w1", "w2")]
+        expected = weights[1] * max(0.0, weights[0] * 2.0)
+        (column,) = loaded.metadata.get_input_schema().input_names()
+        predicted = np.ravel(loaded.predict(pd.DataFrame({column: [2.0]})))[0]
+        assert predicted == pytest.approx(expected, rel=1e-12)
+    refused = call(tmp_path, "train", *where[:2], "tracking.weights=none")
+    assert "tracking.model is best, with weights=none; allowed: weights=all" in refused.stderr
+
+
+def _parent(run: Any) -> str:
+    found: str = run.data.tags["mlflow.parentRunId"]
+    return found

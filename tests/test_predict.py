@@ -10,16 +10,8 @@ import pytest
 
 import backprop_svc as bp
 from command import call
+from houses import HOUSES
 
-HOUSES = """\
-size;city;rooms;price
-50;Bonn;2;150
-80;Trier;3;180
-120;Bonn;4;390
-65;Köln;2;260
-90;Köln;;330
-110;Trier;4;260
-"""
 WORDS = (
     *("data=csv", "data.path=houses.csv", "data.x=all", "data.y=price", "data.missing=mean"),
     *("network.hidden=[4]", "data.x_scale=standard", "data.y_scale=max", "train.epochs=30"),

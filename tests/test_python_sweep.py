@@ -217,7 +217,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "bad points": ({"axes": {"lr": bp.Interval(1, 2)}, "points": [1, 2]}, "points is"),
     "no axes": ({"axes": [0.1, 0.2]}, r"axes is \[0.1, 0.2\]; allowed: axes by their names"),
     "no histories": ({"axes": {"lr": [1]}, "record": 3}, "record is 3; allowed: a list"),
-    "a bad record": ({"axes": {"lr": [1]}, "record": ["los"]}, "record has 'los'; allowed"),
+    "a bad record": ({"axes": {"lr": [1]}, "record": ["los"]}, "record is 'los'; allowed"),
     "no rows": ({"axes": {"lr": [1]}, "validation": 3}, r"validation is 3; .* write \(x, y\)"),
     "no store": ({"axes": {"lr": [1]}, "tracking": 3}, "tracking is 3; allowed: a text or"),
     "no name": ({"axes": {"lr": [1]}, "data": 3}, "data is 3; allowed: a text"),

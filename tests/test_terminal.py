@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -17,12 +18,14 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from omegaconf import OmegaConf
 
 import backprop_svc as bp
 import stores
+from backprop_svc import conf
 from backprop_svc.cli.commands.results import write_file
 from backprop_svc.cli.commands.train import _kept_by
-from backprop_svc.cli.config.choices import CHOICES
+from backprop_svc.cli.config.choices import CHOICES, INTERNAL
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive import progress
 from backprop_svc.interactive.progress import Status, SweepBar
@@ -337,6 +340,38 @@ def test_verbose_shows_more(tmp_path: Path) -> None:
     assert "secret" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("command", ["train", "explain"])
+def test_a_shell_is_offered_what_a_configuration_has(tmp_path: Path, command: str) -> None:
+    def offered(word: str) -> list[str]:
+        line = f"backprop-svc {command} {word}"
+        return call(
+            tmp_path, "-sc", "query=bash", COMP_LINE=line, COMP_POINT="9"
+        ).stdout.split()
+
+    composed = OmegaConf.create(call(tmp_path, command, "--cfg", "job").stdout)
+    begun = offered("")
+    for section, values in composed.items():
+        assert f"{section!s}." in begun
+        names = {f"{section!s}.{name}=" for name in values}
+        assert {*offered(f"{section!s}.")} == names - {f"{name}=" for name in INTERNAL}
+    groups = {word for word in begun if word.endswith("=")}
+    for group in groups:
+        files = (Path(conf.__file__).parent / group.rstrip("=")).glob("*.yaml")
+        assert offered(group) == sorted(f"{group}{file.stem}" for file in files)
+    assert {"data=", "init=", "network=", "train="} <= groups
+    assert ("experiment=" in groups) == (command == "train")
+    assert "hydra/launcher=basic" in offered("hydra/launcher=")
+    assert offered("train.nothing") == []
+
+
+def test_a_shell_is_offered_the_words_of_commands_without_a_configuration(
+    tmp_path: Path,
+) -> None:
+    line = {"COMP_LINE": "backprop-svc predict ", "COMP_POINT": "21"}
+    done = call(tmp_path, "-sc", "query=bash", **line)
+    assert done.stdout.split() == ["run=", "data.path=", "out="]
+
+
 @pytest.mark.parametrize("shell", ["bash", "fish"])
 def test_a_shell_is_offered_choices_and_nothing_internal(tmp_path: Path, shell: str) -> None:
     def offered(line: str) -> list[str]:
@@ -354,6 +389,18 @@ def test_a_shell_is_offered_choices_and_nothing_internal(tmp_path: Path, shell: 
         "+train.schedule=constant",
         "+train.schedule=cosine",
     ]
-    own = ("dry_run", "points", "results", "resume", "sampler", "samples", "seed", "shards")
-    assert offered("backprop-svc sweep sweep.") == [f"sweep.{name}=" for name in own]
+    own = ("dry_run", "metric", "points", "results", "resume", "sampler", "samples", "seed")
+    assert offered("backprop-svc sweep sweep.") == [f"sweep.{n}=" for n in (*own, "shards")]
     assert "data=ames" in offered("backprop-svc train data=")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["predict", "--help"], ["ui", "-h"]])
+def test_help_may_be_cut_off(tmp_path: Path, words: list[str]) -> None:
+    read, write = os.pipe()
+    # Nobody reads.
+    os.close(read)
+    with os.fdopen(write, "wb") as stream:
+        done = subprocess.run(
+            [*COMMAND, *words], cwd=tmp_path, stdout=stream, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -19,6 +19,7 @@ from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.database import DatabaseWriter
 from backprop_svc.tracking.plan import Plan
 from backprop_svc.tracking.record import Runs, Summary, Sweep, history_interval, series_of
+from backprop_svc.tracking.store import prepare
 
 SWEEP = "0123456789abcdef"
 
@@ -58,9 +59,10 @@ def uri(
 ) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("store")
     if request.param == "sqlite":
-        yield f"sqlite:///{folder}/mlflow.db"
+        yield stores.empty_database(folder / "mlflow.db")
     else:
         with stores.postgres(folder / "postgres") as address:
+            prepare(address)
             yield address
 
 

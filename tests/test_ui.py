@@ -136,6 +136,24 @@ def test_the_links_show_the_sweep_its_runs_and_all_sweeps(tmp_path: Path) -> Non
                     assert other.url.startswith(f"{address}/#/experiments/1/runs")
                     expect(other.get_by_text(shown).first).to_be_visible()
                     other.close()
+                # The report, in the frame that MLflow puts it in.
+                with page.expect_popup() as popup:
+                    page.get_by_role("link", name="Report", exact=True).click()
+                other = popup.value
+                frame = other.frame_locator("iframe.mlflow-html-iframe")
+                frame.locator("body[data-ready]").wait_for(timeout=120_000)
+                assert frame.locator(".error").count() == 0
+                run = frame.locator("#best .run").first
+                run_id = run.locator("a").inner_text()
+                run.locator("a").click()
+                # What leads out of the frame depends on MLflow; the id is there in any case.
+                if run.get_by_role("status").inner_text():
+                    expect(run.get_by_text("the id is copied")).to_be_visible()
+                    # The frame cannot know the prefix of the server.
+                    _, _, own = (run.locator("a").get_attribute("href") or "").partition("#")
+                    other.goto(f"{address}/#{own}")
+                expect(other.get_by_text("grad_w1").first).to_be_visible()
+                assert run_id in other.url
                 browser.close()
         finally:
             ui.send_signal(signal.SIGINT)

@@ -5,7 +5,8 @@ Each part prints a row of the table in docs/reliability.md, and each has its num
     python tests/torture.py --sqlite 100 --postgresql 100 --server 100 --calls 1000000
                             --commands 10000 --seed 1
 
-What a part finds is printed as it is found; the return code is 1 if there is anything.
+What a part finds is printed as it is found; the return code is 1 if there is anything. Ctrl-C
+ends it with the row of the part as far as it went.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -87,9 +89,9 @@ def store(kind: str, folder: Path) -> Iterator[tuple[str, sa.Engine]]:
         yield uri, engine
 
 
-def kills(kind: str, count: int, seed: int) -> Row:
+def kills(row: Row, kind: str, count: int, seed: int) -> None:
     """Kill sweeps, some of them several times, and look at what they leave in the end."""
-    row, moments = Row(f"kill -9, {kind}"), random.Random(seed)
+    moments = random.Random(seed)
     points = SIZES[kind]
     total = points[0] * points[1]
     with TemporaryDirectory() as name, store(kind, Path(name)) as (uri, engine):
@@ -123,7 +125,6 @@ def kills(kind: str, count: int, seed: int) -> Row:
             clean = clean and (found, distinct, running) == (total, total, 0)
             row.tried += max(1, killed)
             row.survived += max(1, killed) * clean
-    return row
 
 
 def _start(folder: Path, words: list[str]) -> subprocess.Popen[str]:
@@ -187,21 +188,20 @@ def _parents(engine: sa.Engine, sweep: str) -> int:
         return int(connection.execute(sa.text(query), {"id": sweep}).scalar_one())
 
 
-def calls(count: int, seed: int) -> Row:
+def calls(row: Row, count: int, seed: int) -> None:
     """Call public functions with arguments that nobody should give."""
-    row = Row("calls", tried=count, survived=count)
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("hostile.py")), str(count), str(seed)],
         text=True,
         capture_output=True,
         check=False,
     )
+    row.tried = row.survived = count
     if done.returncode:
         print(done.stdout[-3000:], done.stderr[-3000:], file=sys.stderr, flush=True)
         row.survived -= 1
         row.panics += "PanicException" in done.stderr or done.returncode < 0
         row.undocumented += "PanicException" not in done.stderr
-    return row
 
 
 VALUES = [
@@ -221,6 +221,7 @@ OPTIONS = [
 FORKING = """
 import os, sys
 import backprop_svc.cli.main, backprop_svc.plots.training, hydra, matplotlib.pyplot
+import backprop_svc.cli.commands.train, backprop_svc.cli.commands.explain
 for line in sys.stdin:
     output, words = eval(line)
     child = os.fork()
@@ -240,9 +241,9 @@ for line in sys.stdin:
 """Starts each command in a fork of one process: what they import is imported once."""
 
 
-def commands(count: int, seed: int) -> Row:
+def commands(row: Row, count: int, seed: int) -> None:
     """Run command lines that are put together at random."""
-    row, chance = Row("command lines"), random.Random(seed)
+    chance = random.Random(seed)
     left_out = {"train.epochs", "sweep.id", "sweep.axes"}
     names = sorted({*SETTINGS_OF_USERS, *INTERNAL} - left_out)
     with TemporaryDirectory() as folder:
@@ -284,7 +285,6 @@ def commands(count: int, seed: int) -> Row:
                 print(f"{code}: {words}", file=sys.stderr, flush=True)
         process.stdin.close()
         process.wait(60)
-    return row
 
 
 def main() -> None:
@@ -296,16 +296,28 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     told = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    rows = [commands(told.commands, told.seed)] if told.commands else []
-    for row in rows:
-        print(row, flush=True)
-    for kind in SIZES:
-        if getattr(told, kind):
-            rows.append(kills(kind, getattr(told, kind), told.seed))
+    seed = told.seed
+    parts: list[tuple[str, int, Callable[[Row], None]]] = [
+        ("command lines", told.commands, partial(commands, count=told.commands, seed=seed)),
+        *(
+            (f"kill -9, {kind}", count, partial(kills, kind=kind, count=count, seed=seed))
+            for kind in SIZES
+            for count in [getattr(told, kind)]
+        ),
+        ("calls", told.calls, partial(calls, count=told.calls, seed=seed)),
+    ]
+    rows = []
+    for name, count, part in parts:
+        if not count:
+            continue
+        rows.append(Row(name))
+        try:
+            part(rows[-1])
+        except KeyboardInterrupt:
+            # What was done until then counts.
+            break
+        finally:
             print(rows[-1], flush=True)
-    if told.calls:
-        rows.append(calls(told.calls, told.seed))
-        print(rows[-1], flush=True)
     raise SystemExit(0 if all(row.is_clean for row in rows) else 1)
 
 

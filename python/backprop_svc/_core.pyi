@@ -136,6 +136,7 @@ def train(
     first_epoch: int,
     x: NDArray[np.float64],
     y: NDArray[np.float64],
+    validation: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
     settings: object,
     progress: Callable[[int, int], object] | None,
 ) -> dict[str, Any]: ...

@@ -242,6 +242,35 @@ def pairs(network: Network, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]
     return inputs, targets
 
 
+def validation_pairs(network: Network, validation: object) -> tuple[Floats, Floats] | None:
+    """Return inputs and targets that are not trained on, if there are any: see :func:`pairs`.
+
+    Raises
+    ------
+    SettingError, SettingTypeError
+        No inputs and targets; as for :func:`pairs`, of ``validation x`` or ``validation y``.
+    """
+    if validation is None:
+        return None
+    x, y = pair("validation", validation)
+    try:
+        return pairs(network, x, y)
+    except SettingError as error:
+        raise error.renamed(f"validation {error.name}") from None
+
+
+def pair(name: str, values: object) -> tuple[Any, Any]:
+    """Return inputs and targets that are given together, whatever they are."""
+    try:
+        if isinstance(values, (tuple, list)):
+            x, y = values
+            return x, y
+    except Exception:
+        # Objects may raise anything when they are looked at.
+        pass
+    raise SettingTypeError(name, shown(values), "inputs and targets", "write (x, y)")
+
+
 def _named(network: Network) -> str:
     """Name the parameters of a small network; the names of a large one take seconds."""
     few = network.parameters <= MOST_NAMED

@@ -144,6 +144,50 @@ def evaluate(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) -
     return Evaluation(loss, share)
 
 
+class Fit(NamedTuple):
+    """What :func:`fit` returns."""
+
+    rmse: Floats
+    """Root mean squared error in the unit of the targets, shape (runs,)."""
+    r2: Floats
+    """Coefficient of determination R², NaN where targets are constant; shape (runs,)."""
+
+
+def fit(network: Network, weights: Floats, x: Floats, y: Floats, unit: ArrayLike = 1.0) -> Fit:
+    """Compute how well each run fits its targets; of several outputs it is the mean.
+
+    Parameters
+    ----------
+    network, weights, x, y
+        As for :func:`gradients`.
+    unit
+        What targets were divided by, a number or shape (outputs,).
+    """
+    inputs, targets = pairs(network, x, y)
+    starts = parameters(network, weights)
+    if network.outputs == 1 and network.loss in SQUARED:
+        loss = gradients(network, starts, inputs, targets).loss
+        squares = SQUARED[network.loss] * loss[:, np.newaxis]
+    else:
+        squares = np.empty((len(starts), network.outputs))
+        size = max(1, MOST_VALUES // max(1, targets.size))
+        for low in range(0, len(starts), size):
+            piece = slice(low, low + size)
+            with np.errstate(over="ignore", invalid="ignore"):
+                errors = predict(network, starts[piece], inputs) - targets
+                squares[piece] = (errors**2).mean(axis=1)
+    variance = targets.var(axis=0)
+    # Equal values that are no binary fraction have a variance above 0.
+    variance[np.ptp(targets, axis=0) == 0] = np.nan
+    with np.errstate(over="ignore", invalid="ignore"):
+        rmse = np.sqrt(squares) * np.abs(unit)
+        return Fit(rmse.mean(axis=1), (1 - squares / variance).mean(axis=1))
+
+
+SQUARED = {"half_squared_error": 2.0, "mse": 1.0}
+"""Of each squared error, the mean square of a single output as a multiple of the loss."""
+
+
 def classifies(network: Network) -> bool:
     """Tell whether the loss is a cross-entropy, so that the outputs stand for classes."""
     return network.loss.endswith("_cross_entropy")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,12 @@ HISTORIES = {
     "prediction": "prediction",
     "gradients": "gradients",
     "weights": "weight_history",
+    "val_loss": "val_loss",
+    "val_accuracy": "val_accuracy",
 }
-"""Of each history that can be recorded, the field of :class:`Result` in which it is."""
+"""Of each history, the field of :class:`Result` in which it is."""
+RECORDED_WITH = {"val_loss": "loss", "val_accuracy": "loss"}
+"""Histories that are recorded with another one."""
 ON_THE_WAY = ("stall", "died_at", "highest_loss", "highest_loss_at")
 FACTS = ("outcome", "epochs", "diverged_at", "period", "loss_ratio", *ON_THE_WAY)
 """What tables say of how a run ended, and of what happened on the way."""
@@ -69,7 +73,8 @@ class Result:
     initial_weights: Floats
     """Shape (runs, parameters)."""
     weights: Floats
-    """After the last update (of a diverged run the last finite ones), (runs, parameters)."""
+    """After the last update, of a diverged run the last finite ones, with early stopping those
+    of :attr:`best_epoch`; shape (runs, parameters)."""
     optimizer: str
     """What trained them."""
     memory: Floats
@@ -110,6 +115,17 @@ class Result:
     """∂L/∂w, shape (runs, records, parameters)."""
     weight_history: Floats | None
     """The weights that began the epoch, shape (runs, records, parameters)."""
+    val_loss: Floats | None
+    """Mean loss over the rows of validation, shape (runs, records).
+
+    As for the loss, epoch ``e`` has that of the weights before its update, those after ``e``
+    epochs. That of :attr:`weights` is what :func:`evaluate` gives.
+    """
+    val_accuracy: Floats | None
+    """Share of the rows of validation whose class is right, of a cross-entropy; as above."""
+    best_epoch: Integers | None
+    """With early stopping (``patience``) the number of epochs after which :attr:`weights` were,
+    those with the smallest loss on the rows of validation; shape (runs,)."""
 
     @property
     def diverged_at(self) -> Integers:
@@ -120,7 +136,7 @@ class Result:
     @property
     def state(self) -> State:
         """What :func:`train` needs besides the weights to go on from here."""
-        after = self.first_epoch + self.epochs
+        after = self.first_epoch + self.epochs if self.best_epoch is None else self.best_epoch
         epochs = np.where(self.outcome_code == DIVERGED, DIVERGED_EPOCH, after)
         return State(self.optimizer, epochs, self.memory)
 
@@ -182,7 +198,8 @@ class Result:
         Its columns are ``learning_rate`` (``learning_rate_1``, … with one for each layer);
         ``initial_w1``, … and ``w1``, …, the first and last weights of networks of at most 16
         parameters; ``outcome``, ``epochs``, ``last_loss``, ``loss_ratio``, ``period`` and
-        ``diverged_at``. Its index is the position of the run.
+        ``diverged_at``; with early stopping ``best_epoch``. Its index is the position of the
+        run.
         """
         import pandas as pd
 
@@ -199,6 +216,8 @@ class Result:
         for name in ("outcome", "epochs", "last_loss", "loss_ratio", "period", "diverged_at"):
             columns[name] = getattr(self, name)
         columns |= {name: getattr(self, name) for name in ON_THE_WAY}
+        if self.best_epoch is not None:
+            columns["best_epoch"] = self.best_epoch
         return pd.DataFrame(columns, index=pd.RangeIndex(len(self), name="run"))
 
     # NumPy would take its runs for nested sequences, and compare it with a scalar one by one.
@@ -246,14 +265,3 @@ class Result:
             epochs = counted(len(self.recorded), "epoch")
             lines.append(f"recorded: {', '.join(kept)} of {epochs}")
         return "\n  ".join(lines)
-
-
-def objective(result: Result, achieved: Mapping[str, Floats]) -> Floats:
-    """Return what tells which run is the best, the smallest one, shape (runs,).
-
-    It is the loss on the rows of validation (``val_loss`` of ``achieved``) where there are
-    some, else the last loss of the training; infinite where a run diverged or has no loss.
-    """
-    loss = achieved.get("val_loss", result.last_loss)
-    bad = (result.diverged_at >= 0) | ~np.isfinite(loss)
-    return np.where(bad, np.inf, loss)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from backprop_svc import _core
 from backprop_svc._core import Network
-from backprop_svc.arrays import Floats, Integers, floats, pairs, parameters
+from backprop_svc.arrays import Floats, Integers, floats, pairs, parameters, validation_pairs
 from backprop_svc.errors import SettingError, SettingTypeError, counted, shown
 from backprop_svc.result import Result
 from backprop_svc.settings import Natural, Positive, Seed, check
@@ -48,12 +48,15 @@ def train(
     batch_seed: Seed = 0,
     precision: Precision = "exact",
     stop_when_converged: bool = False,
+    patience: Positive | None = None,
+    min_delta: float = 0.0,
     time_limit: float | None = None,
     tolerance: float = 1e-6,
     divergence_bound: float = float("inf"),
     record: Record | Collection[Record] = ("loss", "prediction", "gradients"),
     record_every: Natural = 1,
     threads: Positive | None = None,
+    validation: tuple[ArrayLike, ArrayLike] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Result:
     """Train every run by gradient descent, ``w ← w − lr·∂L/∂w``, or another optimizer.
@@ -116,6 +119,10 @@ def train(
     stop_when_converged
         End a run once its weights do not move any more, but for their last digits, instead of
         after all epochs: docs/outcomes.md.
+    patience, min_delta
+        Early stopping: end a run once its loss on the rows of validation has not become
+        smaller, by more than min_delta, for so many epochs. It is looked at after every
+        epoch. Every run then keeps the weights with which it was smallest.
     time_limit
         Seconds after which all runs end where they are, or at most 32 epochs further (looked
         at every 50 ms).
@@ -126,13 +133,16 @@ def train(
         A run has diverged, and ends, when its loss is above this.
     record
         Which histories to keep: one or more of ``loss``, ``prediction``, ``gradients``,
-        ``weights``.
+        ``weights``. With rows of validation ``loss`` keeps theirs too: ``val_loss``, and of a
+        cross-entropy ``val_accuracy``.
     record_every
         1 keeps every epoch. k > 1 keeps every k-th, from the first on, and, in the last place,
         the last epoch that each run went through. 0 keeps that last epoch only.
     threads
         Number of threads; every core by default. At most 64 are started, or four on each core
         where these are more.
+    validation
+        Inputs and targets that are not trained on.
     progress
         Called every 50 ms of a longer call, with the epochs done and their total over all
         runs. What it raises ends the training.
@@ -140,7 +150,8 @@ def train(
     Raises
     ------
     ValueError
-        Shapes that do not fit; values that are NaN, infinite or out of range.
+        Shapes that do not fit; values that are NaN, infinite or out of range; patience
+        without validation.
     TypeError
         Values that are not numbers.
     MemoryError
@@ -153,15 +164,25 @@ def train(
     given = parameters(network, weights)
     # All shapes before the copies.
     inputs, targets = pairs(network, x, y)
+    aside = validation_pairs(network, validation)
     starts, rates = _starts(given, learning_rate, network.layers)
     first_epoch, memory = _goes_on(state, network, settings.optimizer, len(starts))
     if progress is not None and not callable(progress):
         raise SettingTypeError(
             "progress", shown(progress), "a function of two numbers or None", "leave it out"
         )
+    if aside is None and settings.patience is not None:
+        raise SettingError(
+            "patience", f"{settings.patience}, without rows of validation",
+            "with rows that are not trained on", "give validation=(x, y), or leave {name} out",
+        )  # fmt: skip
+    if aside is not None and "loss" in settings.record:
+        settings.record.append("val_loss")
     done = _core.train(
-        network, starts, rates, memory, first_epoch, inputs, targets, settings, progress
+        network, starts, rates, memory, first_epoch, inputs, targets, aside, settings, progress
     )
+    if done["best_epoch"] is not None:
+        done["best_epoch"] += first_epoch
     return Result(
         network=network,
         learning_rate=rates,
@@ -179,7 +200,7 @@ DEFAULTS: dict[str, Any] = {
     name: parameter.default
     for name, parameter in signature(train).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
-    and name not in {"state", "learning_rate", "progress"}
+    and name not in {"state", "learning_rate", "validation", "progress"}
 }
 """The settings of :func:`train`: its signature alone spells them out."""
 SETTINGS: dict[str, Any] = {name: _HINTS[name] for name in DEFAULTS}

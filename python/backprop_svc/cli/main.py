@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import NamedTuple, NoReturn, TextIO, cast
 
 from backprop_svc.cli.terminal import ending, interrupt
 from backprop_svc.errors import printable
-from backprop_svc.interactive.terminal import WithoutPasswords
+from backprop_svc.interactive.terminal import Terminal, WithoutPasswords
 from backprop_svc.plots import painter
 from backprop_svc.tracking.identity import new_sweep_id
 from backprop_svc.tracking.uri import remember, without_password
@@ -77,7 +78,7 @@ def _main(name: str = "", *arguments: str) -> None:
         _complete(list(arguments))
         return
     if name in {"", "-h", "--help", "help"}:
-        print(usage(), end="")
+        Terminal().print(usage(), end="", soft_wrap=True)
         raise SystemExit(0 if name else 2)
     if name == "--version":
         import backprop_svc
@@ -109,15 +110,21 @@ def usage() -> str:
 
 def _complete(arguments: list[str]) -> None:
     """Answer a shell that completes a line: with commands, or with what Hydra knows."""
-    typed = os.environ.get("COMP_LINE", "").split()[1:2]
+    line = os.environ.get("COMP_LINE", "")
+    typed = line.split()[1:2]
     command = COMMANDS.get("".join(typed))
-    if command is None or command.config is None:
+    last = "" if line.endswith(" ") else (line.split() or [""])[-1]
+    if command is None or [last] == typed:
         print("\n".join(name for name in COMMANDS if name.startswith("".join(typed))))
+        return
+    if command.config is None:
+        words = re.findall(r"[\w.]+=", command.arguments)
+        print("\n".join(word for word in words if word.startswith(last)))
         return
     from backprop_svc.cli.terminal.completion import choices, for_users
 
     _hide(typed[0])
-    found = choices(os.environ["COMP_LINE"])
+    found = choices(os.environ["COMP_LINE"], command.config)
     if found is not None:
         print("\n".join(found))
         return
@@ -137,6 +144,10 @@ def _hide(command: str) -> None:
 
 
 def _train(arguments: list[str]) -> None:
+    if any(word.startswith(_RUNS) for word in arguments):
+        from backprop_svc.cli.commands.best import resolved
+
+        arguments = resolved(arguments)
     given = set(arguments)
     # Hydra shows a configuration of single runs only, and completes words of these.
     shown = (*_SHOWING, *_COMPLETING)
@@ -163,6 +174,10 @@ def _sweep(arguments: list[str]) -> None:
 
 
 def _explain(arguments: list[str]) -> None:
+    if any(argument.startswith("run=") for argument in arguments):
+        # What is in the store is not composed.
+        _plain("backprop_svc.cli.commands.explain_run:explain_run")(arguments)
+        return
     _hydra(COMMANDS["explain"], arguments)
 
 
@@ -204,8 +219,9 @@ def _hydra(command: Command, arguments: list[str]) -> None:
     schema = register(command.config)
     if mode.is_left_open(arguments):
         mode.leave_open()
-    # Who completes a line runs nothing.
-    task = (lambda _: None) if "-sc" in arguments else resolve_name(command.task)
+    # Who completes a line, or shows what a run would be told, runs nothing.
+    runs_nothing = {*_COMPLETING, "job", "--help"} & {*arguments}
+    task = (lambda _: None) if runs_nothing else resolve_name(command.task)
     # Hydra 1.3 warns if it is not told whose defaults are meant; later ones, if it is.
     base = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
     shown = io.StringIO() if {*_SHOWING} & {*arguments} else None
@@ -227,6 +243,8 @@ def _hydra(command: Command, arguments: list[str]) -> None:
         print(without_password(shown.getvalue()), end="")
 
 
+_RUNS = ("init.run=", "init.best=", "init.sweep=")
+"""Words that name runs to go on from."""
 _SHOWING = ("--cfg", "-c", "--info", "-i")
 """Options with which Hydra shows a configuration."""
 _COMPLETING = ("-sc", "--shell-completion", "--shell_completion")
@@ -273,6 +291,11 @@ COMMANDS = {
         "sweep=… out=…",
         "write the runs of a sweep, with their weights, into a table",
         _plain("backprop_svc.cli.commands.export:export"),
+    ),
+    "report": Command(
+        "[sweep=… out=…]",
+        "write the report of a sweep as a page, and open it",
+        _plain("backprop_svc.cli.commands.report:report"),
     ),
     "upgrade": Command(
         "[tracking.uri=…]",

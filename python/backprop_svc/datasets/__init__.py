@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from backprop_svc.datasets.again import encode_again, finish_again, same_columns
 from backprop_svc.datasets.columns import Column
 from backprop_svc.datasets.preparation import Preparation
 from backprop_svc.datasets.prepare import (
@@ -31,12 +32,15 @@ __all__ = [
     "Scale",
     "Table",
     "encode",
+    "encode_again",
     "finish",
+    "finish_again",
     "load",
     "of_arrays",
     "one_hot",
     "prepare",
     "read",
+    "same_columns",
     "scaled",
     "split",
 ]

@@ -32,7 +32,7 @@ def choose(
     outputs = matching(table, "data.y", names_of("data.y", y))
     out = set(matching(table, "data.exclude", exclude)) if exclude else set()
     notes = []
-    if isinstance(x, str) and x == "all":
+    if isinstance(x, str) and str.__str__(x) == "all":
         out |= set(outputs)
         others = [name for name in table.names if name not in out]
         unnamed = [name for name in others if _is_index(table, name)]

@@ -116,7 +116,8 @@ class Preparation:
             told[name] = tuple(value) if isinstance(value, list) else value
         return cls(**told)
 
-    def _inputs(self, table: Table) -> Floats:
+    def encoded(self, table: Table) -> list[Floats]:
+        """Return each column of inputs as numbers, NaN where a value is missing."""
         names = [column.name for column in self.inputs]
         for name in names:
             if table.counts[name] != 1:
@@ -127,7 +128,10 @@ class Preparation:
                 )  # fmt: skip
         same_length(table, names, "data.x")
         reader = Reader(table, self.reading)
-        blocks = [reader.encode(column) for column in self.inputs]
+        return [reader.encode(column) for column in self.inputs]
+
+    def _inputs(self, table: Table) -> Floats:
+        blocks = self.encoded(table)
         if self.fill is None:
             refuse_missing(table, self.inputs, blocks, "fill or remove these rows")
         return filled(np.concatenate(blocks, axis=1), self.fill)

@@ -103,7 +103,7 @@ def encode(
     rows = Dataset(np.concatenate(blocks, axis=1), targets)
     if preparation.classes is None and one_hot:
         rows, preparation = _numbered(rows, preparation)
-    rows, dropped = _without_missing(table, rows, missing)
+    rows, dropped = without_missing(table, rows, missing)
     return Encoded(rows, preparation, (*notes, *dropped))
 
 
@@ -224,7 +224,7 @@ def _single(name: str, categories: Sequence[str]) -> SettingError:
     )
 
 
-def _without_missing(
+def without_missing(
     table: Table, rows: Dataset, missing: str | None
 ) -> tuple[Dataset, tuple[str, ...]]:
     """Leave out rows whose target is missing, and with ``drop`` those without an input."""

@@ -132,10 +132,15 @@ def texts(name: str, values: object, *, numbers: bool = False) -> list[str]:
         raise SettingTypeError(name, shown(values), "a list of texts", "such as {name}=[a]")
     found = []
     for value in values:  # type: ignore[attr-defined]
-        if numbers and type(value) in (int, float):
-            value = str(value)
+        if numbers:
+            value = str(value) if type(value) is float else _written(value)
         found.append(check(name, value, str))
     return found
+
+
+def _written(value: object) -> object:
+    """Return a whole number as a text, but for a long one, which Python refuses to write."""
+    return str(value) if type(value) is int and value.bit_length() < 1 << 10 else value
 
 
 def names_of(name: str, columns: object) -> list[str]:
@@ -145,7 +150,6 @@ def names_of(name: str, columns: object) -> list[str]:
     # Not a class of somebody else's, which may be anything but a list.
     if type(columns) in (list, tuple) and columns:
         # Columns may be called by a number.
-        plain = [str(c) if type(c) is int else c for c in columns]  # type: ignore[attr-defined]
-        return [check(name, column, str) for column in plain]
+        return [check(name, _written(column), str) for column in columns]  # type: ignore[attr-defined]
     fix = "such as {name}=[living_area_sqft]"
     raise SettingTypeError(name, shown(columns), "a list of one or more columns", fix)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from backprop_svc._core import Network
-from backprop_svc.arrays import Floats, checked_network, floats
+from backprop_svc.arrays import Floats, checked_network, floats, pair
 from backprop_svc.datasets import Dataset
 from backprop_svc.errors import SettingError, SettingTypeError, shown
 from backprop_svc.settings import check
@@ -34,6 +34,7 @@ def build(
     validation: tuple[ArrayLike, ArrayLike] | None,
     data: str,
     settings: Mapping[str, Any],
+    metric: str | None = None,
 ) -> Experiment:
     """Return what all points of a sweep share; the arguments are those of the sweep.
 
@@ -70,7 +71,7 @@ def build(
     return Experiment(
         network=network,
         data=_rows(x, y),
-        validation=None if validation is None else _pair(validation),
+        validation=None if validation is None else _rows(*pair("validation", validation)),
         init=start,
         rates=rates,
         settings={
@@ -78,6 +79,7 @@ def build(
             for name, usual in SHARED.items()
         },
         data_name=check("data", data, str),
+        metric=metric,
     )
 
 
@@ -102,30 +104,14 @@ def describe(experiment: Experiment, grid: Grid) -> str:
 
 def histories(record: object) -> tuple[Record, ...]:
     """Return the names of the histories that outcomes keep."""
-    names = (record,) if isinstance(record, str) else record
-    if not isinstance(names, (list, tuple, set, frozenset)):
+    names: Any = (record,) if isinstance(record, str) else record
+    # Not a class of somebody else's, which may be anything but a list.
+    if type(names) not in (list, tuple, set, frozenset):
         raise SettingTypeError(
             "record", shown(record), "a list of names of histories", 'write ["loss"], say'
         )
-    for name in names:
-        if not isinstance(name, str) or name not in RECORDS:
-            raise SettingError(
-                "record", shown(name), ", ".join(RECORDS), "choose among them", verb="has"
-            )
+    names = [check("record", name, Record) for name in names]
     return tuple(name for name in RECORDS if name in names)
-
-
-def _pair(validation: object) -> Dataset:
-    try:
-        if isinstance(validation, (tuple, list)):
-            x, y = validation
-            return _rows(x, y)
-    except Exception:
-        # Objects may raise anything when they are looked at.
-        pass
-    raise SettingTypeError(
-        "validation", shown(validation), "inputs and targets", "write (x, y)"
-    )
 
 
 def _rows(x: ArrayLike, y: ArrayLike) -> Dataset:

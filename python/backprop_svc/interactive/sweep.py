@@ -48,6 +48,7 @@ def sweep(
     init: ArrayLike | str | Draw | None = None,
     learning_rate: ArrayLike | None = None,
     validation: tuple[ArrayLike, ArrayLike] | None = None,
+    metric: str | None = None,
     sampler: str = GRID,
     points: int | Sequence[int] | None = None,
     samples: int | None = None,
@@ -88,6 +89,10 @@ def sweep(
         A number, or shape (layers,); 0.1 by default. An axis of learning rates replaces it.
     validation
         Inputs and targets that are not trained on.
+    metric
+        What tells which run is the best: ``loss``, of classes ``accuracy``, of numbers that
+        differ from row to row ``rmse`` and ``r2``; with rows of validation ``val_loss`` (the
+        default), ``val_accuracy``, ``val_rmse``, ``val_r2``.
     sampler, points, samples, sampler_seed
         ``"grid"`` takes ``points`` evenly spaced values of each interval (a number, 10 by
         default, or a list with one for each); ``"random"``, ``"latin"`` and ``"sobol"`` take
@@ -166,6 +171,7 @@ def sweep(
                     "give tracking a URI, or leave it out",
                 )  # fmt: skip
     kept = histories(record)
+    metric = check("metric", metric, str | None)
     pairs = _pairs(axes)
     named = {axis_name(name): axis for name, axis in pairs}
     if len(named) < len(pairs):
@@ -185,7 +191,7 @@ def sweep(
         if error.name != "seed":
             raise
         raise error.renamed("sampler_seed") from None
-    work = build(network, x, y, where, init, learning_rate, validation, data, settings)
+    work = build(network, x, y, where, init, learning_rate, validation, data, settings, metric)
     work.check(where)
     uri = check("tracking", tracking, str | None)
     experiment = check("experiment", experiment, str)
@@ -210,6 +216,7 @@ def sweep(
             config=describe(work, where),
             plan=plan(work, where, history, keep_weights),
             resume=resume is not None,
+            metric=work.by,
         )
         parent = Parent.open(store, told)
     try:
@@ -224,12 +231,13 @@ def sweep(
                 record=kept,
                 progress=bar,
             )
+        outcomes = replace(outcomes, experiment=work)
         if parent is None:
             return outcomes
         from backprop_svc.plots.report import summary
 
         curves = sample_curves(work, outcomes) if work.settings["epochs"] else None
-        place = parent.finish(summary(outcomes, curves))
+        place = parent.finish(summary(outcomes, curves, place=parent.place))
     except BaseException as error:
         if parent is not None:
             _end(parent, error, sweep_id)
@@ -250,7 +258,7 @@ def _refuse_unused(
     """Refuse counts that change nothing: without an interval, or of another sampler."""
     bare = [axis.values if isinstance(axis, Zipped) else axis for axis in axes.values()]
     has_interval = any(isinstance(axis, Interval) for axis in bare)
-    is_grid = isinstance(sampler, str) and sampler == GRID
+    is_grid = type(sampler) is str and sampler == GRID
     for name, value, used, when in (
         ("points", points, is_grid, 'with an interval and sampler="grid"'),
         ("samples", samples, not is_grid, "with an interval and another sampler than grid"),
@@ -262,7 +270,7 @@ def _refuse_unused(
 
 
 def figure(outcomes: Outcomes) -> Figure:
-    """Draw the last loss of a sweep over its one or two axes with most values.
+    """Draw the metric of a sweep, the last loss say, over its one or two axes with most values.
 
     Raises
     ------
@@ -275,7 +283,7 @@ def figure(outcomes: Outcomes) -> Figure:
         )
     from backprop_svc.plots.sweep import map_figure
 
-    return map_figure(outcomes.points, outcomes.loss, outcomes.outcome)
+    return map_figure(outcomes.points, outcomes.scores, outcomes.outcome, outcomes.metric)
 
 
 def _pairs(axes: object) -> list[tuple[str, Axis]]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TRAINING = "backprop_svc.plots.training:training_png"
 MAP = "backprop_svc.plots.sweep:map_png"
+PAGE = "backprop_svc.plots.page:page_html"
 CURVES = "backprop_svc.plots.sweep:curves_png"
 """The functions that draw, by their names: they are imported by who draws."""
 _ready: list[Painter] = []
@@ -122,7 +123,7 @@ def _paint(way: socket.socket) -> NoReturn:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in range(3):
             os.dup2(nowhere, stream)
-        for name in (TRAINING, MAP):
+        for name in (TRAINING, MAP, PAGE):
             resolve_name(name)
         with way.makefile("rwb") as orders:
             while True:

@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from backprop_svc.plots.painter import CURVES, MAP, draw_here
+from backprop_svc.metric import extreme, shown
+from backprop_svc.plots.painter import CURVES, MAP, PAGE, draw_here
+from backprop_svc.sweep import repeats
 from backprop_svc.sweep.curves import Curves
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.tracking import Summary
+from backprop_svc.tracking.links import REPORT, Place
 from backprop_svc.tracking.record import Picture
 
 
@@ -17,6 +20,7 @@ def summary(
     outcomes: Outcomes,
     curves: Curves | None = None,
     draw: Callable[..., Picture] = draw_here,
+    place: Place | None = None,
 ) -> Summary:
     """Return figures, pictures and the table of results of a sweep.
 
@@ -28,18 +32,26 @@ def summary(
         A sample of the histories of loss, where all runs share their number of epochs.
     draw
         Who draws: :func:`.painter.draw_here`, or the method of a painter.
+    place
+        Where the runs are in MLflow.
     """
     best, runs = outcomes.best(1)[0], len(outcomes)
+    metric, score = outcomes.metric, outcomes.best_score()
     # Where the sweep told how far it is, these are the last of its steps.
     metrics = [
         ("runs", float(runs), runs),
         # A resumed sweep may find that nothing is left to do.
         *([("runs_per_second", outcomes.rate, runs)] if outcomes.rate else []),
         ("min_loss", outcomes.best_loss(), runs),
+        *([(extreme(metric), score, runs)] if metric != "loss" and np.isfinite(score) else []),
         *((f"share_{n}", share, runs) for n, share in outcomes.shares().items() if share),
     ]
     # MLflow's page begins with what has a slash in its name: curves and pictures.
-    figures = {"sweep/last loss": draw(MAP, outcomes.points, outcomes.loss, outcomes.outcome)}
+    figures = {
+        f"sweep/{shown(metric)}": draw(
+            MAP, outcomes.points, outcomes.scores, outcomes.outcome, metric
+        )
+    }
     if curves is not None:
         figures["sweep/loss curves"] = draw(CURVES, curves.loss, curves.learning_rate)
         metrics += [
@@ -48,9 +60,16 @@ def summary(
             for epoch, value in enumerate(curve)
             if np.isfinite(value)
         ]
+    files = {"results.parquet": outcomes.parquet}
+    if outcomes.seeds:
+        files["best_settings.csv"] = repeats.to_csv(outcomes)
+    page = draw(PAGE, outcomes, curves, place)
     return Summary(
         metrics,
-        best=int(best["run_id"][-16:], 16) if np.isfinite(best["loss"]) else None,
-        files={"results.parquet": outcomes.parquet},
+        best=int(best["run_id"][-16:], 16) if np.isfinite(score) else None,
+        files=files,
+        pages={REPORT: page},
+        metric=metric,
+        note=repeats.note(outcomes),
         figures=figures,
     )

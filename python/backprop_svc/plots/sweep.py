@@ -4,70 +4,93 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator
 from numpy.typing import NDArray
 
 from backprop_svc.arrays import Floats
 from backprop_svc.errors import counted
+from backprop_svc.metric import MAXIMIZED, objective, shown
 from backprop_svc.plots.training import DPI
 from backprop_svc.sweep.space import is_logarithmic
 
 MOST_CELLS = 400
 """Cells of the heat map along an axis; finer grids show the best run of each cell."""
+SIZE = (6.4, 4.8)
+"""Inches of a picture: its text is still read where MLflow shows it small."""
+TEXT: Any = {"font.size": 13.0, "axes.titlesize": 15.0, "legend.fontsize": 12.0}
 DEAD, DIVERGED = "0.75", "0.15"
 
 
-def map_png(axes: Mapping[str, Floats], loss: Floats, outcome: NDArray[np.str_]) -> bytes:
+def map_png(
+    axes: Mapping[str, Floats], values: Floats, outcome: NDArray[np.str_], metric: str = "loss"
+) -> bytes:
     """Draw :func:`map_figure` as a PNG."""
-    return _png(map_figure(axes, loss, outcome))
+    return _png(map_figure(axes, values, outcome, metric))
 
 
-def map_figure(axes: Mapping[str, Floats], loss: Floats, outcome: NDArray[np.str_]) -> Figure:
-    """Draw the last loss over the one or two axes with most values.
+def map_figure(
+    axes: Mapping[str, Floats], values: Floats, outcome: NDArray[np.str_], metric: str = "loss"
+) -> Figure:
+    """Draw a metric over the one or two axes with most values.
 
-    Colours are logarithmic; where several runs share a cell it shows the best. Cells in
-    which every run died are light grey, those in which none is left finite nearly black.
+    Colours of losses and errors are logarithmic; where several runs share a cell it shows the
+    best. Cells in which every run died are light grey, those in which none is left finite
+    nearly black.
 
     Parameters
     ----------
     axes
         Values of each axis at every run, each of shape (runs,).
-    loss
-        Last losses, shape (runs,).
+    values
+        The metric of each run, shape (runs,).
     outcome
         Of every run, shape (runs,).
+    metric
+        Its name: one of :data:`backprop_svc.metric.METRICS`.
     """
-    figure = Figure(figsize=(7.5, 5.5), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    plot = figure.subplots()
+    with rc_context(TEXT):
+        return _map_figure(axes, values, outcome, metric)
+
+
+def _map_figure(
+    axes: Mapping[str, Floats], values: Floats, outcome: NDArray[np.str_], metric: str
+) -> Figure:
+    figure, plot = _begin()
+    label = shown(metric)
     main = sorted(axes, key=lambda name: -len(np.unique(axes[name])))[:2]
-    good = np.isfinite(loss) & (outcome != "dead") & (outcome != "diverged")
-    floor = _floor(loss[good])
+    good = np.isfinite(values) & (outcome != "dead") & (outcome != "diverged")
+    if metric not in MAXIMIZED:
+        values = np.maximum(values, _floor(values[good]))
     if len(main) == 2:
-        _heat_map(figure, plot, axes, main, np.maximum(loss, floor), outcome, good)
+        _heat_map(figure, plot, axes, main, values, outcome, good, metric)
     else:
         name = main[0] if main else "run"
-        x = axes.get(name, np.arange(len(loss), dtype=np.float64))
-        plot.scatter(x[good], np.maximum(loss[good], floor), s=12, label="last loss")
+        x = axes.get(name, np.arange(len(values), dtype=np.float64))
+        if good.any():
+            plot.scatter(x[good], values[good], s=16, label=label)
         for kind, color in (("dead", DEAD), ("diverged", DIVERGED)):
             some = outcome == kind
             if some.any():
-                height = np.where(np.isfinite(loss[some]), loss[some], np.nan)
+                height = np.where(np.isfinite(values[some]), values[some], np.nan)
                 height = np.where(np.isnan(height), plot.get_ylim()[1], height)
                 plot.scatter(x[some], height, s=16, marker="x", color=color, label=kind)
-        plot.set(xlabel=name, ylabel="last loss")
-        if good.any():
+        plot.set(xlabel=name, ylabel=label)
+        if good.any() and metric not in MAXIMIZED:
             plot.set_yscale("log")
         plot.legend()
         plot.grid(alpha=0.3)
         if is_logarithmic(np.unique(x)):
             plot.set_xscale("log")
-    plot.set_title("Last loss")
+    plot.set_title(f"{label[0].upper()}{label[1:]} of {counted(len(values), 'run')}")
     return figure
 
 
@@ -81,12 +104,14 @@ def curves_png(loss: Floats, learning_rate: Floats) -> bytes:
     learning_rate
         Shape (runs,).
     """
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
+    with rc_context(TEXT):
+        return _curves_png(loss, learning_rate)
 
-    figure = Figure(figsize=(7.5, 5.5), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    plot = figure.subplots()
+
+def _curves_png(loss: Floats, learning_rate: Floats) -> bytes:
+    from matplotlib import colormaps
+
+    figure, plot = _begin()
     low, high = learning_rate.min(), learning_rate.max()
     norm = LogNorm(low, high if high > low else low * 1.01)
     colors = ScalarMappable(norm, colormaps["viridis"])
@@ -100,7 +125,7 @@ def curves_png(loss: Floats, learning_rate: Floats) -> bytes:
         yscale="log",
     )
     plot.grid(alpha=0.3)
-    figure.colorbar(colors, ax=plot, label="learning rate")
+    _colorbar(figure, plot, colors, "learning rate")
     return _png(figure)
 
 
@@ -109,9 +134,10 @@ def _heat_map(
     plot: Axes,
     axes: Mapping[str, Floats],
     main: list[str],
-    loss: Floats,
+    values: Floats,
     outcome: NDArray[np.str_],
     good: NDArray[np.bool_],
+    metric: str,
 ) -> None:
     (x_edges, column), (y_edges, row) = (_cells(axes[name]) for name in main)
     shape = (len(y_edges) - 1, len(x_edges) - 1)
@@ -120,22 +146,58 @@ def _heat_map(
     ended = outcome == "diverged"
     other[row[ended], column[ended]] = 1
     smallest = np.full(shape, np.inf)
-    np.minimum.at(smallest, (row[good], column[good]), loss[good])
-    best[np.isfinite(smallest)] = smallest[np.isfinite(smallest)]
+    np.minimum.at(smallest, (row[good], column[good]), objective(metric, values[good]))
+    found = np.isfinite(smallest)
+    best[found] = objective(metric, smallest[found])
     for layer, color in ((other, DIVERGED), (dead, DEAD)):
         plot.pcolormesh(x_edges, y_edges, layer, cmap=ListedColormap([color]))
     if good.any():
         low, high = np.nanmin(best), np.nanmax(best)
-        norm = LogNorm(low, high if high > low else low * 1.01)
+        norm: Normalize = LogNorm(low, high if high > low else low * 1.01)
+        if metric in MAXIMIZED:
+            norm = Normalize(low, high)
         image = plot.pcolormesh(x_edges, y_edges, best, norm=norm, cmap="viridis")
-        figure.colorbar(image, ax=plot, label="last loss")
+        _colorbar(figure, plot, image, shown(metric))
     plot.set(xlabel=main[0], ylabel=main[1])
     for name, scale in zip(main, (plot.set_xscale, plot.set_yscale), strict=True):
         if is_logarithmic(np.unique(axes[name])):
             scale("log")
+        else:
+            plot.locator_params("x" if name == main[0] else "y", nbins=5)
+    # Only what can be seen: a cell with a better run shows that.
+    hidden = np.isfinite(best)
+    seen = {"dead": np.isfinite(dead) & ~hidden}
+    seen["diverged"] = np.isfinite(other) & ~hidden & ~seen["dead"]
     for label, color in (("dead", DEAD), ("diverged", DIVERGED)):
-        plot.scatter([], [], marker="s", color=color, label=label)
-    plot.legend(loc="upper left", framealpha=0.8)
+        if seen[label].any():
+            plot.scatter([], [], marker="s", color=color, label=label)
+    if any(layer.any() for layer in seen.values()):
+        plot.legend(loc="upper left", framealpha=0.8)
+
+
+def _begin() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+def _colorbar(figure: Figure, plot: Axes, colors: ScalarMappable, label: str) -> None:
+    """Add a colour bar whose ticks can be read, however narrow or wide its range is."""
+    low, high = colors.get_clim()
+    bar = figure.colorbar(colors, ax=plot, label=label)
+    assert low is not None
+    assert high is not None
+    if not isinstance(colors.norm, LogNorm):
+        return
+    decades = np.log10(high / low)
+    if decades < 2:
+        subs = (1.0, 2.0, 5.0) if decades > 0.5 else tuple(np.arange(1.0, 10.0))
+        bar.locator = LogLocator(subs=subs)
+        if decades < 0.2:
+            bar.locator = FixedLocator(np.geomspace(low, high, 4)[1:3].tolist())
+        bar.formatter = FuncFormatter(lambda value, _: f"{value:.3g}")
+        bar.minorticks_off()
+        bar.update_ticks()
 
 
 def _cells(values: Floats) -> tuple[Floats, NDArray[np.int64]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,6 +20,8 @@ def training_png(
     result: Result, run: int, target: float, *, unit: str = "", factor: float = 1.0
 ) -> bytes:
     """Draw the loss and the prediction of one run, side by side, as a PNG.
+
+    Where rows of validation were looked at, their loss is beside that of the training.
 
     Parameters
     ----------
@@ -49,12 +52,28 @@ def training_png(
     left, right = figure.subplots(1, 2)
     loss, prediction = result.loss[run], result.prediction[run] * factor
     marker = "o" if len(loss) <= 50 else ""
-    left.plot(loss, marker=marker, markersize=4, color="tab:red")
+    epochs = result.recorded
+    drawn: dict[str, Any] = {"marker": marker, "markersize": 4}
+    left.plot(epochs, loss, **drawn, color="tab:red", label="training")
+    if result.val_loss is not None:
+        aside = result.val_loss[run]
+        left.plot(epochs, aside, **drawn, color="tab:blue", label="validation")
+        loss = np.append(loss, aside)
+    if result.best_epoch is not None:
+        best = int(result.best_epoch[run])
+        left.axvline(
+            best,
+            color="tab:green",
+            linestyle="--",
+            label=f"best: epoch {best}",
+        )
+    if len(left.lines) > 1:
+        left.legend()
     positive = loss[np.isfinite(loss) & (loss > 0)]
     if positive.size and positive.max() > 100 * positive.min():
         left.set_yscale("log")
     left.set(title="Loss", xlabel="epoch", ylabel="L = ½(y − ŷ)²")
-    right.plot(prediction, marker=marker, markersize=4, label="prediction ŷ")
+    right.plot(epochs, prediction, marker=marker, markersize=4, label="prediction ŷ")
     right.axhline(target * factor, color="tab:green", linestyle="--", label="true value y")
     label = f"prediction [{unit}]" if unit else "prediction"
     # Matplotlib reads a pair of dollars as mathematics.

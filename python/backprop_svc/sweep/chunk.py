@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from backprop_svc.arrays import Floats
 from backprop_svc.errors import SettingError, shown
+from backprop_svc.metric import scores
 from backprop_svc.result import (
     FACTS,
     HISTORIES,
     MOST_NAMED_WEIGHTS,
     OUTCOMES,
+    RECORDED_WITH,
     Result,
-    objective,
 )
 from backprop_svc.sweep.space import Points
 from backprop_svc.train import Record
@@ -28,7 +29,9 @@ COLUMNS = FACTS
 
 def with_histories(result: Result, record: Sequence[Record]) -> Result:
     """Return a result with these of its histories only."""
-    without: dict[str, Any] = {HISTORIES[n]: None for n in HISTORIES if n not in record}
+    without: dict[str, Any] = {
+        field: None for n, field in HISTORIES.items() if RECORDED_WITH.get(n, n) not in record
+    }
     return replace(result, **without)
 
 
@@ -64,6 +67,8 @@ class Chunk:
     """Runs that the time limit ended before their last epoch."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The settings that distinguish these runs from those of other configurations."""
+    metric: str = "loss"
+    """What tells which run is the best: one of :data:`backprop_svc.metric.METRICS`."""
     there: int = 0
     """Runs of it that were in the store already, since the sweep was resumed."""
 
@@ -76,6 +81,7 @@ class Chunk:
         achieved: Mapping[str, Floats],
         out_of_time: int,
         record: Sequence[Record],
+        metric: str = "loss",
     ) -> Chunk:
         """Keep only what has to stay in memory until the end of the sweep."""
         nothing = np.empty((len(result), 0))
@@ -88,7 +94,7 @@ class Chunk:
         )
         if result.network.parameters > MOST_NAMED_WEIGHTS:
             kept = replace(kept, weights=nothing)
-        return cls(first, points, kept, achieved, out_of_time)
+        return cls(first, points, kept, achieved, out_of_time, metric=metric)
 
     @property
     def loss(self) -> Floats:
@@ -96,9 +102,9 @@ class Chunk:
         return np.where(self.result.diverged_at >= 0, np.inf, self.result.last_loss)
 
     @property
-    def objective(self) -> Floats:
-        """What tells which run is the best: see :func:`backprop_svc.result.objective`."""
-        return objective(self.result, self.achieved)
+    def scores(self) -> Floats:
+        """What tells which run is the best: see :func:`backprop_svc.metric.scores`."""
+        return scores(self.metric, self.result, self.achieved)
 
     @property
     def nbytes(self) -> int:
@@ -128,4 +134,6 @@ class Chunk:
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return the results of each run by their names, each of shape (runs,)."""
         columns = {name: getattr(self.result, name) for name in COLUMNS}
+        if self.result.best_epoch is not None:
+            columns["best_epoch"] = self.result.best_epoch
         return {"loss": self.loss, **columns, **self.achieved}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backprop_svc.arrays import Floats
 from backprop_svc.sweep.experiment import Experiment
@@ -23,6 +24,8 @@ class Curves(NamedTuple):
     """Shape (runs, epochs); NaN after a divergence."""
     learning_rate: Floats
     """Learning rates of the first layer, shape (runs,)."""
+    rows: NDArray[np.int64]
+    """Positions of the runs among all of the sweep, ascending, shape (runs,)."""
 
     def quantiles(self) -> dict[str, Floats]:
         """Return the best loss, the lower quartile and the median, each (epochs,)."""
@@ -43,4 +46,4 @@ def sample_curves(experiment: Experiment, outcomes: Outcomes) -> Curves:
     # A run that converged keeps its loss after it ended; only a diverged one has none.
     after = np.isnan(loss) & (result.diverged_at < 0)[:, np.newaxis]
     loss = np.where(after, result.last_loss[:, np.newaxis], loss)
-    return Curves(loss, rates.reshape(len(rates), -1)[:, 0])
+    return Curves(loss, rates.reshape(len(rates), -1)[:, 0], rows)

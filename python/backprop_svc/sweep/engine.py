@@ -84,7 +84,7 @@ def run(
     )
     chunks: list[Chunk] = []
     pending: list[tuple[Chunk, Future[int] | None]] = []
-    position, begin = first, time.time()
+    position, begin, metric = first, time.time(), experiment.by
 
     def write(runs: Runs) -> int:
         before = time.monotonic()
@@ -106,10 +106,10 @@ def run(
             began, before = now(), time.monotonic()
             result = experiment.train(rates, weights, wanted, record_every=every)
             ended = now()
-            achieved = experiment.evaluate(result) if evaluate else {}
+            achieved = experiment.evaluate(result) if evaluate or metric != "loss" else {}
             pace.trained(points.count, time.monotonic() - before)
             cut = experiment.count_out_of_time(result)
-            chunk = Chunk.of(position, points, result, achieved, cut, record)
+            chunk = Chunk.of(position, points, result, achieved, cut, record, metric)
             writing = None
             if parent is not None:
                 runs = to_runs(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from backprop_svc._core import Network
-from backprop_svc.arrays import Floats
+from backprop_svc.arrays import Floats, floats
 from backprop_svc.datasets import Dataset, Preparation
 from backprop_svc.errors import SettingError
-from backprop_svc.evaluate import classifies, evaluate
+from backprop_svc.evaluate import classifies, evaluate, fit
 from backprop_svc.initial import check_seeds, initial_weights
+from backprop_svc.metric import available, check_metric
 from backprop_svc.result import Result
 from backprop_svc.settings import Seed, check
+from backprop_svc.state import State
 from backprop_svc.sweep.axes import DRAWN, RATES, WEIGHTS
 from backprop_svc.sweep.space import Grid, Points
 from backprop_svc.train import SHARED, Record, train
@@ -58,6 +61,10 @@ class Experiment:
     """The name of the data, which each run records."""
     preparation: Preparation | None = None
     """What was done to the columns of a table, so that new rows can be put through the same."""
+    state: State | None = None
+    """What the training goes on from, of the run whose final weights are ``init``."""
+    metric: str | None = None
+    """What tells which run is the best: see :func:`backprop_svc.metric.check_metric`."""
 
     def check(self, grid: Grid) -> None:
         """Refuse what a later chunk could not train, before the first one is.
@@ -67,6 +74,7 @@ class Experiment:
         SettingError
             Settings or values of an axis that no run could have.
         """
+        self.check_metric()
         for name, rate in self.rates.items():
             check_learning_rate(name, rate)
         for table in grid.tables:
@@ -134,22 +142,51 @@ class Experiment:
             weights,
             self.data.x,
             self.data.y,
+            state=self.state,
             learning_rate=rates,
             record=record,
             record_every=record_every,
+            validation=self.validation,
             progress=progress,
             **settings,
         )
 
     def evaluate(self, result: Result) -> dict[str, Floats]:
-        """Return accuracy and val_… of the final weights, where they apply, each (runs,)."""
+        """Return what the final weights achieve, by the names of metrics, each (runs,).
+
+        Of classes it is the accuracy; of numbers that differ from row to row RMSE, in the unit
+        of the target, and R²; on the rows of validation ``val_loss`` and the same as ``val_…``.
+        """
+        network, weights = self.network, result.weights
         found: dict[str, Floats | None] = {}
-        if classifies(self.network):
-            found["accuracy"] = evaluate(self.network, result.weights, *self.data).accuracy
+        if classifies(network):
+            found["accuracy"] = evaluate(network, weights, *self.data).accuracy
         if self.validation is not None:
-            of_rows = evaluate(self.network, result.weights, *self.validation)
+            of_rows = evaluate(network, weights, *self.validation)
             found |= {"val_loss": of_rows.loss, "val_accuracy": of_rows.accuracy}
+        if "rmse" in available(network, **self._rows):
+            unit = 1.0 if self.preparation is None else np.array(self.preparation.y_divisor)
+            for prefix, rows in (("", self.data), ("val_", self.validation)):
+                if rows is not None:
+                    rmse, r2 = fit(network, weights, *rows, unit)
+                    found |= {f"{prefix}rmse": rmse, f"{prefix}r2": r2}
         return {name: values for name, values in found.items() if values is not None}
+
+    def check_metric(self) -> None:
+        """Refuse a metric that the runs do not have."""
+        check_metric(self.metric, self.network, **self._rows)
+
+    @property
+    def by(self) -> str:
+        """The metric that tells which run is the best."""
+        return check_metric(self.metric, self.network, **self._rows)
+
+    @cached_property
+    def _rows(self) -> dict[str, bool]:
+        """Say of the rows what decides which metrics there are."""
+        targets = floats("y", self.data.y)
+        varied = targets.ndim > 0 and bool(np.ptp(targets, axis=0).any())
+        return {"varied": varied, "validated": self.validation is not None}
 
     def count_out_of_time(self, result: Result) -> int:
         """Count the runs that ``time_limit`` ended before their last epoch."""
@@ -159,6 +196,9 @@ class Experiment:
         rests = ["converged", "dead", "stalled"]
         rested = rests if self.settings["stop_when_converged"] else []
         ended = np.isin(result.outcome, ["diverged", *rested])
+        if result.best_epoch is not None:
+            after = result.first_epoch + result.epochs
+            ended |= after - result.best_epoch >= self.settings["patience"]
         return int(((result.epochs < self.settings["epochs"]) & ~ended).sum())
 
     def unusual(self) -> dict[str, Any]:

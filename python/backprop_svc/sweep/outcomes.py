@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,12 +15,20 @@ from numpy.typing import NDArray
 from backprop_svc.arrays import Floats
 from backprop_svc.arrow import lists, numbers, texts
 from backprop_svc.errors import counted
+from backprop_svc.metric import objective
+from backprop_svc.page import Page
 from backprop_svc.result import HISTORIES, OUTCOMES
 from backprop_svc.settings import Natural, check
+from backprop_svc.sweep import repeats
 from backprop_svc.sweep.chunk import Chunk, percentages
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from backprop_svc.sweep.experiment import Experiment
+
+REPORT = "backprop_svc.plots.page:report"
+"""What makes a report, by its name: it is imported where one is made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +53,8 @@ class Outcomes:
         Where to look at the sweep, if it was tracked.
     spans
         Begin and end of the work for these runs, in seconds since 1970, one for each job.
+    experiment
+        What all of them share, where that is one thing.
     """
 
     sweep: str
@@ -51,6 +62,7 @@ class Outcomes:
     written: int = 0
     place: str | None = None
     spans: Sequence[tuple[float, float]] = ()
+    experiment: Experiment | None = None
 
     @classmethod
     def join(cls, shards: Sequence[Outcomes]) -> Outcomes:
@@ -94,6 +106,23 @@ class Outcomes:
     def outcome(self) -> NDArray[np.str_]:
         """The outcome of each run: see :class:`Result`; shape (runs,)."""
         return np.concatenate([chunk.result.outcome for chunk in self.chunks])
+
+    @cached_property
+    def outcome_code(self) -> NDArray[np.uint8]:
+        """Positions of the outcomes in :data:`OUTCOMES`; shape (runs,)."""
+        return np.concatenate([chunk.result.outcome_code for chunk in self.chunks])
+
+    @cached_property
+    def objective(self) -> Floats:
+        """What tells which run is the best, the smallest one; shape (runs,)."""
+        return objective(self.metric, self.scores)
+
+    @cached_property
+    def results(self) -> dict[str, NDArray[Any]]:
+        """The columns that all runs have, beside those of the axes; each of shape (runs,)."""
+        columns = [chunk.columns() for chunk in self.chunks]
+        shared = [name for name in columns[0] if all(name in other for other in columns)]
+        return {name: np.concatenate([own[name] for own in columns]) for name in shared}
 
     @property
     def out_of_time(self) -> int:
@@ -139,6 +168,25 @@ class Outcomes:
         shares = zip(percentages(counts, 1), OUTCOMES.tolist(), counts.tolist(), strict=True)
         return ", ".join(f"{share}% {name}" for share, name, count in shares if count)
 
+    @property
+    def metric(self) -> str:
+        """What tells which run is the best: ``loss``, ``val_loss``, ``r2`` and so on."""
+        return self.chunks[0].metric
+
+    @cached_property
+    def scores(self) -> Floats:
+        """The metric of each run, its worst value, ∞ or −∞, where it has none; (runs,)."""
+        return np.concatenate([chunk.scores for chunk in self.chunks])
+
+    def best_score(self) -> float:
+        """Return the best value of the metric, NaN if no run has a finite one."""
+        best = self.objective.min()
+        return float(objective(self.metric, best)) if np.isfinite(best) else float("nan")
+
+    def ties(self) -> int:
+        """Count the runs that have the best value of the metric."""
+        return int((self.scores == self.best_score()).sum())
+
     def best_loss(self) -> float:
         """Return the smallest last loss, NaN if none is finite."""
         finite = self.loss[np.isfinite(self.loss)]
@@ -147,26 +195,42 @@ class Outcomes:
     def best(self, count: Natural = 10) -> list[dict[str, Any]]:
         """Return the best runs: the columns of each by their names.
 
-        They have the smallest losses on the rows of validation, where there are some, else on
-        those of the training.
+        They have the best values of :attr:`metric`; equal ones are in the order of the sweep.
 
         Raises
         ------
         SettingError
             The count is no whole number from 0.
         """
-        objective = np.concatenate([chunk.objective for chunk in self.chunks])
-        rows = np.argsort(objective, kind="stable")[: check("count", count, Natural)]
-        starts = np.cumsum([0, *(len(chunk.result) for chunk in self.chunks)])
-        owners = np.searchsorted(starts, rows, side="right") - 1
+        rows = np.argsort(self.objective, kind="stable")[: check("count", count, Natural)]
         found = []
-        for row, owner in zip(rows.tolist(), owners.tolist(), strict=True):
-            chunk, own = self.chunks[owner], row - int(starts[owner])
+        for chunk, own in map(self.owner, rows.tolist()):
             columns = chunk.points.values | chunk.columns()
             values = {name: column[own].item() for name, column in columns.items()}
             run = {"run_id": self._run_id(chunk.first + own)}
             found.append({**run, **chunk.settings, **values})
         return found
+
+    @cached_property
+    def seeds(self) -> tuple[str, ...]:
+        """The axes that are seeds: of initial weights, of batches, of rows of validation."""
+        return repeats.seeds(self)
+
+    def best_settings(self, count: Natural = 10) -> list[dict[str, Any]]:
+        """Return the best settings: runs that differ in nothing but seeds are one setting.
+
+        Each is a dictionary of its axes and settings without seeds, with ``mean`` and
+        ``deviation`` (that of a sample, NaN for one run) of :attr:`metric` over its runs,
+        ``runs``, how many these are, ``failed``, how many of them have no finite value and are
+        left out of both, and ``best_run_id``. Settings with the smallest share of failed runs
+        come first, among them those with the best mean.
+
+        Raises
+        ------
+        SettingError
+            The count is no whole number from 0.
+        """
+        return repeats.best_settings(self, check("count", count, Natural))
 
     def to_arrow(self) -> Any:
         """Return a :class:`pyarrow.Table` with one row for each run.
@@ -186,6 +250,20 @@ class Outcomes:
         frame: pd.DataFrame = self.to_arrow().to_pandas()
         return frame
 
+    def report(self) -> Page:
+        """Return a page that answers questions about the sweep, as MLflow has it too.
+
+        A notebook shows it, ``.save("report.html")`` writes it into a file that needs no
+        network. See docs/report.md for what it shows.
+
+        >>> import backprop_svc as bp
+        >>> rates = bp.LogInterval(0.01, 1)
+        >>> outcomes = bp.sweep(bp.Network(1, 1, 1), 2.0, 3.0, {"lr": rates}, epochs=5)
+        >>> outcomes.report().save("report.html")  # doctest: +SKIP
+        """
+        found: Page = resolve_name(REPORT)(self)
+        return found
+
     @cached_property
     def parquet(self) -> bytes:
         """The table of :meth:`to_arrow` as the content of a Parquet file."""
@@ -200,6 +278,21 @@ class Outcomes:
         for chunk in self.chunks:
             counts += chunk.counts
         return counts
+
+    def run_id(self, row: int) -> str:
+        """Return the id of a run by its row."""
+        chunk, own = self.owner(row)
+        return self._run_id(chunk.first + own)
+
+    def owner(self, row: int) -> tuple[Chunk, int]:
+        """Return the chunk that a row is of, and its place there."""
+        owner = int(np.searchsorted(self._ends, row, side="right"))
+        chunk = self.chunks[owner]
+        return chunk, row - int(self._ends[owner]) + len(chunk.result)
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        return np.cumsum([len(chunk.result) for chunk in self.chunks])
 
     def _run_id(self, position: int) -> str:
         return f"{self.sweep}{position:016x}"

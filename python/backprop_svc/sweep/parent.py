@@ -20,6 +20,7 @@ from backprop_svc.tracking import (
     shown_uri,
 )
 from backprop_svc.tracking.identity import check_sweep_id, new_sweep_id
+from backprop_svc.tracking.links import Place
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import history_interval
 from backprop_svc.tracking.states import Keep, check_keep
@@ -121,6 +122,11 @@ class Parent:
     def links(self) -> tuple[str, str]:
         """The addresses of its page and of that with all sweeps."""
         return self.writer.links(self.run_id)
+
+    @property
+    def place(self) -> Place:
+        """Where its runs are."""
+        return self.writer.place(self.run_id)
 
     def finish(self, summary: Summary | None = None) -> str:
         """End it as FINISHED; return where to look at it."""

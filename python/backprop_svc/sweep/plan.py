@@ -13,6 +13,7 @@ from backprop_svc.arrays import Floats
 from backprop_svc.datasets import Dataset
 from backprop_svc.errors import counted
 from backprop_svc.result import MOST_NAMED_WEIGHTS
+from backprop_svc.state import State
 from backprop_svc.sweep.experiment import Draw, Experiment
 from backprop_svc.sweep.space import Grid
 from backprop_svc.tracking.plan import Part, Plan
@@ -26,6 +27,8 @@ LATER = {
     "network.output": "identity",
     "tracking.weights": "all",
     "train.schedule_epochs": None,
+    "train.patience": None,
+    "train.min_delta": 0.0,
 }
 """Settings that are younger than plans that may go on, with the values that these stand for: a
 setting that has that value is not told."""
@@ -70,6 +73,8 @@ def plan(
         **_start(experiment, grid),
         "data": experiment.data_name,
     }
+    if experiment.state is not None:
+        texts["what the optimizer remembers"] = _state(experiment.state)
     if settings["precision"] == "fast":
         # Only exact results have the same bits everywhere.
         texts["the instruction set"] = build_info()["simd"]
@@ -84,6 +89,11 @@ def plan(
             because = {**(axes or {}), **(axis or {}).get(name, {})}
             parts[f"the axis {name}"] = _axis(values, because)
     return Plan(parts)
+
+
+def _state(state: State) -> str:
+    told = f"{state.optimizer} before epoch {state.epoch}"
+    return f"{told} #{_content(state.memory)}"
 
 
 def _start(experiment: Experiment, grid: Grid) -> dict[str, str]:

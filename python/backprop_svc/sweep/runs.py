@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from backprop_svc.arrays import Floats
+from backprop_svc.metric import objective, scores
 from backprop_svc.result import MOST_NAMED_WEIGHTS, Result
 from backprop_svc.sweep.experiment import Draw, Experiment
 from backprop_svc.sweep.naming import Naming
@@ -72,7 +73,7 @@ def to_runs(
         params[name] = [format(value, ".17g") for value in column.tolist()]
     for name, value in settings.items():
         params.setdefault(param_name(name), [value] * count)
-    version = build_tags()["backprop.version"]
+    version, metric = build_tags()["backprop.version"], experiment.by
     start_time, end_time = time
     return Runs(
         sweep=sweep,
@@ -83,7 +84,13 @@ def to_runs(
         tags={"outcome": result.outcome.tolist(), "backprop.version": [version] * count},
         start_time=start_time,
         end_time=end_time,
-        states=States.of(result, first, keep, achieved, experiment.preparation),
+        states=States.of(
+            result,
+            first,
+            keep,
+            objective(metric, scores(metric, result, achieved)),
+            experiment.preparation,
+        ),
     )
 
 

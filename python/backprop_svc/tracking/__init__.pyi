@@ -1,7 +1,15 @@
 from backprop_svc.tracking.access import DEFAULT_URI, client_of, default_uri, open_writer
 from backprop_svc.tracking.entities import Client
 from backprop_svc.tracking.log import Logged, log_runs
-from backprop_svc.tracking.read import TrackedRun, best_run, load_run, load_sweep
+from backprop_svc.tracking.read import (
+    TrackedRun,
+    best_run,
+    best_runs,
+    load_run,
+    load_sweep,
+    run_file,
+    sweep_file,
+)
 from backprop_svc.tracking.record import (
     RunRecord,
     Runs,
@@ -22,6 +30,7 @@ __all__ = [
     "TrackedRun",
     "Writer",
     "best_run",
+    "best_runs",
     "checked_uri",
     "client_of",
     "default_uri",
@@ -30,6 +39,8 @@ __all__ = [
     "log_runs",
     "open_writer",
     "remember",
+    "run_file",
     "shown_uri",
+    "sweep_file",
     "without_password",
 ]

@@ -8,10 +8,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from backprop_svc.drafts import replacing
 from backprop_svc.tracking.entities import FileInfo
 from backprop_svc.tracking.limits import RefusedError
 
@@ -121,16 +121,8 @@ class Folder:
     def _draft(self, name: str) -> Iterator[IO[bytes]]:
         path = self._folder / _plain(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, prefix=_DRAFT, delete=False) as file:
-            draft = Path(file.name)
-            try:
-                yield file
-                file.flush()
-                draft.chmod(0o666 & ~_umask())
-                draft.replace(path)
-            except BaseException:
-                draft.unlink(missing_ok=True)
-                raise
+        with replacing(path, _DRAFT) as file:
+            yield file
 
 
 def picture_names(key: str, step: int, timestamp: int) -> tuple[str, str]:
@@ -157,9 +149,3 @@ def _plain(path: str | None) -> PurePosixPath:
     if plain.is_absolute() or ".." in plain.parts:
         raise RefusedError(f"the artifact {path!r} is not below its run")
     return plain
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -26,6 +26,7 @@ from backprop_svc.tracking.entities import (
     status_after,
 )
 from backprop_svc.tracking.failures import is_lasting, is_locked, store_errors
+from backprop_svc.tracking.links import Place
 from backprop_svc.tracking.parents import (
     BY_CLIENT,
     INDEX,
@@ -91,7 +92,7 @@ class ClientWriter:
         return self._client.failures
 
     def write(self, record: RunRecord) -> str:
-        """Keep one run; a failure on the way leaves it FAILED, an interrupt KILLED."""
+        """Keep one run, return its id; a failure leaves it FAILED, an interrupt KILLED."""
         with self.store_errors():
             tags = {**self.source_tags, **record.tags}
             # A run that a server made may be there although its answer was lost; one that a
@@ -99,7 +100,7 @@ class ClientWriter:
             run_id = patiently(lambda: self._create(record, tags), is_locked)
             with self._ended(run_id):
                 patiently(lambda: self._fill(run_id, record), self.passes)
-        return self._place(run_id)
+        return run_id
 
     def open_sweep(self, sweep: Sweep) -> str:
         """Return the run id of the sweep's parent; it is made, or taken up again."""
@@ -126,7 +127,7 @@ class ClientWriter:
             elif lease is None or not lease.is_lost:
                 # What ended the sweep may be that the store is away.
                 self._client.set_terminated(parent, status)
-        return self._place(parent, links.METRICS)
+        return self.look(parent, links.METRICS)
 
     def report(self, parent: str) -> None:
         """Keep how far the sweep is as metrics of its parent."""
@@ -146,6 +147,11 @@ class ClientWriter:
             links.sweeps_page(self.experiment),
         )
         return f"{address}/{pages[0]}", f"{address}/{pages[1]}"
+
+    def place(self, parent: str) -> Place:
+        """Return where the runs of a sweep are."""
+        address = links.address(self.uri) or links.LOCAL
+        return Place(address, self.experiment, parent, numbered=False)
 
     def leave_sweep(self) -> None:
         """End the work for a sweep that another process owns."""
@@ -321,7 +327,8 @@ class ClientWriter:
             )
         return str(found.experiment_id)
 
-    def _place(self, run_id: str, tab: str = "") -> str:
+    def look(self, run_id: str, tab: str = "") -> str:
+        """Return where to look at a run."""
         address = links.address(self.uri)
         if address is not None:
             return f"{address}/{links.run_page(self.experiment, run_id, tab)}"

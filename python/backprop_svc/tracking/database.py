@@ -28,6 +28,7 @@ from backprop_svc.tracking.entities import (
 )
 from backprop_svc.tracking.failures import is_lasting, store_errors
 from backprop_svc.tracking.limits import MAX_PARAM, cut
+from backprop_svc.tracking.links import Place
 from backprop_svc.tracking.local import LocalClient
 from backprop_svc.tracking.parents import BY_CLIENT, IN_BULK, INDEX, SWEEP_ID, WRITER
 from backprop_svc.tracking.patience import patiently
@@ -97,10 +98,14 @@ class DatabaseWriter(ClientWriter):
         return ClientWriter(uri, experiment)
 
     def write(self, record: RunRecord) -> str:
-        """Keep one run, in the file itself."""
-        place = super().write(record)
+        """Keep one run, in the file itself; return its id."""
+        run_id = super().write(record)
         self._gather_changes()
-        return place
+        return run_id
+
+    def place(self, parent: str) -> Place:
+        """Return where the runs of a sweep are."""
+        return super().place(parent)._replace(numbered=not self._by_client.get(parent, False))
 
     def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
         """End the parent; gather the statistics without which the UI sorts slowly."""

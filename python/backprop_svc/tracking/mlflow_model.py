@@ -54,7 +54,9 @@ def log_model(run_id: str, *, tracking: str | None = None, register: str | None 
         The store cannot be opened, or refuses the model.
     """
     uri, client = opened(tracking)
-    model = read_run(run_id, uri, client).model
+    found = read_run(run_id, uri, client)
+    # A server may have drawn an id of its own for a run of a sweep.
+    run_id, model = found.run_id, found.model
     _refuse_affixes(run_id, model)
     run = client.get_run(run_id)
     import mlflow

@@ -15,6 +15,7 @@ from backprop_svc.errors import SettingError
 from backprop_svc.tracking import links
 from backprop_svc.tracking.artifacts import smaller
 from backprop_svc.tracking.entities import (
+    MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NOTE,
     Client,
     Metric,
@@ -35,8 +36,14 @@ SWEEP_ID, KIND, INDEX = "backprop.sweep_id", "backprop.kind", "backprop.index"
 OUTCOME = "outcome"
 """The tag of a run that names its outcome."""
 DIGEST, PLAN, WRITER = "backprop.digest", "backprop.plan", "backprop.writer"
+METRIC = "backprop.metric"
+"""The tag of a sweep that says what tells which of its runs is the best."""
 BY_CLIENT, IN_BULK = "ClientWriter", "DatabaseWriter"
 """Who writes the runs of a sweep: the ids of the first are drawn by MLflow."""
+MORE = "\n\n---\n\n"
+"""Between the description of a sweep and what is added in the end."""
+MOST_NOTED = 5000
+"""Characters that every MLflow takes as a tag."""
 MOST_NAMED = 5
 """Sweeps that a message names."""
 MOST_METRICS, MOST_PARAMS = 1000, 100
@@ -117,8 +124,12 @@ class Parents:
         """
         run = self._client.get_run(parent)
         self._log_metrics(run, summary.metrics)
-        self._link_best(run, best)
-        log_files(self._client, parent, summary.texts, summary.files)
+        self._complete_note(run, best, summary)
+        if summary.metric and run.data.tags.get(METRIC) != summary.metric:
+            # It went on, or was begun by a sweeper that does not know all of it.
+            self._client.set_tag(parent, METRIC, summary.metric)
+        pages = {name: page() for name, page in summary.pages.items()}
+        log_files(self._client, parent, summary.texts, {**summary.files, **pages})
         for title, picture in summary.figures.items():
             self._log_picture(parent, title, picture)
 
@@ -185,7 +196,10 @@ class Parents:
             DIGEST: "" if sweep.plan is None else sweep.plan.digest,
             **({} if sweep.plan is None else {PLAN: sweep.plan.kept()}),
             WRITER: self._writer,
+            **({METRIC: sweep.metric} if sweep.metric else {}),
         }
+        if sweep.goes_on_from is not None:
+            tags[MLFLOW_PARENT_RUN_ID] = sweep.goes_on_from
         made: Run = self._client.create_run(self._experiment, now(), tags, f"sweep {sweep.id}")
         return made
 
@@ -200,18 +214,33 @@ class Parents:
         for batch in batches(missing, MOST_PARAMS):
             self._client.log_batch(run_id, params=batch)
         if MLFLOW_RUN_NOTE not in run.data.tags:
-            told = links.note(self._experiment, run_id, without_password(sweep.description))
+            told = links.note(
+                self._experiment,
+                run_id,
+                without_password(sweep.description),
+                metric=sweep.metric,
+            )
             self._client.set_tag(run_id, MLFLOW_RUN_NOTE, told)
 
-    def _link_best(self, run: Run, best: str | None) -> None:
-        """Add the best run to the links of the note, where nobody has changed these."""
+    def _complete_note(self, run: Run, best: str | None, summary: Summary) -> None:
+        """Add the best run to the links of the note, where nobody has changed these.
+
+        What more there is to say stands below, in place of what was said before.
+        """
         note, run_id = run.data.tags.get(MLFLOW_RUN_NOTE, ""), run.info.run_id
         first, end, rest = note.partition("\n")
-        begun = links.note(self._experiment, run_id, "")
+        metric = run.data.tags.get(METRIC, "")
+        begun = links.note(self._experiment, run_id, "", metric=metric)
         if best is not None and first.endswith(begun):
-            told = links.note(self._experiment, run_id, "", best) + end + rest
-            if told != note:
-                self._client.set_tag(run_id, MLFLOW_RUN_NOTE, told)
+            by = summary.metric or metric
+            first = links.note(self._experiment, run_id, "", best, metric=by)
+        more = summary.note
+        rest = rest.partition(MORE)[0].rstrip()
+        told = f"{first}{end}{rest}"
+        if more and len(told) + len(more) < MOST_NOTED:
+            told += f"{MORE}{more}"
+        if told != note:
+            self._client.set_tag(run_id, MLFLOW_RUN_NOTE, told)
 
     def _refuse_other(self, run: Run, sweep: str, plan: Plan) -> None:
         tags = run.data.tags

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,11 @@ from backprop_svc.arrays import Floats
 from backprop_svc.datasets import Preparation
 from backprop_svc.datasets.model import Model
 from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.metric import objective
+from backprop_svc.state import DIVERGED_EPOCH, State
 from backprop_svc.tracking.access import client_of, default_uri
 from backprop_svc.tracking.entities import MLFLOW_PARENT_RUN_ID, Client, Run
-from backprop_svc.tracking.parents import INDEX, KIND, OUTCOME, SWEEP_ID, tag
+from backprop_svc.tracking.parents import INDEX, KIND, METRIC, OUTCOME, SWEEP_ID, tag
 from backprop_svc.tracking.states import FOLDER, States, span_of
 from backprop_svc.tracking.states import read as read_states
 from backprop_svc.tracking.uri import checked_uri, shown_uri
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
     from backprop_svc.tracking.table import Cells
 
+PLAIN = "gradient_descent"
+"""The optimizer that remembers nothing."""
 LAST = "last"
 """Names the newest sweep."""
 
@@ -53,6 +58,10 @@ class TrackedRun:
     """∂L/∂w of the last epoch, taken before its update, shape (parameters,)."""
     preparation: Preparation | None
     """What was done to the columns of the data, where they came from a table."""
+    state: State | None = None
+    """What training goes on from, with ``weights`` as the initial ones: ``bp.train(run.network,
+    run.weights, x, y, state=run.state, …)``. ``None`` where the weights were not kept, or where
+    an earlier version did not keep what the optimizer remembers."""
 
     @property
     def model(self) -> Model:
@@ -118,6 +127,9 @@ def read_run(run_id: str, uri: str, client: Client) -> TrackedRun:
         if "no run" not in str(error).lower() and "not found" not in str(error):
             with store_errors(uri, client.failures):
                 raise
+        named = _named(client, uri, run_id)
+        if named is not None:
+            return read_run(named, uri, client)
         raise SettingError(
             "run_id", f"{run_id}, and {shown_uri(uri)} has no such run", "a run that is there",
             "correct it, or name another store",
@@ -142,7 +154,28 @@ def read_run(run_id: str, uri: str, client: Client) -> TrackedRun:
         None if states is None else states.weights[0],
         None if states is None else states.gradients[0],
         None if states is None else states.preparation,
+        None if states is None else states.state or _early_state(run, histories),
     )
+
+
+def _early_state(run: Run, histories: Mapping[str, tuple[Any, Any]]) -> State | None:
+    """Return the state of a run of before states were kept, if its optimizer has no memory."""
+    loss = histories.get("loss")
+    if run.data.params.get("train.optimizer", PLAIN) != PLAIN or loss is None:
+        return None
+    diverged = run.data.tags.get(OUTCOME) == "diverged"
+    epoch = DIVERGED_EPOCH if diverged else int(loss[0][-1]) + 1
+    return State(PLAIN, [epoch], np.empty((1, 0)))
+
+
+def load_text(run_id: str, name: str, *, tracking: str | None = None) -> str | None:
+    """Return a text among the artifacts of a run; ``None`` if it is not there."""
+    from backprop_svc.tracking.failures import store_errors
+
+    uri, client = opened(tracking)
+    with store_errors(uri, client.failures):
+        found = _file(client, run_id, name)
+    return None if found is None else found.decode()
 
 
 def load_sweep(sweep: str, *, tracking: str | None = None) -> pa.Table:
@@ -179,46 +212,118 @@ def load_sweep(sweep: str, *, tracking: str | None = None) -> pa.Table:
 
 
 def best_run(sweep: str, *, tracking: str | None = None) -> str:
-    """Return the id of the best run of a sweep: see :func:`load_sweep` for the arguments.
+    """Return the id of the best run of a sweep: see :func:`best_runs`."""
+    return best_runs(sweep, 1, tracking=tracking)[0]
 
-    It is the one with the smallest loss on the rows of validation, where there are some, else
-    on those of the training; the first of equal ones.
+
+def best_runs(sweep: str, count: int, *, tracking: str | None = None) -> list[str]:
+    """Return the ids of the best runs of a sweep: see :func:`load_sweep` for the arguments.
+
+    The best is the one with the best value of the metric of the sweep (its ``metric``), the
+    first of equal ones. There are fewer if fewer runs have a finite value.
 
     Raises
     ------
     SettingError
-        No run of the sweep has a finite loss; and as for :func:`load_sweep`.
+        No run of the sweep has a finite value of it; and as for :func:`load_sweep`.
     """
     from backprop_svc.tracking.failures import store_errors
     from backprop_svc.tracking.table import table
 
     uri, client = opened(tracking)
     with store_errors(uri, client.failures):
-        found = table(_cells(client, _parent(client, uri, sweep)), [])
-    for name in ("val_loss", "loss"):
+        parent = _parent(client, uri, sweep)
+        found = table(_cells(client, parent), [])
+    told = parent.data.tags.get(METRIC)
+    # A sweep of another sweeper, or of before there was a choice, does not tell it.
+    for name in ("val_loss", "loss") if told is None else (told,):
         column = f"metrics.{name}" if f"metrics.{name}" in found.column_names else name
         if column not in found.column_names:
             continue
-        losses = found[column].to_numpy().astype(np.float64)
+        losses = objective(name, found[column].to_numpy().astype(np.float64))
         if OUTCOME in found.column_names:
             # Of a run that diverged the last loss may be a small one.
             outcomes = found[OUTCOME].to_pylist()
             losses[[outcome == "diverged" for outcome in outcomes]] = np.inf
         losses[~np.isfinite(losses)] = np.inf
         if np.isfinite(losses).any():
-            return str(found["run_id"][int(losses.argmin())])
+            order = np.argsort(losses, kind="stable")[: min(count, np.isfinite(losses).sum())]
+            return [str(found["run_id"][int(row)]) for row in order]
         break
     raise SettingError(
-        "sweep", f"{sweep}, of which no run has a finite loss", "a sweep with such a run",
+        "sweep", f"{sweep}, of which no run has a finite {told or 'loss'}",
+        "a sweep with such a run",
         "choose a run by its id",
     )  # fmt: skip
+
+
+def run_file(run_id: str, name: str, *, tracking: str | None = None) -> bytes:
+    """Return the content of an artifact of a run, or of the sweep that it belongs to.
+
+    Raises
+    ------
+    SettingError
+        Neither has such a file; and as for :func:`load_run`.
+    """
+    from backprop_svc.tracking.failures import store_errors
+
+    uri, client = opened(tracking)
+    tags = read_run(run_id, uri, client).tags
+    owner = tags[MLFLOW_PARENT_RUN_ID] if INDEX in tags else run_id
+    with store_errors(uri, client.failures):
+        found = _file(client, owner, name)
+    if found is None:
+        raise SettingError(
+            "run", f"{run_id}, which has no {name}", "a run that keeps it",
+            "choose another run",
+        )  # fmt: skip
+    return found
+
+
+def sweep_file(sweep: str, name: str, *, tracking: str | None = None) -> bytes:
+    """Return the content of an artifact of the parent of a sweep.
+
+    Parameters
+    ----------
+    sweep, tracking
+        As for :func:`load_sweep`; or the run id of any run of it.
+    name
+        The file.
+
+    Raises
+    ------
+    SettingError
+        The sweep has no such file; and as for :func:`load_sweep`.
+    """
+    from backprop_svc.tracking.failures import store_errors
+
+    uri, client = opened(tracking)
+    if isinstance(sweep, str) and len(sweep) == 32:
+        sweep = read_run(sweep, uri, client).tags.get(SWEEP_ID, sweep)
+    with store_errors(uri, client.failures):
+        parent = _parent(client, uri, sweep).info.run_id
+        found = _file(client, parent, name)
+    if found is None:
+        raise SettingError(
+            "sweep", f"{sweep}, which has no {name}", "a sweep that was finished",
+            "go on with it, or choose another one",
+        )  # fmt: skip
+    return found
+
+
+def _file(client: Client, run_id: str, name: str) -> bytes | None:
+    """Return the content of an artifact, if it is there."""
+    if name not in {file.path for file in client.list_artifacts(run_id)}:
+        return None
+    with TemporaryDirectory(prefix="backprop-svc-") as folder:
+        return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
 
 
 def opened(tracking: str | None) -> tuple[str, Client]:
     """Return the URI and the client of a store that is there."""
     # Importing the package needs none of what opens a store.
     from backprop_svc.tracking.check import check
-    from backprop_svc.tracking.revision import State
+    from backprop_svc.tracking.revision import State as Revision
     from backprop_svc.tracking.store import gather
 
     uri = tracking or default_uri()
@@ -226,7 +331,7 @@ def opened(tracking: str | None) -> tuple[str, Client]:
         raise SettingTypeError("tracking", shown(uri), "a tracking URI", "leave it out")
     checked_uri(uri)
     state = check(uri)
-    if state in (State.NEW, State.HALF):
+    if state in (Revision.NEW, Revision.HALF):
         raise SettingError(
             "tracking", f"{shown_uri(uri)}, which has no runs", "a store that is there",
             "name the store in which the runs are", verb="is",
@@ -286,6 +391,22 @@ def _read(client: Client, run_id: str, path: str) -> States:
 def _states(client: Client, run_id: str) -> Iterator[States]:
     for _, path in _files(client, run_id):
         yield _read(client, run_id, path)
+
+
+def _named(client: Client, uri: str, run_id: str) -> str | None:
+    """Return the id of the run that its sweep calls so, where MLflow has drawn another one."""
+    from backprop_svc.tracking.failures import store_errors
+
+    try:
+        sweep, position = run_id[:16], int(run_id[16:], 16)
+    except ValueError:
+        return None
+    with store_errors(uri, client.failures):
+        everywhere = [one.experiment_id for one in client.search_experiments()]
+        search = f"{tag(SWEEP_ID)} = '{sweep}' and {tag(INDEX)} = '{position}'"
+        found = client.search_runs(everywhere, search, max_results=1)
+    own = found[0].info.run_id if found else run_id
+    return None if own == run_id else str(own)
 
 
 def _state(client: Client, run: Run) -> States | None:

@@ -14,12 +14,13 @@ import numpy as np
 from backprop_svc._core import build_info
 from backprop_svc.errors import SettingError, shown
 from backprop_svc.result import MOST_NAMED_WEIGHTS, Result
+from backprop_svc.tracking.links import Place
 from backprop_svc.tracking.plan import Plan
 from backprop_svc.tracking.states import States, parameters_of_layers
 
 Metrics = list[tuple[str, float, int]]
 Picture = Callable[[], bytes]
-"""Waits for a picture that is drawn meanwhile, and returns it as a PNG."""
+"""Waits for a picture or a page that is made meanwhile, and returns it as a PNG or as HTML."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Sweep:
     a sweeper that nobody knows the whole of, processes share the parent."""
     resume: bool = False
     """Whether it has to be there already."""
+    goes_on_from: str | None = None
+    """Id of the run that it goes on from, whose child it is then."""
+    metric: str = ""
+    """What tells which run is the best: one of :data:`backprop_svc.metric.METRICS`."""
     lease: str | None = None
     """Of the process that began it, if this one does a job for that."""
 
@@ -49,11 +54,17 @@ class Summary:
 
     metrics: Metrics
     best: int | None = None
-    """Position in the sweep of the run with the smallest last loss, if one is finite."""
+    """Position in the sweep of the best run, if one has a finite value of the metric."""
+    metric: str = ""
+    """What tells which run is the best: one of :data:`backprop_svc.metric.METRICS`."""
+    note: str = ""
+    """What is added to the description of the sweep, in Markdown."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """Artifacts: file name and content."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Artifacts: file name and content."""
+    pages: Mapping[str, Picture] = field(default_factory=dict)
+    """Artifacts: file name, and what waits for the content of a page that is made meanwhile."""
     figures: Mapping[str, Picture] = field(default_factory=dict)
     """Shown on the parent's page, by title; drawn only if they are not there yet."""
 
@@ -117,6 +128,18 @@ class Series:
         """Only these runs."""
         steps = self.steps if self.steps.ndim == 1 else self.steps[runs]
         return Series(self.values[runs], steps, self.kept[runs])
+
+    def ended_by(self, last: Series) -> Series:
+        """Add the last value of each run."""
+        ends = np.unique(last.steps)
+        if self.steps.ndim == 1 and len(ends) == 1:
+            steps = np.append(self.steps, ends)
+        else:
+            before = np.broadcast_to(self.steps, self.values.shape)
+            steps = np.hstack([before, last.steps])
+        return Series(
+            np.hstack([self.values, last.values]), steps, np.hstack([self.kept, last.kept])
+        )
 
 
 @dataclass(frozen=True)
@@ -187,7 +210,11 @@ class Writer(Protocol):
     """Keeps runs; each call leaves the store consistent."""
 
     def write(self, record: RunRecord) -> str:
-        """Keep one run; return where to look at it."""
+        """Keep one run; return its id."""
+        ...
+
+    def look(self, run_id: str) -> str:
+        """Return where to look at a run."""
         ...
 
     def open_sweep(self, sweep: Sweep) -> str:
@@ -209,6 +236,10 @@ class Writer(Protocol):
 
     def links(self, run_id: str) -> tuple[str, str]:
         """Return the addresses of the page of a sweep and of that with all sweeps."""
+        ...
+
+    def place(self, parent: str) -> Place:
+        """Return where the runs of a sweep are."""
         ...
 
     def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
@@ -258,7 +289,7 @@ def series_of(
     """Histories of loss, prediction and gradients, up to a divergence; final weights.
 
     ``achieved`` names what the final weights achieve, of shape (runs,); what is not finite
-    is left out.
+    is left out. It is the end of the history of its name, if there is one.
     """
     every = history_interval(history)
     runs, network = len(result), result.network
@@ -268,6 +299,10 @@ def series_of(
     histories: dict[str, np.ndarray] = {}
     if result.loss is not None:
         histories["loss"] = result.loss
+    of_validation = {"val_loss": result.val_loss, "val_accuracy": result.val_accuracy}
+    looks = {name: values for name, values in of_validation.items() if values is not None}
+    if every is not None:
+        histories |= looks
     if result.prediction is not None and every is not None:
         histories["prediction"] = result.prediction
     if result.gradients is not None and every is not None:
@@ -287,7 +322,10 @@ def series_of(
     some = kept.any(axis=0)
     if some.any():
         for name, values in histories.items():
-            series[name] = Series(values[:, some], steps[..., some], kept[:, some])
+            seen = kept[:, some]
+            if name in looks:
+                seen = seen & np.isfinite(values[:, some])
+            series[name] = Series(values[:, some], steps[..., some], seen)
 
     def final(values: np.ndarray, steps: np.ndarray, kept: np.ndarray) -> Series:
         column = values.astype(np.float64)[:, np.newaxis]
@@ -299,7 +337,10 @@ def series_of(
             series[name] = final(result.weights[:, index], end, everywhere)
     for name, values in (achieved or {}).items():
         if np.isfinite(values).any():
-            series[name] = final(values, end, np.isfinite(values))
+            last = final(values, end, np.isfinite(values))
+            series[name] = series[name].ended_by(last) if name in series else last
+    if result.best_epoch is not None:
+        series["best_epoch"] = final(result.best_epoch, end, everywhere)
     if diverged.any():
         series["diverged_at"] = final(result.diverged_at, result.diverged_at, diverged)
     if result.period.any():

@@ -4,6 +4,9 @@ The weights of larger networks would be too many metrics. So they are a column, 
 whoever has nothing but MLflow and pyarrow can read. A file has the runs that are written
 together, and is there before them. It is named by their positions, the first and the last one,
 and their count: the same runs that are written again replace their file, and no others.
+
+So that training can go on, a file has the epoch in which each run ended, too, and what the
+optimizer remembers, where it remembers something.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from backprop_svc.arrays import Floats
 from backprop_svc.arrow import numbers
 from backprop_svc.datasets import Preparation
 from backprop_svc.errors import SettingError, shown
-from backprop_svc.result import Result, objective
+from backprop_svc.result import Result
+from backprop_svc.state import State
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +39,8 @@ SUFFIX = ".parquet"
 NETWORK, PREPARATION = b"backprop.network", b"backprop.preparation"
 """In the metadata of a file: the network that its runs share, and what was done to the columns
 of their data, as JSON."""
+OPTIMIZER = b"backprop.optimizer"
+"""There too: its name."""
 
 Keep = Literal["all", "best", "none"]
 KEEPS: tuple[Keep, ...] = get_args(Keep)
@@ -70,6 +76,8 @@ class States:
     parameters)."""
     preparation: Preparation | None = None
     """What was done to the columns of the data."""
+    state: State | None = None
+    """What training goes on from; files of earlier versions have none."""
 
     @classmethod
     def of(
@@ -77,27 +85,34 @@ class States:
         result: Result,
         first: int,
         keep: Keep,
-        achieved: Mapping[str, Floats],
+        values: Floats,
         preparation: Preparation | None = None,
     ) -> States | None:
-        """Return the states that are kept of neighbouring runs, from a position on."""
+        """Return the states that are kept of neighbouring runs, from a position on.
+
+        The best of them has the smallest of ``values``, shape (runs,).
+        """
         rows = np.arange(len(result))
         if keep == "none" or not len(result):
             return None
         if keep == "best":
-            rows = rows[[int(objective(result, achieved).argmin())]]
+            rows = rows[[int(values.argmin())]]
         return cls(
             result.network,
             rows + first,
             result.weights[rows],
             result.final_gradients[rows],
             preparation,
+            result.state[rows],
         )
 
     @property
     def nbytes(self) -> int:
         """Bytes in a file."""
-        return self.index.nbytes + self.weights.nbytes + self.gradients.nbytes
+        own = self.index.nbytes + self.weights.nbytes + self.gradients.nbytes
+        if self.state is None:
+            return own
+        return own + self.state.epochs.nbytes + self.state.memory.nbytes
 
     def among(self, positions: NDArray[np.int64]) -> States | None:
         """Only the runs at these positions; ``None`` if none of them is here."""
@@ -109,6 +124,7 @@ class States:
             index=self.index[rows],
             weights=self.weights[rows],
             gradients=self.gradients[rows],
+            state=None if self.state is None else self.state[rows],
         )
 
     def files(self) -> dict[str, bytes]:
@@ -125,6 +141,12 @@ class States:
         told = {NETWORK: to_json(self.network)}
         if self.preparation is not None:
             told[PREPARATION] = self.preparation.to_json()
+        if self.state is not None:
+            told[OPTIMIZER] = self.state.optimizer
+            columns["epoch"] = numbers(self.state.epochs)
+            values = self.state.memory.shape[1]
+            if values:
+                columns["memory"] = _list_of_rows(self.state.memory, values)
         table = pa.table(columns).replace_schema_metadata(told)
         buffer = io.BytesIO()
         # Weights look like noise: a dictionary or a compression would only take time.
@@ -163,7 +185,18 @@ def read(file: str) -> States:
         _rows_of(table["weights"], network.parameters),
         _rows_of(table["gradients"], network.parameters),
         None if preparation is None else Preparation.from_json(preparation.decode()),
+        _state_of(table),
     )
+
+
+def _state_of(table: pa.Table) -> State | None:
+    optimizer = table.schema.metadata.get(OPTIMIZER)
+    if optimizer is None:
+        return None
+    memory = np.empty((table.num_rows, 0))
+    if "memory" in table.column_names:
+        memory = _rows_of(table["memory"], table.schema.field("memory").type.list_size)
+    return State(optimizer.decode(), table["epoch"].to_numpy(), memory)
 
 
 def to_json(network: Network) -> str:

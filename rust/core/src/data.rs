@@ -9,6 +9,7 @@ pub struct Data<'a> {
     rows: usize,
     inputs: usize,
     outputs: usize,
+    validation: Option<&'a Data<'a>>,
 }
 
 impl<'a> Data<'a> {
@@ -38,7 +39,27 @@ impl<'a> Data<'a> {
             rows,
             inputs,
             outputs,
+            validation: None,
         })
+    }
+
+    /// Adds rows that are not trained on: see [`Settings::record_validation`] and
+    /// [`Settings::early_stopping`].
+    ///
+    /// [`Settings::record_validation`]: crate::Settings::record_validation
+    /// [`Settings::early_stopping`]: crate::Settings::early_stopping
+    #[must_use]
+    pub const fn with_validation(self, validation: &'a Data<'a>) -> Self {
+        Self {
+            validation: Some(validation),
+            ..self
+        }
+    }
+
+    /// The rows that are not trained on.
+    #[must_use]
+    pub const fn validation(&self) -> Option<&'a Data<'a>> {
+        self.validation
     }
 
     /// The number of rows.
@@ -64,6 +85,30 @@ impl<'a> Data<'a> {
     pub(crate) fn target(&self, row: usize, output: usize) -> f64 {
         self.y[row * self.outputs + output]
     }
+
+    /// The class of each row.
+    pub(crate) fn classes(&self) -> Vec<Option<usize>> {
+        let rows = self.y.chunks_exact(self.outputs);
+        rows.map(|row| class_of(row.iter().copied())).collect()
+    }
+}
+
+/// The class that outputs stand for: the largest one, the first of equal ones; of a single output
+/// whether it is above ½. `None` if one of them is NaN.
+#[inline(always)]
+pub(crate) fn class_of(outputs: impl ExactSizeIterator<Item = f64>) -> Option<usize> {
+    let count = outputs.len();
+    let (mut largest, mut class, mut known) = (f64::NEG_INFINITY, 0, true);
+    for (index, output) in outputs.enumerate() {
+        known &= !output.is_nan();
+        if output > largest {
+            (largest, class) = (output, index);
+        }
+    }
+    if count == 1 {
+        class = usize::from(largest > 0.5);
+    }
+    known.then_some(class)
 }
 
 /// Targets of a cross-entropy.

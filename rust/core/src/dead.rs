@@ -9,7 +9,7 @@ pub(crate) struct Dead<'a> {
     network: &'a Network,
     data: &'a Data<'a>,
     /// Rows of which one turns a neuron on, in most networks that are not dead.
-    witnesses: [usize; 2],
+    witnesses: Vec<usize>,
     inputs: Vec<f64>,
     outputs: Vec<f64>,
     derivatives: Vec<f64>,
@@ -22,14 +22,23 @@ impl<'a> Dead<'a> {
         let rows = || 0..data.rows();
         let least = rows().reduce(|a, b| if first(b) < first(a) { b } else { a });
         let most = rows().reduce(|a, b| if first(b) > first(a) { b } else { a });
+        let mut witnesses = vec![least.unwrap_or(0), most.unwrap_or(0)];
+        witnesses.dedup();
         Self {
             network,
             data,
-            witnesses: [least.unwrap_or(0), most.unwrap_or(0)],
+            witnesses,
             inputs: neurons(),
             outputs: neurons(),
             derivatives: neurons(),
         }
+    }
+
+    /// Whether runs that [may be](Self::may_be) dead are: all rows are witnesses, and there is one
+    /// hidden layer.
+    pub fn is_certain(&self) -> bool {
+        let hidden = self.network.layers().iter().filter(|layer| layer.hidden);
+        self.data.rows() == self.witnesses.len() && hidden.count() == 1
     }
 
     /// Which runs of a block may be dead, from weights of shape (parameters, width): the others
@@ -49,7 +58,7 @@ impl<'a> Dead<'a> {
             return;
         }
         let plane = |parameter: usize| &weights[parameter * width..][..width];
-        for row in self.witnesses {
+        for row in self.witnesses.iter().copied() {
             for neuron in 0..first.outputs.len() {
                 sums.fill(0.0);
                 if let Some(bias) = first.biases.clone().nth(neuron) {

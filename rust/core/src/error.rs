@@ -45,6 +45,19 @@ pub enum Error {
     Cancelled,
 }
 
+impl Error {
+    /// The same error, of a value within another one.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Self {
+        match &mut self {
+            Self::Value { name, .. } => name.insert_str(0, &format!("{place} ")),
+            Self::Shape { name, .. } => *name = format!("{place} {name}").into(),
+            Self::OutOfMemory { .. } | Self::Cancelled => {}
+        }
+        self
+    }
+}
+
 /// The first value that is NaN or infinite, named by its position.
 pub(crate) fn all_finite(name: &str, values: &[f64], columns: usize) -> Result<()> {
     // The compiler makes vector instructions of a loop that has no early exit.

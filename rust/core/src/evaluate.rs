@@ -39,12 +39,14 @@ pub fn check_memory(
         let wanted = settings.record[quantity] && quantity.is_per_parameter();
         usize::from(wanted)
     });
-    let planes = 4 + recorded.iter().sum::<usize>();
+    // Looking at the rows of validation takes weights of its own, those of the trace and the best.
+    let looks = usize::from(settings.validates());
+    let planes = 4 + recorded.iter().sum::<usize>() + 4 * looks;
     let tile = network
         .neurons()
         .saturating_mul(2)
         .saturating_add(network.outputs().saturating_mul(5))
-        .saturating_mul(TILE);
+        .saturating_mul(TILE * (1 + looks));
     let block = network
         .parameters()
         .saturating_mul(planes)

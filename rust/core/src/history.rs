@@ -67,7 +67,7 @@ impl Histories<'_, '_> {
             return;
         }
         let (regular, count) = (self.recorded.regular(), self.recorded.count());
-        let reached = self.recorded.place(done).unwrap_or(0).min(regular);
+        let reached = self.recorded.reached(done);
         for quantity in Quantity::ALL {
             let history = &mut *self.arrays[quantity];
             if history.is_empty() {

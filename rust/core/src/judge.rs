@@ -122,6 +122,11 @@ impl<'a, N: Number> Judge<'a, N> {
             & (distance * contraction <= self.tolerance * run.size)
     }
 
+    /// Whether the optimizer remembers nothing that could carry a run away.
+    pub fn is_descent(&self) -> bool {
+        self.task.settings.optimizer == Optimizer::GradientDescent
+    }
+
     /// Whether a loss that does so repeats may belong to weights that return.
     pub const fn same(&self) -> f64 {
         self.same

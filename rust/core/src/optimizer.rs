@@ -62,9 +62,12 @@ impl Optimizer {
         let values = self.memory(network);
         if values.checked_mul(runs) == Some(memory.len()) {
             let squares = matches!(self, Self::Adam { .. });
-            let is_allowed = |place: usize, value: f64| match squares && place >= values / 2 {
-                true => value >= 0.0,
-                false => value.is_finite(),
+            let is_allowed = |place: usize, value: f64| {
+                if squares && place >= values / 2 {
+                    value >= 0.0
+                } else {
+                    value.is_finite()
+                }
             };
             let bad = |(index, value): &(usize, &f64)| !is_allowed(index % values, **value);
             return match memory.iter().enumerate().find(bad) {

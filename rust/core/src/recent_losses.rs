@@ -135,22 +135,28 @@ impl<N: Number> RecentLosses<N> {
     /// Looks at the last losses of each run before epoch `done`. Most runs fall, and need no
     /// closer look.
     #[inline(always)]
-    pub fn look(&self, done: usize, same: f64, look: Look) {
-        look.rises.fill(done == 1);
-        look.may_repeat.fill(false);
+    pub fn look(&self, done: usize, look: Look) {
+        look.climb
+            .fill(if done == 1 { 0.0 } else { f64::NEG_INFINITY });
+        look.nearest.fill(f64::INFINITY);
         look.highest.fill(0.0);
-        let last = &self.last[(done - 1) % WINDOW * self.width..][..self.width];
+        let last = self.of(done - 1);
         for epoch in done.saturating_sub(LONGEST_PERIOD + 1)..done - 1 {
-            let before = &self.last[epoch % WINDOW * self.width..][..self.width];
-            let after = &self.last[(epoch + 1) % WINDOW * self.width..][..self.width];
-            let flags = look.rises.iter_mut().zip(&mut *look.may_repeat);
+            let (before, after) = (self.of(epoch), self.of(epoch + 1));
+            let facts = look.climb.iter_mut().zip(&mut *look.nearest);
             let losses = before.iter().zip(after).zip(last);
-            for ((flags, highest), losses) in flags.zip(&mut *look.highest).zip(losses) {
-                let ((rises, may_repeat), ((before, after), last)) = (flags, losses);
+            for ((facts, highest), losses) in facts.zip(&mut *look.highest).zip(losses) {
+                let ((climb, nearest), ((before, after), last)) = (facts, losses);
                 let [before, after, last]: [f64; 3] =
                     [before, after, last].map(|loss| (*loss).into());
-                *rises |= after >= before * (1.0 - SAME);
-                *may_repeat |= (before - last).abs() <= same * last;
+                let by = after - before * (1.0 - SAME);
+                *climb = if by > *climb { by } else { *climb };
+                let distance = (before - last).abs();
+                *nearest = if distance < *nearest {
+                    distance
+                } else {
+                    *nearest
+                };
                 *highest = if before > *highest { before } else { *highest };
             }
         }
@@ -174,10 +180,10 @@ impl<N: Number> RecentLosses<N> {
 
 /// What the last losses tell of each run, shape (width,) each.
 pub(crate) struct Look<'l> {
-    /// Whether a loss was not below the one before it.
-    pub rises: &'l mut [bool],
-    /// Whether the last loss is the same as one before it.
-    pub may_repeat: &'l mut [bool],
+    /// How far the loss came above the one before it, or almost to it; negative if it always fell.
+    pub climb: &'l mut [f64],
+    /// How near to the last loss one before it was.
+    pub nearest: &'l mut [f64],
     /// The highest of them.
     pub highest: &'l mut [f64],
 }
@@ -223,14 +229,16 @@ mod tests {
             if losses.is_empty() {
                 continue;
             }
-            let (mut rises, mut may_repeat, mut highest) = ([false; 2], [false; 2], [0.0; 2]);
+            let (mut climb, mut nearest, mut highest) = ([0.0; 2], [0.0; 2], [0.0; 2]);
             let look = Look {
-                rises: &mut rises,
-                may_repeat: &mut may_repeat,
+                climb: &mut climb,
+                nearest: &mut nearest,
                 highest: &mut highest,
             };
-            recent(losses).look(losses.len(), SAME * 2.0, look);
-            assert!(rises[1] && may_repeat[1] || !expected, "{losses:?}");
+            recent(losses).look(losses.len(), look);
+            let (rises, last) = (climb[1] >= 0.0, losses[losses.len() - 1]);
+            let may_repeat = nearest[1] <= 2.0 * SAME * last;
+            assert!(rises && may_repeat || !expected, "{losses:?}");
         }
     }
 

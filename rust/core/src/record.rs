@@ -110,6 +110,15 @@ impl<T> IndexMut<Quantity> for PerQuantity<T> {
     }
 }
 
+/// What the weights of runs achieve on the rows of validation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Looks<T> {
+    /// The loss, the mean over the rows.
+    pub loss: T,
+    /// The share of rows whose class is right, of a cross-entropy.
+    pub accuracy: T,
+}
+
 /// Which quantities to record.
 pub type Record = PerQuantity<bool>;
 
@@ -175,6 +184,11 @@ impl Recorded {
     /// The place of the next multiple of `every` from an epoch on.
     pub fn place(self, epoch: usize) -> Option<usize> {
         (self.every > 0).then(|| epoch.div_ceil(self.every))
+    }
+
+    /// The number of places for multiples of `every` that lie before an epoch.
+    pub fn reached(self, epoch: usize) -> usize {
+        self.place(epoch).unwrap_or(0).min(self.regular())
     }
 
     /// The distance between two recorded epochs; `None` if only the last epoch is recorded.

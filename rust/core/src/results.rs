@@ -1,7 +1,7 @@
 //! The results of training, either in vectors that it allocates or in arrays of the caller.
 
 use crate::memory::{room, zeros};
-use crate::record::PerQuantity;
+use crate::record::{Looks, PerQuantity};
 use crate::task::Start;
 use crate::{Error, Network, Outcome, Quantity, Result, Settings, Stall};
 
@@ -21,6 +21,11 @@ macro_rules! results {
             /// Of each quantity its history, shape (runs, recorded epochs) or (runs, recorded
             /// epochs, parameters).
             pub histories: PerQuantity<Vec<f64>>,
+            /// Histories on the rows of validation, shape (runs, recorded epochs).
+            pub validation: Looks<Vec<f64>>,
+            /// With early stopping the number of epochs after which the weights were that the
+            /// run keeps, shape (runs,); else empty.
+            pub best_epoch: Vec<i64>,
         }
 
         /// Where the results go: arrays of the shapes of [`Training`], empty for a history that
@@ -35,6 +40,10 @@ macro_rules! results {
             pub $name: &'a mut [$type],)*
             /// See [`Training::histories`].
             pub histories: PerQuantity<&'a mut [f64]>,
+            /// See [`Training::validation`].
+            pub validation: Looks<&'a mut [f64]>,
+            /// See [`Training::best_epoch`].
+            pub best_epoch: &'a mut [i64],
         }
 
         impl Training {
@@ -44,6 +53,8 @@ macro_rules! results {
             /// [`Error::OutOfMemory`].
             pub(crate) fn new(network: &Network, settings: &Settings, runs: usize) -> Result<Self> {
                 let columns = settings.columns(network);
+                let of_validation = settings.columns_of_validation(network);
+                let stops = usize::from(settings.early_stopping.is_some());
                 for quantity in Quantity::ALL {
                     // A shape may be beyond memory although there are no runs.
                     room(runs.max(1), columns[quantity])?;
@@ -53,6 +64,11 @@ macro_rules! results {
                     memory: zeros(runs, settings.optimizer.memory(network))?,
                     $($name: vec![<$type>::default(); room(runs, 1)?],)*
                     histories: PerQuantity::try_new(|quantity| zeros(runs, columns[quantity]))?,
+                    validation: Looks {
+                        loss: zeros(runs, of_validation.loss)?,
+                        accuracy: zeros(runs, of_validation.accuracy)?,
+                    },
+                    best_epoch: vec![0; room(runs, stops)?],
                 })
             }
 
@@ -66,6 +82,11 @@ macro_rules! results {
                         Some(history) => history,
                         None => &mut [][..],
                     }),
+                    validation: Looks {
+                        loss: &mut self.validation.loss,
+                        accuracy: &mut self.validation.accuracy,
+                    },
+                    best_epoch: &mut self.best_epoch,
                 }
             }
         }
@@ -81,6 +102,11 @@ macro_rules! results {
                     histories: PerQuantity::new(|quantity| {
                         split_front(&mut self.histories[quantity], total, count)
                     }),
+                    validation: Looks {
+                        loss: split_front(&mut self.validation.loss, total, count),
+                        accuracy: split_front(&mut self.validation.accuracy, total, count),
+                    },
+                    best_epoch: split_front(&mut self.best_epoch, total, count),
                 }
             }
 
@@ -95,6 +121,11 @@ macro_rules! results {
                         .histories
                         .each_mut()
                         .map(|history| part(history, total, runs)),
+                    validation: Looks {
+                        loss: part(self.validation.loss, total, runs),
+                        accuracy: part(self.validation.accuracy, total, runs),
+                    },
+                    best_epoch: part(self.best_epoch, total, runs),
                 }
             }
 
@@ -128,7 +159,11 @@ macro_rules! results {
                         columns[quantity],
                     )?;
                 }
-                Ok(())
+                let columns = settings.columns_of_validation(network);
+                let stops = usize::from(settings.early_stopping.is_some());
+                fits("val_loss history", self.validation.loss.len(), columns.loss)?;
+                fits("val_accuracy history", self.validation.accuracy.len(), columns.accuracy)?;
+                fits("best_epoch", self.best_epoch.len(), stops)
             }
         }
     };

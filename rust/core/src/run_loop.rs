@@ -12,7 +12,7 @@
 //! from there on, so that it never stops the others again.
 //!
 //! Runs **end early** when they diverge, when they have converged and are told to stop then,
-//! or when the time is up. All others end together, after the last epoch. What is said of a
+//! when validation says so, or when the time is up. All others end together, after the last epoch. What is said of a
 //! run's end (its outcome, its period, its loss ratio) needs the losses of its last epochs:
 //! these are always traced.
 //!
@@ -22,15 +22,16 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use pulp::NullaryFnOnce;
-
+use crate::highest::Highest;
 use crate::history::{Histories, Last};
-use crate::judge::{Facts, Judge, Single};
+use crate::judge::{Facts, Judge};
 use crate::kernel::{kernel, load, unload, vectorized, Kernel, Number, Trace};
-use crate::recent_losses::{Look, RecentLosses, WINDOW};
+use crate::lanes::{Beginning, Ending, Lanes, Verdict};
+use crate::recent_losses::{RecentLosses, WINDOW};
 use crate::record::Recorded;
 use crate::results::Runs;
 use crate::task::Task;
+use crate::validation::Validation;
 use crate::{Optimizer, Outcome, PerQuantity, Quantity, Stall};
 
 /// A span has no more products than this, since [`crate::Progress`] is looked at between spans.
@@ -38,7 +39,7 @@ const PATIENCE: usize = 1 << 22;
 /// A trace has no more values than stay in the cache of a core.
 const MOST_TRACED: usize = 1 << 12;
 /// Epochs of the longest span.
-const LONGEST: usize = 32 * WINDOW;
+const LONGEST: usize = 8 * WINDOW;
 /// Epochs of the first span.
 const FIRST: usize = 8;
 
@@ -62,148 +63,13 @@ pub(crate) struct RunLoop<'a, N: Number> {
     saved: [Vec<N>; 2],
     losses: RecentLosses<N>,
     lanes: Lanes,
+    validation: Option<Validation<'a, N>>,
     judge: Judge<'a, N>,
+    highest: Highest<N>,
     /// The first run of the block.
     first: usize,
-}
-
-/// What is known of each run of the block, shape (width,) each.
-struct Lanes {
-    active: Vec<bool>,
-    /// Whether its run ends with this epoch.
-    ended: Vec<bool>,
-    /// See [`crate::Training::loss_ratio`].
-    loss_ratio: Vec<f64>,
-    /// The largest weight at the beginning, and at the end.
-    start: Vec<f64>,
-    size: Vec<f64>,
-    /// The largest change of a weight in the last epoch.
-    moved: Vec<f64>,
-    /// Whether the loss did not fall in one of the last epochs, and may repeat; the highest of
-    /// these epochs.
-    rises: Vec<bool>,
-    may_repeat: Vec<bool>,
-    recent: Vec<f64>,
-    may_be_dead: Vec<bool>,
-    has_converged: Vec<bool>,
-    /// The highest loss, and its epoch.
-    highest: Vec<f64>,
-    highest_at: Vec<f64>,
-    /// The epoch from which on it is asked again whether the run is at rest.
-    ask_at: Vec<usize>,
-    /// Scratch.
-    sums: Vec<f64>,
-}
-
-impl Lanes {
-    fn new(width: usize) -> Self {
-        Self {
-            active: vec![true; width],
-            ended: vec![false; width],
-            loss_ratio: vec![f64::NAN; width],
-            start: vec![0.0; width],
-            size: vec![0.0; width],
-            moved: vec![0.0; width],
-            rises: vec![false; width],
-            may_repeat: vec![false; width],
-            recent: vec![0.0; width],
-            may_be_dead: vec![false; width],
-            has_converged: vec![false; width],
-            highest: vec![f64::NAN; width],
-            highest_at: vec![-1.0; width],
-            ask_at: vec![0; width],
-            sums: vec![0.0; width],
-        }
-    }
-
-    /// Compares weights with those before the last epoch, shape (parameters, width).
-    #[inline(always)]
-    fn measure_movement<N: Number>(&mut self, weights: &[N], before: &[N]) {
-        let width = self.size.len();
-        self.size.copy_from_slice(&self.start);
-        self.moved.fill(0.0);
-        let planes = weights.chunks_exact(width).zip(before.chunks_exact(width));
-        for (plane, before) in planes {
-            largest(&mut self.size, plane, |weight, _| weight, before);
-            largest(
-                &mut self.moved,
-                plane,
-                |weight, before| weight - before,
-                before,
-            );
-        }
-    }
-
-    /// Takes note of the highest losses of a span that began with an epoch.
-    #[inline(always)]
-    fn see_highest<N: Number>(&mut self, begin: usize, losses: &[N], epochs: &[N]) {
-        let begins = begin == 0;
-        let start = begin as f64;
-        let highest = self.highest.iter_mut().zip(&mut self.highest_at);
-        for ((highest, at), (loss, epoch)) in highest.zip(losses.iter().zip(epochs)) {
-            let (loss, epoch): (f64, f64) = ((*loss).into(), (*epoch).into());
-            let higher = begins | (loss > *highest);
-            *highest = if higher { loss } else { *highest };
-            *at = if higher { start + epoch } else { *at };
-        }
-    }
-}
-
-/// Raises each value to the size of what is made of two numbers.
-#[inline(always)]
-fn largest<N: Number>(most: &mut [f64], a: &[N], of: impl Fn(f64, f64) -> f64, b: &[N]) {
-    for (most, (a, b)) in most.iter_mut().zip(a.iter().zip(b)) {
-        let size = of((*a).into(), (*b).into()).abs();
-        *most = if size > *most { size } else { *most };
-    }
-}
-
-/// What is asked of all runs of a block that end together, after so many epochs.
-struct Ending<'e, 'a, N: Number> {
-    losses: &'e mut RecentLosses<N>,
-    kernel: &'e dyn Kernel<N>,
-    /// One learning rate for each run.
-    rates: &'e [N],
-    before: &'e [N],
-    lanes: &'e mut Lanes,
-    judge: &'e Judge<'a, N>,
-    done: usize,
-}
-
-impl<N: Number> NullaryFnOnce for Ending<'_, '_, N> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        let (lanes, done) = (self.lanes, self.done);
-        let width = lanes.active.len();
-        self.losses
-            .ratios(0..width, done, done, &mut lanes.loss_ratio);
-        if done > 0 {
-            let weights = self.kernel.weights();
-            lanes.measure_movement(weights, self.before);
-            let look = Look {
-                rises: &mut lanes.rises,
-                may_repeat: &mut lanes.may_repeat,
-                highest: &mut lanes.recent,
-            };
-            self.losses.look(done, self.judge.same(), look);
-            let (sums, out) = (&mut lanes.sums, &mut lanes.may_be_dead);
-            self.judge.dead.may_be(weights, sums, out);
-            let known = self.kernel.sensitivity(&mut lanes.sums);
-            let width = width * usize::from(known && self.rates.len() == width);
-            let last = self.losses.last(done);
-            for lane in 0..width {
-                lanes.has_converged[lane] = self.judge.has_converged(Single {
-                    sensitivity: lanes.sums[lane],
-                    rate: self.rates[lane].into(),
-                    loss: last[lane].into(),
-                    moved: lanes.moved[lane],
-                    size: lanes.size[lane],
-                });
-            }
-        }
-    }
+    /// Scratch of shape (width,).
+    some: Vec<usize>,
 }
 
 impl<'a, N: Number> RunLoop<'a, N> {
@@ -214,22 +80,28 @@ impl<'a, N: Number> RunLoop<'a, N> {
         let (width, values) = (kernel.width(), kernel.weights().len());
         let (settings, network) = (task.settings, task.network);
         let record = settings.record;
-        let work = task.data.rows().saturating_mul(values).max(1);
-        let most = if settings.stop_when_converged {
+        let validation = Validation::new(task, width, kernel.state().map(|values| values.len()));
+        let rows = task.data.rows() + validation.as_ref().map_or(0, Validation::rows);
+        let work = rows.saturating_mul(values).max(1);
+        let most = if settings.looks_at_each_epoch() {
             1
         } else {
             LONGEST
         };
         let longest = (PATIENCE / work).min(most).max(1);
-        let room = if record.is_any() {
+        let room = if settings.records_any() {
             MOST_TRACED / (width + values)
         } else {
             WINDOW
         };
         let room = room.clamp(1, longest);
         let planes = PerQuantity::new(|quantity| {
-            // Losses are always wanted.
-            let wanted = record[quantity] || quantity == Quantity::Loss;
+            let wanted = match quantity {
+                // Always wanted.
+                Quantity::Loss => true,
+                Quantity::Weights => record[quantity] || settings.record_validation,
+                _ => record[quantity],
+            };
             usize::from(wanted) * quantity.values(network) * width
         });
         let largest = settings.divergence_bound.min(N::LARGEST);
@@ -245,8 +117,11 @@ impl<'a, N: Number> RunLoop<'a, N> {
             saved: kernel.state().map(|values| values.to_vec()),
             losses: RecentLosses::new(width),
             judge: Judge::new(task, plain, runs),
+            highest: Highest::new(width, settings.machine.instruction_set),
             lanes: Lanes::new(width),
             first: 0,
+            some: vec![0; width],
+            validation,
             kernel,
             task,
         }
@@ -259,17 +134,25 @@ impl<'a, N: Number> RunLoop<'a, N> {
             if self.task.progress.is_cancelled() {
                 return;
             }
-            let mut block = runs.part(first..total.min(first + self.width));
+            let range = first..total.min(first + self.width);
+            let mut block = runs.part(range.clone());
             self.first = first;
             let done = self.train_block(&mut block);
             if self.task.progress.is_cancelled() {
                 return;
             }
             self.judge_block(&mut block, done);
+            if let Some(validation) = self.validation.as_ref().filter(|own| own.restores()) {
+                // An outcome is that of the last epoch, not of the weights that are kept.
+                let (judge, kernel) = (&mut self.judge, &mut *self.kernel);
+                judge.settle(&mut runs, kernel, &mut self.trace);
+                validation.restore_best(&mut runs.part(range));
+            }
         }
-        let (judge, kernel) = (&mut self.judge, &mut *self.kernel);
-        judge.settle(&mut runs, kernel, &mut self.trace);
-        judge.date_deaths(&mut runs, kernel, &mut self.trace);
+        let (kernel, trace) = (&mut *self.kernel, &mut self.trace);
+        self.judge.settle(&mut runs, kernel, trace);
+        self.judge.date_deaths(&mut runs, kernel, trace);
+        self.highest.find(&mut runs, self.task, kernel, trace);
     }
 
     /// Trains a block, and returns the number of epochs of the runs that went furthest.
@@ -307,9 +190,13 @@ impl<'a, N: Number> RunLoop<'a, N> {
             for (epoch, loss) in traced.zip(self.trace.loss().chunks_exact(self.width)) {
                 self.losses.keep(epoch, loss);
             }
-            let highest = &self.trace.highest;
-            self.lanes.see_highest(done, &highest.loss, &highest.epoch);
+            self.highest
+                .see(&span, &self.trace, &self.saved[0], &self.lanes.active);
             histories(runs, self.recorded).record(&span, &self.trace, &self.lanes.active);
+            if let Some(validation) = &mut self.validation {
+                let histories = &mut runs.arrays.validation;
+                validation.record(histories, &span, &self.trace, &self.lanes.active);
+            }
             self.count(span.len(), count);
             kept = match self.trace.first {
                 0 => kept + span.len(),
@@ -318,7 +205,7 @@ impl<'a, N: Number> RunLoop<'a, N> {
             done = span.end;
             self.place = span.len() - 1 - self.trace.first.min(span.len() - 1);
             length = length.saturating_mul(4).min(self.longest);
-            let all_go_on = healthy && !self.task.settings.stop_when_converged;
+            let all_go_on = healthy && !self.task.settings.looks_at_each_epoch();
             if !all_go_on && !self.end_some(runs, done) {
                 break;
             }
@@ -347,13 +234,15 @@ impl<'a, N: Number> RunLoop<'a, N> {
             runs.start.learning_rate,
             count,
         );
-        self.lanes.active.fill(true);
-        self.lanes.highest.fill(f64::NAN);
-        self.lanes.highest_at.fill(-1.0);
-        self.lanes.ask_at.fill(0);
-        self.lanes.start.fill(0.0);
-        for plane in self.kernel.weights().chunks_exact(width) {
-            largest(&mut self.lanes.start, plane, |weight, _| weight, plane);
+        let beginning = Beginning {
+            lanes: &mut self.lanes,
+            judge: &self.judge,
+            weights: self.kernel.weights(),
+        };
+        vectorized(self.task.settings.machine.instruction_set, beginning);
+        self.highest.begin();
+        if let Some(validation) = &mut self.validation {
+            validation.begin();
         }
     }
 
@@ -362,7 +251,7 @@ impl<'a, N: Number> RunLoop<'a, N> {
     /// first one, with which losses are compared. The very last epoch is a span of its own, so
     /// that the weights before it are known.
     fn plan(&mut self, done: usize, length: usize, end: usize) -> Range<usize> {
-        let record = self.task.settings.record.is_any();
+        let record = self.task.settings.records_any();
         let recorded = self.recorded.next(done).filter(|_| record);
         let last = end.saturating_sub(WINDOW);
         let wanted = if done == 0 {
@@ -421,10 +310,12 @@ impl<'a, N: Number> RunLoop<'a, N> {
             }
         }
         let stop = self.task.settings.stop_when_converged;
+        self.look_at_validation(done);
         if stop {
             self.lanes
                 .measure_movement(self.kernel.weights(), &self.saved[0]);
         }
+        let mut has_facts = false;
         for lane in 0..runs.count() {
             if !self.lanes.active[lane] {
                 continue;
@@ -436,14 +327,12 @@ impl<'a, N: Number> RunLoop<'a, N> {
                 runs.arrays.outcome[lane] = Outcome::Diverged;
                 self.compare(lane, done, self.task.settings.epochs);
                 self.measure(runs, lane, done);
-            } else if stop && self.is_at_rest(runs, lane, done) {
-                self.unload(runs, lane);
-                self.compare(lane, done, done);
-                self.measure(runs, lane, done);
-                (self.lanes.rises[lane], self.lanes.may_repeat[lane]) = (false, false);
-                (self.lanes.may_be_dead[lane], self.lanes.has_converged[lane]) = (true, false);
-                self.judge_run(runs, lane, done);
-                self.lanes.ended[lane] = true;
+            } else if stop && self.is_at_rest(runs, lane, done) || self.is_told_to_stop(lane) {
+                if !has_facts {
+                    self.take_facts(done);
+                    has_facts = true;
+                }
+                self.end_one(runs, lane, done);
             } else {
                 continue;
             }
@@ -466,8 +355,32 @@ impl<'a, N: Number> RunLoop<'a, N> {
         true
     }
 
-    /// Ends the runs that are left.
-    fn end_all(&mut self, runs: &mut Runs, done: usize) {
+    /// Ends a run that did not diverge.
+    fn end_one(&mut self, runs: &mut Runs, lane: usize, done: usize) {
+        self.unload(runs, lane);
+        self.compare(lane, done, done);
+        self.measure(runs, lane, done);
+        self.judge_run(runs, lane, done);
+        self.lanes.ended[lane] = true;
+    }
+
+    /// Looks at the rows of validation, if that ends runs.
+    fn look_at_validation(&mut self, done: usize) {
+        if let Some(validation) = &mut self.validation {
+            let (active, ended) = (&self.lanes.active, &self.lanes.ended);
+            let [weights, memory] = self.kernel.state();
+            validation.look_whether_to_stop(done, [weights, memory], active, ended);
+        }
+    }
+
+    /// Whether the last look at the rows of validation ends a run.
+    fn is_told_to_stop(&self, lane: usize) -> bool {
+        let validation = self.validation.as_ref();
+        validation.is_some_and(|validation| validation.is_told_to_stop(lane))
+    }
+
+    /// Looks at the last epochs of all runs.
+    fn take_facts(&mut self, done: usize) {
         let ending = Ending {
             losses: &mut self.losses,
             kernel: &*self.kernel,
@@ -478,6 +391,11 @@ impl<'a, N: Number> RunLoop<'a, N> {
             done,
         };
         vectorized(self.task.settings.machine.instruction_set, ending);
+    }
+
+    /// Ends the runs that are left.
+    fn end_all(&mut self, runs: &mut Runs, done: usize) {
+        self.take_facts(done);
         self.keep_all(runs, done);
         let histories_end = done < self.task.settings.epochs || self.recorded.has_last();
         for lane in (0..runs.count()).filter(|_| histories_end) {
@@ -514,46 +432,64 @@ impl<'a, N: Number> RunLoop<'a, N> {
         arrays
             .loss_ratio
             .copy_from_slice(&self.lanes.loss_ratio[..count]);
-        let lanes = &self.lanes;
-        arrays.highest_loss.copy_from_slice(&lanes.highest[..count]);
-        for (at, epoch) in arrays.highest_loss_at.iter_mut().zip(&lanes.highest_at) {
-            *at = *epoch as i64;
-        }
+        self.highest.keep_all(self.first, arrays);
         self.losses.write_last(done, arrays.last_loss);
     }
 
     /// Judges the runs that are left by the facts of their last epochs, or keeps them for later.
     fn judge_block(&mut self, runs: &mut Runs, done: usize) {
-        if done == 0 {
-            return;
-        }
-        for lane in 0..runs.count() {
-            let lanes = &self.lanes;
-            let is_small = self.judge.is_small(lanes.moved[lane], lanes.size[lane]);
-            if (lanes.rises[lane] | is_small | lanes.may_be_dead[lane]) & lanes.active[lane] {
-                self.judge_run(runs, lane, done);
+        let mut some = std::mem::take(&mut self.some);
+        let mut count = 0;
+        for (lane, outcome) in runs.arrays.outcome.iter_mut().enumerate() {
+            let (verdict, active) = (self.lanes.verdict[lane], self.lanes.active[lane]);
+            let is_done = matches!(verdict, Verdict::Unresolved | Verdict::Converged);
+            if active & (verdict == Verdict::Converged) {
+                *outcome = Outcome::Converged;
             }
+            some[count] = lane;
+            count += usize::from(active & !is_done);
+        }
+        for lane in &some[..count] {
+            self.judge_run(runs, *lane, done);
+        }
+        self.some = some;
+    }
+
+    /// Judges a run by the facts of its last epochs, or keeps it for later.
+    fn judge_run(&mut self, runs: &mut Runs, lane: usize, done: usize) {
+        let run = self.first + lane;
+        let verdict = self.lanes.verdict[lane];
+        match verdict {
+            Verdict::Unresolved => {}
+            Verdict::Converged => runs.arrays.outcome[lane] = Outcome::Converged,
+            Verdict::BornDead => {
+                runs.arrays.outcome[lane] = Outcome::Dead;
+                runs.arrays.died_at[lane] = 0;
+            }
+            Verdict::Dead => {
+                runs.arrays.outcome[lane] = Outcome::Dead;
+                self.judge.died(run);
+            }
+            Verdict::Doubt if self.lanes.may_be_dead[lane] && self.is_dead(runs, lane, done) => {
+                runs.arrays.outcome[lane] = Outcome::Dead;
+                self.judge.died(run);
+            }
+            Verdict::Doubt => self.doubt(lane, done),
         }
     }
 
-    fn judge_run(&mut self, runs: &mut Runs, lane: usize, done: usize) {
-        let (first, lanes) = (self.first, &self.lanes);
+    /// Keeps a run for later.
+    fn doubt(&mut self, lane: usize, done: usize) {
+        let (lanes, same) = (&self.lanes, self.judge.same());
+        let may_repeat = lanes.may_repeat(lane, same, self.losses.at(done - 1, lane));
         let facts = Facts {
             moved: lanes.moved[lane],
             size: lanes.size[lane],
-            rises: lanes.rises[lane],
-            repeats: lanes.may_repeat[lane] && self.losses.repeats(done, lane, self.judge.same()),
+            rises: lanes.rises(lane),
+            repeats: may_repeat && self.losses.repeats(done, lane, same),
             recent: lanes.recent[lane],
         };
-        let has_converged = lanes.has_converged[lane];
-        if lanes.may_be_dead[lane] && self.is_dead(runs, lane, done) {
-            runs.arrays.outcome[lane] = Outcome::Dead;
-            self.judge.died(first + lane);
-        } else if has_converged {
-            runs.arrays.outcome[lane] = Outcome::Converged;
-        } else if facts.rises || self.judge.is_small(facts.moved, facts.size) {
-            self.judge.doubt(first + lane, done, facts);
-        }
+        self.judge.doubt(self.first + lane, done, facts);
     }
 
     /// Whether the run of a lane is dead, and stays so.
@@ -582,7 +518,11 @@ impl<'a, N: Number> RunLoop<'a, N> {
         }
     }
 
-    fn end_history(&self, runs: &mut Runs, lane: usize, done: usize) {
+    fn end_history(&mut self, runs: &mut Runs, lane: usize, done: usize) {
+        if let Some(validation) = &mut self.validation {
+            let (last, active) = (self.trace.weights(self.place), &self.lanes.active);
+            validation.end_history(&mut runs.arrays.validation, lane, done, last, active);
+        }
         let last = Last {
             trace: &self.trace,
             place: self.place,
@@ -620,7 +560,7 @@ impl<'a, N: Number> RunLoop<'a, N> {
         unload(self.kernel.weights(), self.width, lane, &mut weights);
         let rates = self.rates(runs, lane, done);
         self.judge
-            .is_at_rest(&weights, &rates, size, self.lanes.highest[lane])
+            .is_at_rest(&weights, &rates, size, self.highest.of(lane))
     }
 
     /// Compares the end of a single run with its beginning.
@@ -630,12 +570,11 @@ impl<'a, N: Number> RunLoop<'a, N> {
     }
 
     /// Keeps how far a run came.
-    fn measure(&self, runs: &mut Runs, lane: usize, done: usize) {
+    fn measure(&mut self, runs: &mut Runs, lane: usize, done: usize) {
         let arrays = &mut runs.arrays;
         arrays.epochs[lane] = i64::try_from(done).unwrap_or(i64::MAX);
         arrays.loss_ratio[lane] = self.lanes.loss_ratio[lane];
-        arrays.highest_loss[lane] = self.lanes.highest[lane];
-        arrays.highest_loss_at[lane] = self.lanes.highest_at[lane] as i64;
+        self.highest.keep(self.first, lane, arrays);
         arrays.last_loss[lane] = match done {
             0 => f64::NAN,
             done => self.losses.at(done - 1, lane),

@@ -1,7 +1,7 @@
 use crate::error::{at_least_one, within};
 use crate::machine::bad_threads;
-use crate::record::{PerQuantity, Record, Recorded};
-use crate::{Decay, Error, Machine, Network, Optimizer, Quantity, Result, Schedule};
+use crate::record::{Looks, PerQuantity, Record, Recorded};
+use crate::{Data, Decay, Error, Machine, Network, Optimizer, Quantity, Result, Schedule};
 
 /// How sums of products are rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,6 +38,17 @@ pub struct Batches {
     pub seed: u32,
 }
 
+/// Early stopping: a run ends once its loss on the rows of validation has not become smaller for
+/// some epochs, and keeps the weights with which it was smallest. It is looked at after every
+/// epoch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EarlyStopping {
+    /// Epochs without a smaller loss after which a run ends, from 1.
+    pub patience: usize,
+    /// A loss is smaller if it is so by more than this, from 0.
+    pub min_delta: f64,
+}
+
 /// What holds for all runs of a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
@@ -58,6 +69,8 @@ pub struct Settings {
     pub precision: Precision,
     /// A run ends once its weights do not move any more, instead of after all epochs.
     pub stop_when_converged: bool,
+    /// A run ends once validation says so; it needs [`crate::Data::with_validation`].
+    pub early_stopping: Option<EarlyStopping>,
     /// How far from its minimum a run may be that has converged, relative to its weights.
     pub tolerance: f64,
     /// A run has diverged when its loss is above this.
@@ -67,6 +80,9 @@ pub struct Settings {
     /// Which epochs are recorded: 1 for all; k > 1 for the multiples of k and, in the last place, the last
     /// epoch of each run; 0 for the last one only.
     pub record_every: usize,
+    /// Whether the loss on the rows of validation, and for a cross-entropy the accuracy, are
+    /// recorded of the same epochs; it needs [`crate::Data::with_validation`].
+    pub record_validation: bool,
     /// The threads and the instruction set that are used.
     pub machine: Machine,
 }
@@ -82,10 +98,12 @@ impl Default for Settings {
             batches: None,
             precision: Precision::Exact,
             stop_when_converged: false,
+            early_stopping: None,
             tolerance: 1e-6,
             divergence_bound: f64::INFINITY,
             record: Record::of(&[Quantity::Loss, Quantity::Prediction, Quantity::Gradients]),
             record_every: 1,
+            record_validation: false,
             machine: Machine::default(),
         }
     }
@@ -112,7 +130,22 @@ impl Settings {
     pub(crate) fn is_plain(&self) -> bool {
         let constant = self.schedule.warmup == 0 && self.schedule.decay == Decay::Constant;
         let descent = self.optimizer == Optimizer::GradientDescent && self.weight_decay <= 0.0;
-        constant && descent && self.batches.is_none() && !self.stop_when_converged
+        constant && descent && self.batches.is_none() && !self.looks_at_each_epoch()
+    }
+
+    /// Whether any epoch may be the last one of a run that goes well.
+    pub(crate) fn looks_at_each_epoch(&self) -> bool {
+        self.stop_when_converged || self.early_stopping.is_some()
+    }
+
+    /// Whether there is anything to record.
+    pub(crate) fn records_any(&self) -> bool {
+        self.record.is_any() || self.record_validation
+    }
+
+    /// Whether the rows of validation are looked at.
+    pub(crate) fn validates(&self) -> bool {
+        self.record_validation || self.early_stopping.is_some()
     }
 
     /// The count of numbers that a run has in each history.
@@ -125,7 +158,42 @@ impl Settings {
         })
     }
 
-    pub(crate) fn check(&self, first_epoch: usize) -> Result<()> {
+    /// The count of numbers that a run has in each history of validation.
+    #[must_use]
+    pub fn columns_of_validation(&self, network: &Network) -> Looks<usize> {
+        let wanted = usize::from(self.record_validation);
+        let classified = usize::from(network.loss().is_cross_entropy());
+        let loss = self.records().saturating_mul(wanted);
+        Looks {
+            loss,
+            accuracy: loss * classified,
+        }
+    }
+
+    pub(crate) fn check(&self, data: &Data, first_epoch: usize) -> Result<()> {
+        if self.validates() && data.validation().is_none() {
+            return Err(Error::Value {
+                name: "validation".into(),
+                value: "None".into(),
+                allowed: "inputs and targets where validation is recorded or ends runs".into(),
+                fix: "give rows of validation, or leave patience out",
+            });
+        }
+        if let Some(EarlyStopping {
+            patience,
+            min_delta,
+        }) = self.early_stopping
+        {
+            at_least_one("patience", patience, "correct it")?;
+            let is_finite = |value: f64| value >= 0.0 && value.is_finite();
+            within(
+                "min_delta",
+                min_delta,
+                is_finite,
+                "finite numbers from 0",
+                "try 0",
+            )?;
+        }
         let is_finite = |value: f64| value >= 0.0 && value.is_finite();
         let finite = "finite numbers from 0";
         within("tolerance", self.tolerance, is_finite, finite, "try 1e-6")?;

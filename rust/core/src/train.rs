@@ -54,7 +54,7 @@ pub fn train_into(
     let runs = runs_of(network, start.weights, machine)?;
     let rates_per_run = rates_per_run(network, start, runs)?;
     check_rates(network, start.learning_rate, machine)?;
-    settings.check(start.epoch)?;
+    settings.check(data, start.epoch)?;
     if let Some(memory) = start.memory {
         settings.optimizer.check_memory(memory, network, runs)?;
     }
@@ -75,6 +75,8 @@ pub fn train_into(
         batches: None,
         precision: Precision::Exact,
         stop_when_converged: false,
+        early_stopping: None,
+        record_validation: false,
         ..*settings
     };
     let plain = Task {

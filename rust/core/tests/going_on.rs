@@ -176,16 +176,13 @@ proptest! {
             let ended: Vec<bool> = (0..here)
                 .map(|run| part.outcome[run] == Outcome::Diverged)
                 .collect();
-            let [mut over, mut on] = [Vec::new(), Vec::new()];
-            for run in 0..here {
-                if ended[run] { &mut over } else { &mut on }.push(run);
-            }
+            let (over, on): (Vec<usize>, Vec<usize>) = (0..here).partition(|run| ended[*run]);
             // Those that diverged did so in the same epoch, from the same weights and memory.
             let of_all = |local: &[usize]| local.iter().map(|run| chosen[*run]).collect::<Vec<_>>();
             let known = of_all(&over);
             for (local, run) in over.iter().zip(&known) {
                 prop_assert_eq!(straight.outcome[*run], Outcome::Diverged);
-                prop_assert_eq!(straight.epochs[*run], part.epochs[*local] + first as i64);
+                prop_assert_eq!(straight.epochs[*run], part.epochs[*local] + i64::try_from(first).unwrap());
             }
             for (part, straight) in [(&part.weights, &straight.weights), (&part.memory, &straight.memory)] {
                 prop_assert_eq!(bits(&rows(part, here, &over)), bits(&rows(straight, runs, &known)));

@@ -313,6 +313,7 @@ fn results_are_written_where_the_caller_wants_them() {
             highest_loss: &mut [0.0],
             highest_loss_at: &mut [0],
             histories,
+            ..Arrays::default()
         };
         let progress = Progress::default();
         train_into(&network, &data, &start, &settings, &progress, arrays)

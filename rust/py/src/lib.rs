@@ -10,8 +10,8 @@ mod network;
 mod settings;
 
 use backprop_core::{
-    check_memory, collected, filled, Activation, Arrays, Data, Machine, Network, Outcome,
-    PerQuantity, Quantity, Record, Settings, Stall, Start,
+    check_memory, collected, filled, Activation, Arrays, Data, Error, Looks, Machine, Network,
+    Outcome, PerQuantity, Quantity, Record, Settings, Stall, Start,
 };
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
@@ -33,12 +33,19 @@ fn train<'py>(
     first_epoch: usize,
     x: PyReadonlyArrayDyn<'py, f64>,
     y: PyReadonlyArrayDyn<'py, f64>,
+    validation: Option<(PyReadonlyArrayDyn<'py, f64>, PyReadonlyArrayDyn<'py, f64>)>,
     settings: Bound<'py, PyAny>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let network = &network.0;
     let (x, y) = (values(&x)?, values(&y)?);
     let data = Data::new(network, &x, &y).map_err(PyCoreError)?;
+    let aside = validation.map(|(x, y)| PyResult::Ok((values(&x)?, values(&y)?)));
+    let aside = aside.transpose()?;
+    let aside = aside.as_ref().map(|(x, y)| Data::new(network, x, y));
+    let of_validation = |error: Error| PyCoreError(error.within("validation"));
+    let aside = aside.transpose().map_err(of_validation)?;
+    let data = aside.iter().fold(data, Data::with_validation);
     let start = Start {
         weights: in_row_order(&weights)?,
         learning_rate: in_row_order(&learning_rate)?,
@@ -59,7 +66,7 @@ fn train<'py>(
         .saturating_mul(epochs)
         .saturating_mul(parameters)
         .saturating_add(orders)
-        .saturating_mul(data.rows());
+        .saturating_mul(data.rows() + aside.as_ref().map_or(0, Data::rows));
     check_memory(network, data.rows(), runs, &settings).map_err(PyCoreError)?;
     let (records, columns) = (settings.records(), settings.columns(network));
     let final_weights = empty(py, runs, parameters)?;
@@ -73,6 +80,13 @@ fn train<'py>(
     let mut period = filled(0_u8, runs).map_err(PyCoreError)?;
     let mut stall = filled(Stall::default(), runs).map_err(PyCoreError)?;
     let histories = PerQuantity::try_new(|quantity| empty::<f64>(py, runs, columns[quantity]))?;
+    let looks = settings.columns_of_validation(network);
+    let [val_loss, val_accuracy] = [
+        empty(py, runs, looks.loss)?,
+        empty(py, runs, looks.accuracy)?,
+    ];
+    let stops = settings.early_stopping.is_some();
+    let best_epoch = empty(py, runs, usize::from(stops))?;
     {
         let [mut weights, mut memory, mut last_loss, mut loss_ratio, mut highest_loss] = [
             &final_weights,
@@ -82,8 +96,10 @@ fn train<'py>(
             &highest_loss,
         ]
         .map(PyArrayMethods::readwrite);
-        let [mut epochs, mut died_at, mut highest_loss_at] =
-            [&epochs_done, &died_at, &highest_loss_at].map(PyArrayMethods::readwrite);
+        let [mut val_loss, mut val_accuracy] =
+            [&val_loss, &val_accuracy].map(PyArrayMethods::readwrite);
+        let [mut epochs, mut best_epoch, mut died_at, mut highest_loss_at] =
+            [&epochs_done, &best_epoch, &died_at, &highest_loss_at].map(PyArrayMethods::readwrite);
         let mut written = PerQuantity::new(|quantity| histories[quantity].readwrite());
         let mut slices = written.iter_mut();
         let arrays = Arrays {
@@ -102,6 +118,11 @@ fn train<'py>(
                 Some(history) => history.as_slice_mut(),
                 None => Ok(&mut []),
             })?,
+            validation: Looks {
+                loss: val_loss.as_slice_mut()?,
+                accuracy: val_accuracy.as_slice_mut()?,
+            },
+            best_epoch: best_epoch.as_slice_mut()?,
         };
         interruptible(py, work, report, limit, |progress| {
             backprop_core::train_into(network, &data, &start, &settings, progress, arrays)
@@ -123,6 +144,27 @@ fn train<'py>(
     result.set_item("died_at", died_at)?;
     result.set_item("highest_loss", highest_loss)?;
     result.set_item("highest_loss_at", highest_loss_at)?;
+    set_histories(&result, &histories, &settings, [runs, parameters])?;
+    let shaped = |history: &Bound<'py, PyArray1<f64>>, is_kept: bool| {
+        let shaped = is_kept.then(|| history.reshape([runs, records]));
+        shaped.transpose()
+    };
+    let validates = settings.record_validation;
+    let classifies = validates && network.loss().is_cross_entropy();
+    result.set_item("val_loss", shaped(&val_loss, validates)?)?;
+    result.set_item("val_accuracy", shaped(&val_accuracy, classifies)?)?;
+    result.set_item("best_epoch", stops.then_some(best_epoch))?;
+    Ok(result)
+}
+
+/// Gives a result its histories of the shape (runs, records), or (runs, records, parameters).
+fn set_histories<'py>(
+    result: &Bound<'py, PyDict>,
+    histories: &PerQuantity<Bound<'py, PyArray1<f64>>>,
+    settings: &Settings,
+    [runs, parameters]: [usize; 2],
+) -> PyResult<()> {
+    let records = settings.records();
     for quantity in Quantity::ALL {
         let history = &histories[quantity];
         let history = match (settings.record[quantity], quantity.is_per_parameter()) {
@@ -137,7 +179,7 @@ fn train<'py>(
         };
         result.set_item(name, history)?;
     }
-    Ok(result)
+    Ok(())
 }
 
 /// Refuses a pass for which there is not enough memory.

@@ -4,8 +4,8 @@ use std::env;
 use std::time::Duration;
 
 use backprop_core::{
-    Batches, Decay, Error, InstructionSet, Machine, Optimizer, Precision, Record, Schedule,
-    Settings,
+    Batches, Decay, EarlyStopping, Error, InstructionSet, Machine, Optimizer, Precision, Record,
+    Schedule, Settings,
 };
 use pyo3::prelude::*;
 
@@ -14,6 +14,9 @@ use crate::network::named;
 
 /// Holds every call to an instruction set: for tests and benchmarks.
 const INSTRUCTION_SET: &str = "BACKPROP_INSTRUCTION_SET";
+
+/// The name by which histories on the rows of validation are recorded.
+const VALIDATION: &str = "val_loss";
 
 /// Threads and instruction set of a call.
 pub fn machine(threads: Option<usize>) -> Result<Machine, PyCoreError> {
@@ -99,6 +102,8 @@ pub fn core_settings(settings: &Bound<'_, PyAny>) -> PyResult<Settings> {
     let seed = get("batch_seed")?.extract()?;
     let batch_size: Option<usize> = get("batch_size")?.extract()?;
     let record: Vec<String> = get("record")?.extract()?;
+    let patience: Option<usize> = get("patience")?.extract()?;
+    let min_delta = get("min_delta")?.extract()?;
     Ok(Settings {
         epochs: get("epochs")?.extract()?,
         optimizer,
@@ -111,10 +116,15 @@ pub fn core_settings(settings: &Bound<'_, PyAny>) -> PyResult<Settings> {
         batches: batch_size.map(|size| Batches { size, seed }),
         precision,
         stop_when_converged: get("stop_when_converged")?.extract()?,
+        early_stopping: patience.map(|patience| EarlyStopping {
+            patience,
+            min_delta,
+        }),
         tolerance: get("tolerance")?.extract()?,
         divergence_bound: get("divergence_bound")?.extract()?,
         record: Record::new(|quantity| record.iter().any(|name| name == quantity.name())),
         record_every: get("record_every")?.extract()?,
+        record_validation: record.iter().any(|name| name == VALIDATION),
         machine: machine(get("threads")?.extract()?)?,
     })
 }

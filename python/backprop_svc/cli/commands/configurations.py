@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from backprop_svc.cli.commands.shard import swept
 from backprop_svc.cli.config.experiment import Prepared, tracking
+from backprop_svc.cli.config.going_on import go_on
 from backprop_svc.cli.config.origin import planned
 from backprop_svc.cli.config.overrides import split, written
 from backprop_svc.cli.config.unused import refuse, unused
@@ -40,7 +41,10 @@ class Configurations:
         self.shared = Shared()
         self.notes: dict[str, None] = {}
         """What was done unasked to the data, a line for each."""
+        self.goes_on_from: dict[str | None, None] = {}
+        """Ids of the runs that go on, in their order."""
         self._epochs: list[int] = []
+        self._metrics: list[str] = []
         self._unused: set[str] = set()
         self._common: dict[str, list[object]] = {}
         self._told, self._between = time.monotonic(), FIRST_LINE
@@ -58,7 +62,9 @@ class Configurations:
         config = task_config(config)
         require_values(config)
         OmegaConf.update(config, "sweep.axes", self.axes)
+        config, data_name = go_on(config, [*self.axes, *words], data_name)
         prepared = Prepared.of(config, data_name)
+        self.goes_on_from[prepared.config.init.run] = None
         if prepared.tracking is not None:
             self.plans.append(planned(prepared, config))
         unneeded = unused(prepared.config, [*self.axes, *words])
@@ -68,6 +74,7 @@ class Configurations:
         self.notes |= dict.fromkeys(prepared.notes)
         self.shared.add(prepared.experiment, prepared.grid, dict(map(split, swept(words))))
         self._epochs.append(int(prepared.experiment.settings["epochs"]))
+        self._metrics.append(prepared.experiment.by)
         for name, value in _common(config).items():
             values = self._common.setdefault(name, [])
             if value not in values:
@@ -92,6 +99,13 @@ class Configurations:
                     "write a command for each",
                 )
         return {name: values[0] for name, values in self._common.items() if len(values) == 1}
+
+    @property
+    def metric(self) -> str:
+        """What tells which run of the whole sweep is the best."""
+        # Only some of them may have rows of validation.
+        same = len(set(self._metrics)) == 1
+        return self._metrics[0] if same else "loss"
 
     def refuse_unused(self) -> None:
         """Refuse settings that change nothing in any configuration.

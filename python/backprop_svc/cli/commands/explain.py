@@ -34,7 +34,8 @@ def _refuse_unused(walk: str) -> None:
     # An unknown example is refused later, by the function that looks it up.
     used = USED.get(walk, ("",))
     for word in HydraConfig.get().overrides.task:
-        if not f"{name_of(word)}=".startswith(used):
+        # A run goes on in train and sweep alone.
+        if not f"{name_of(word)}=".startswith(used) or name_of(word) == "init.run":
             names = ", ".join(name.rstrip("=") for name in used)
             raise SettingError(
                 name_of(word),

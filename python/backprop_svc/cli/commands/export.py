@@ -19,10 +19,7 @@ and gradients where they were kept.
 
 def export(arguments: list[str]) -> None:
     """Write the table that the arguments ask for."""
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        return
-    given = words.read("export", arguments, ("sweep", "out", "tracking.uri"))
+    given = words.read("export", arguments, ("sweep", "out", "tracking.uri"), USAGE)
     out = words.table_file(given)
     with foreseen(StoreError, SettingError):
         table = load_sweep(given.get("sweep", "last"), tracking=given.get("tracking.uri"))

@@ -19,16 +19,20 @@ SETTINGS = ("run", "sweep", "register", "tracking.uri")
 
 def model(arguments: list[str]) -> None:
     """Log the model that the arguments ask for."""
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        return
-    given = words.read("model", arguments, SETTINGS)
+    given = words.read("model", arguments, SETTINGS, USAGE)
     if "run" not in given:
         stop("model was not told run; allowed: run=best, say; add it")
-    with foreseen(StoreError, SettingError), show.waiting("logging the model"):
+    uri = given.get("tracking.uri")
+    with foreseen(StoreError, SettingError):
+        log(words.run_of("model", given), uri, given.get("register"))
+
+
+def log(run_id: str, uri: str | None, register: str | None) -> None:
+    """Log the network of a run as a model, and say where it is."""
+    with show.waiting("logging the model"):
+        # It imports MLflow.
         from backprop_svc.tracking.mlflow_model import log_model
 
-        run_id, uri = words.run_of("model", given), given.get("tracking.uri")
-        where = log_model(run_id, tracking=uri, register=given.get("register"))
+        where = log_model(run_id, tracking=uri, register=register)
     say(f"the model of the run {run_id}: {where}")
     say(f"serve it with: mlflow models serve --env-manager local -m {where}")

@@ -20,10 +20,7 @@ SETTINGS = ("run", "sweep", "data.path", "out", "tracking.uri")
 
 def predict(arguments: list[str]) -> None:
     """Write the predictions that the arguments ask for."""
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        return
-    given = words.read("predict", arguments, SETTINGS)
+    given = words.read("predict", arguments, SETTINGS, USAGE)
     out, uri = words.table_file(given), given.get("tracking.uri")
     for name, example in (("run", "run=best"), ("data.path", "data.path=new.csv")):
         if name not in given:

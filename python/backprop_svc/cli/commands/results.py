@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from backprop_svc.cli.config.overrides import name_of, written
+from backprop_svc.drafts import replacing
 from backprop_svc.errors import SettingError
 
 
@@ -44,25 +43,8 @@ def write_file(results: str, content: bytes, setting: str = "sweep.results") -> 
     """Write the table that a setting names; the one before stays if the new one cannot be."""
     # What a link points to, not the link.
     path = Path(results).resolve()
-    with _writable(results, setting):
-        mode = path.stat().st_mode if path.exists() else 0o666 & ~_umask()
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            draft = Path(file.name)
-            try:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                draft.chmod(mode)
-                draft.replace(path)
-            except BaseException:
-                draft.unlink(missing_ok=True)
-                raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with _writable(results, setting), replacing(path, f".{path.name}.") as file:
+        file.write(content)
 
 
 def _typed(values: list[Any]) -> list[Any]:

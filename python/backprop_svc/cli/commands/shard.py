@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from backprop_svc.cli.config.experiment import Prepared
+from backprop_svc.cli.config.going_on import go_on
 from backprop_svc.cli.config.origin import planned
 from backprop_svc.cli.config.overrides import name_of, split
 from backprop_svc.cli.config.schema import Config
@@ -38,7 +39,9 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
         Position in the sweep of the configuration's first point; derived from
         ``sweep.configuration`` by default.
     """
-    prepared = Prepared.of(config, data_name())
+    overrides = [*cast(Config, config).sweep.axes, *HydraConfig.get().overrides.task]
+    config, data = go_on(config, overrides, data_name())
+    prepared = Prepared.of(config, data)
     sweep, total = prepared.config.sweep, len(prepared.grid)
     shards = min(sweep.shards, total)
     start, stop = (total * shard // shards for shard in (sweep.shard, sweep.shard + 1))
@@ -47,7 +50,8 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
     if prepared.tracking is not None:
         # Its parent was opened when the sweep began.
         _refuse_other(prepared, config)
-        told = Sweep(sweep.id or "", lease=sweep.lease)
+        metric = prepared.experiment.by
+        told = Sweep(sweep.id or "", lease=sweep.lease, metric=metric)
         parent = Parent.open(prepared.tracking, told, again=True)
     words = dict(map(split, swept(HydraConfig.get().overrides.task)))
     # A sweeper that does one point a job tells what it was given, but not what differs.
@@ -123,9 +127,9 @@ def run_point(config: DictConfig) -> float:
     if parent is not None:
         parent.finish()
     words = swept(HydraConfig.get().overrides.task)
-    loss = float(outcomes.loss[0])
-    say(f"{number}: {', '.join(words) or 'defaults'} → {outcomes.outcome[0]}, {loss:.6g}")
-    return loss
+    score = float(outcomes.scores[0])
+    say(f"{number}: {', '.join(words) or 'defaults'} → {outcomes.outcome[0]}, {score:.6g}")
+    return score
 
 
 def swept(words: Iterable[str]) -> list[str]:

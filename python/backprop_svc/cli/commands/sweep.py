@@ -6,17 +6,21 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import cast
 
+import numpy as np
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
+from backprop_svc.cli.commands import model
 from backprop_svc.cli.commands.configurations import Configurations, task_config
 from backprop_svc.cli.commands.results import check_file, typed_settings, write_file
 from backprop_svc.cli.commands.shard import WHOLE, swept
 from backprop_svc.cli.config import axes
 from backprop_svc.cli.config.experiment import tracking
+from backprop_svc.cli.config.going_on import common_parent, go_on
 from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.origin import configurations
 from backprop_svc.cli.config.overrides import split
@@ -95,6 +99,7 @@ class SweepCommand:
         self._bar = SweepBar(len(self._configurations.words) * len(grid), lines=True)
         WHOLE.set(self._bar)
         told = [f"sweep.axes={_quoted(self._axes)}", f"sweep.id='{self._id}'"]
+        told.append(f"sweep.metric={self._configurations.metric}")
         told.append(f"sweep.varied={_quoted(list(self._configurations.differing()))}")
         if self._parent is not None:
             told.append(f"sweep.lease='{self._parent.writer.lease}'")
@@ -119,7 +124,7 @@ class SweepCommand:
         outcomes = _joined(shards, typed_settings(words))
         common = set.intersection(*map(set, words))
         differing = {split(word)[0] for own in words for word in own if word not in common}
-        show.print_sweep(shown, differing)
+        show.print_sweep(shown, differing, tracked=self._parent is not None)
         shares, first = outcomes.shares(), self._configurations.first
         if first is not None and shares["dead"] + shares["diverged"] == 1:
             show.print_scales(first.experiment.data, first.config.data)
@@ -137,7 +142,17 @@ class SweepCommand:
                 say(f"look at them with: {show.look(self._settings.tracking.uri)}")
                 say(f"this sweep: {sweep}")
             say(f"all sweeps: {sweeps}")
+            self._log_models(outcomes)
         self._leave_painter()
+
+    def _log_models(self, outcomes: Outcomes) -> None:
+        where = self._settings.tracking
+        if where.model == "none" or not np.isfinite(outcomes.best_score()):
+            return
+        runs = len(outcomes) if where.model == "all" else 1
+        with foreseen(*FORESEEN):
+            for best in outcomes.best(runs):
+                model.log(best["run_id"], where.uri, where.register)
 
     def stop(self, error: BaseException) -> None:
         """End the parent, and say how to go on."""
@@ -196,12 +211,19 @@ class SweepCommand:
             self._id,
             description=description.text(axes_told, runs),
             params=self._configurations.shared.params(axes_told),
-            config=kept(self._config),
+            config=kept(self._with_run()),
             plan=Plan({**Plan.join(self._configurations.plans).parts, **several.parts}),
             resume=self._settings.sweep.resume is not None,
+            goes_on_from=common_parent(self._configurations.goes_on_from, where.uri),
+            metric=self._configurations.metric,
         )
         with show.opening(where.uri):
             self._parent = Parent.open(where, told)
+
+    def _with_run(self) -> DictConfig:
+        """Return the configuration with the settings of the run that goes on, if one does."""
+        words = [*self._axes, *self._configurations.words[0]]
+        return go_on(self._config, words, "")[0]
 
     def _close(self, parent: Parent, outcomes: Outcomes) -> str:
         """End the parent with the report of the sweep; return where to look at it."""
@@ -212,8 +234,9 @@ class SweepCommand:
             if first is not None and len(self._configurations.words) == 1:
                 trained = first.config.train.epochs > 0
                 curves = sample_curves(first.experiment, outcomes) if trained else None
+                outcomes = replace(outcomes, experiment=first.experiment)
             draw = painter.draw_here if self._painter is None else self._painter.draw
-            return parent.finish(summary(outcomes, curves, draw))
+            return parent.finish(summary(outcomes, curves, draw, parent.place))
 
 
 def _joined(shards: list[Outcomes], settings: Sequence[Mapping[str, object]]) -> Outcomes:

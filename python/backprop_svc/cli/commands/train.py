@@ -13,8 +13,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from backprop_svc.arrays import Floats
+from backprop_svc.cli.commands import model
 from backprop_svc.cli.commands.shard import data_name, run_point, run_shard, swept
 from backprop_svc.cli.config.experiment import Prepared
+from backprop_svc.cli.config.going_on import go_on
 from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.overrides import name_of, split
 from backprop_svc.cli.config.problem import shown_unit
@@ -25,11 +27,13 @@ from backprop_svc.cli.terminal.errors import FORESEEN, foreseen, require_values
 from backprop_svc.cli.terminal.verbose import listen
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive.terminal import say
+from backprop_svc.metric import scores
 from backprop_svc.plots import painter
 from backprop_svc.result import Result
 from backprop_svc.sweep.runs import to_runs
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking import Writer, open_writer
+from backprop_svc.tracking.entities import MLFLOW_PARENT_RUN_ID
 from backprop_svc.tracking.opening import Opening
 from backprop_svc.tracking.record import Picture, RunRecord, build_tags, now
 from backprop_svc.train import RECORDS
@@ -38,8 +42,8 @@ from backprop_svc.train import RECORDS
 def train(config: DictConfig) -> Any:
     """Train and keep what the configuration says.
 
-    Return the last loss of a single run, the objective of Hydra's other sweepers; of a
-    shard of a sweep its outcomes.
+    Return the metric of a single run (``sweep.metric``: the loss on the rows of validation, or
+    the last loss), the objective of Hydra's other sweepers; of a shard of a sweep its outcomes.
     """
     with foreseen(*FORESEEN):
         listen(HydraConfig.get().verbose)
@@ -65,7 +69,8 @@ def _single(config: DictConfig) -> float:
             "write backprop-svc sweep, or leave it out",
             verb="was given to",
         )
-    prepared = Prepared.of(config, data_name())
+    config, data = go_on(config, overrides, data_name())
+    prepared = Prepared.of(config, data)
     settings, experiment = prepared.config, prepared.experiment
     refuse(unused(settings, overrides))
     for note in prepared.notes:
@@ -100,11 +105,13 @@ def _single(config: DictConfig) -> float:
             )
             (record,) = runs.records()
             tags = {**record.tags, **build_tags()}
+            if settings.init.run is not None:
+                tags[MLFLOW_PARENT_RUN_ID] = settings.init.run
             texts = {"config.yaml": kept(config)}
             files = {} if runs.states is None else runs.states.files()
             run = replace(record, tags=tags, texts=texts, files=files, images=images)
             _track(prepared, opening, run)
-    return float(result.last_loss[0]) if result.diverged_at[0] < 0 else float("inf")
+    return float(scores(experiment.by, result, achieved)[0])
 
 
 def _train(
@@ -132,7 +139,8 @@ def _show(prepared: Prepared, result: Result, achieved: dict[str, Floats]) -> No
         show.print_scales(experiment.data, settings.data)
     if experiment.count_out_of_time(result):
         say("train.time_limit ended it before its last epoch")
-    show.print_achieved({name: float(values[0]) for name, values in achieved.items()})
+    found = {name: float(values[0]) for name, values in achieved.items()}
+    show.print_achieved(found, settings.data.unit, settings.data.unit_factor)
 
 
 def _track(prepared: Prepared, opening: Opening, run: RunRecord) -> None:
@@ -140,14 +148,20 @@ def _track(prepared: Prepared, opening: Opening, run: RunRecord) -> None:
     with show.opening(where.uri):
         writer = opening.writer()
     with show.waiting("writing to MLflow"):
-        place = _kept_by(writer, run, where.experiment)
+        run_id = _kept_by(writer, run, where.experiment)
+    place = writer.look(run_id)
     say(f"tracked as {place}")
     if not place.startswith("http"):
         say(f"look at it with: {show.look(where.uri)}")
+    if where.model != "none":
+        model.log(run_id, where.uri, where.register)
 
 
 def _kept_by(writer: Writer, run: RunRecord, experiment: str) -> str:
-    """Keep a run; where its store fails, in a database beside it, which the error names."""
+    """Keep a run; where its store fails, in a database beside it, which the error names.
+
+    Return its id.
+    """
     try:
         return writer.write(run)
     except StoreError as error:

@@ -11,35 +11,26 @@ import urllib.request
 import webbrowser
 from pathlib import Path
 
+from backprop_svc.cli.commands import words
 from backprop_svc.cli.commands.server import serving
 from backprop_svc.cli.terminal import interrupt
 from backprop_svc.cli.terminal.errors import foreseen, stop
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive.terminal import say
-from backprop_svc.tracking import DEFAULT_URI, default_uri, remember, shown_uri
+from backprop_svc.tracking import default_uri, remember, shown_uri
 
 HOST = "127.0.0.1"
-USAGE = "Serves MLflow's UI on the tracked runs until Ctrl-C; opens at the newest run or sweep."
+USAGE = (
+    "backprop-svc ui [tracking.uri=sqlite:///mlflow.db] [port=5000]\n"
+    "Serves MLflow's UI on the tracked runs until Ctrl-C; opens at the newest run or sweep."
+)
 
 
 def ui(arguments: list[str]) -> int:
     """Serve the runs until Ctrl-C; takes ``tracking.uri=…`` and ``port=…``."""
-    if {"-h", "--help"} & set(arguments):
-        print("backprop-svc ui [tracking.uri=sqlite:///mlflow.db] [port=5000]\n" + USAGE)
-        return 0
-    remember(uri := default_uri())
-    port = 5000
-    for argument in arguments:
-        name, _, value = argument.partition("=")
-        if name == "tracking.uri" and value:
-            remember(uri := value)
-        elif name == "port" and value.isdecimal() and 0 < int(value) < 65536:
-            port = int(value)
-        else:
-            stop(
-                f"ui was told {argument!r}; allowed: tracking.uri={DEFAULT_URI}, "
-                "port=5000 (1 to 65535); correct it"
-            )
+    given = words.read("ui", arguments, ("tracking.uri", "port"), USAGE)
+    remember(uri := given.get("tracking.uri", default_uri()))
+    port = _port(given.get("port", "5000"))
     if uri.startswith(("http://", "https://")):
         server = f"tracking.uri is {shown_uri(uri)!r}, a server with a UI of its own"
         stop(f"{server}; open it in a browser")
@@ -91,6 +82,12 @@ def ui(arguments: list[str]) -> int:
     finally:
         if file != uri:
             gather_changes(Path(file))
+
+
+def _port(told: str) -> int:
+    if not (told.isdecimal() and 0 < int(told) < 65536):
+        stop(f"port is {told!r}; allowed: whole numbers from 1 to 65535; try port=5000")
+    return int(told)
 
 
 def _latest(uri: str) -> list[str]:

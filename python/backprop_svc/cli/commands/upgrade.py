@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from backprop_svc.cli.terminal.errors import foreseen, stop
+from backprop_svc.cli.commands import words
+from backprop_svc.cli.terminal.errors import foreseen
 from backprop_svc.errors import SettingError, StoreError
+from backprop_svc.interactive.terminal import say
 from backprop_svc.tracking import DEFAULT_URI, default_uri
 
 USAGE = (
@@ -15,22 +17,12 @@ USAGE = (
 
 def upgrade(arguments: list[str]) -> None:
     """Upgrade a SQLite store; takes ``tracking.uri=…``."""
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        return
-    uri = default_uri()
-    for argument in arguments:
-        name, _, uri = argument.partition("=")
-        if name != "tracking.uri" or not uri:
-            stop(
-                f"upgrade was told {argument!r}; allowed: tracking.uri={DEFAULT_URI}; "
-                "correct it"
-            )
+    given = words.read("upgrade", arguments, ("tracking.uri",), USAGE)
     from backprop_svc.tracking.upgrade import upgrade
 
     with foreseen(SettingError, StoreError):
-        kept = upgrade(uri)
+        kept = upgrade(given.get("tracking.uri", default_uri()))
     if kept is None:
-        print("nothing to do: the database is of the installed MLflow")
+        say("nothing to do: the database is of the installed MLflow")
     else:
-        print(f"upgraded; the database as it was is {kept}")
+        say(f"upgraded; the database as it was is {kept}")

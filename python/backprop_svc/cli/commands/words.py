@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from backprop_svc.cli.terminal.errors import stop
+from backprop_svc.interactive.terminal import Terminal
 from backprop_svc.tracking import best_run
 
 BEST = "best"
@@ -15,8 +16,16 @@ ENDINGS = (".parquet", ".feather", ".csv")
 """Files into which a table is written."""
 
 
-def read(command: str, arguments: Iterable[str], allowed: Iterable[str]) -> dict[str, str]:
-    """Return the values of the arguments by their names, or end the program with one line."""
+def read(
+    command: str, arguments: Sequence[str], allowed: Iterable[str], usage: str
+) -> dict[str, str]:
+    """Return the values of the arguments by their names, or end the program with one line.
+
+    Who asks for help is shown the usage, which ends the program, too.
+    """
+    if {"-h", "--help"} & set(arguments):
+        Terminal().print(usage, soft_wrap=True)
+        raise SystemExit(0)
     given: dict[str, str] = {}
     for argument in arguments:
         name, _, value = argument.partition("=")

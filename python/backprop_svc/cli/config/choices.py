@@ -6,14 +6,23 @@ import dataclasses
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from backprop_svc.cli.config.schema import Config
+from backprop_svc.metric import METRICS
 from backprop_svc.sweep.sampler import SAMPLERS
 from backprop_svc.train import SETTINGS
 
-_FIELDS = {
-    f"{section}.{field.name}": str(field.type)
-    for section, kind in get_type_hints(Config).items()
-    for field in dataclasses.fields(kind)
-}
+
+def settings_of(schema: type) -> dict[str, str]:
+    """Return the types of all settings of a schema, by their names with their sections."""
+    return {
+        f"{section}.{field.name}": str(field.type)
+        for section, kind in get_type_hints(schema).items()
+        for field in dataclasses.fields(kind)
+    }
+
+
+_FIELDS = settings_of(Config)
+Models = Literal["none", "best", "all"]
+"""Of which runs of a command an MLflow model is logged."""
 INTERNAL = {
     f"sweep.{name}"
     for name in ("id", "axes", "configuration", "shard", "lease", "plan", "varied")
@@ -42,8 +51,10 @@ CHOICES: dict[str, list[str]] = {
     "data.missing": ["drop", "mean"],
     "data.affixes": ["keep", "drop"],
     "tracking.weights": ["all", "best", "none"],
+    "tracking.model": list(get_args(Models)),
     "tracking.history": ["all", "every:10", "last", "none"],
     "sweep.sampler": list(SAMPLERS),
+    "sweep.metric": list(METRICS),
     "sweep.resume": ["last"],
 }
 """Of each setting that takes some of a few names; errors and ``--help`` show the same."""

@@ -9,9 +9,19 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from backprop_svc.cli.config import axes
+from backprop_svc.cli.config.choices import Models
+from backprop_svc.cli.config.going_on import run_to_go_on
 from backprop_svc.cli.config.problem import draw_by_default, problem
-from backprop_svc.cli.config.schema import Config, DataConfig, TrackingConfig, TrainConfig
+from backprop_svc.cli.config.schema import (
+    Config,
+    DataConfig,
+    SweepConfig,
+    TrackingConfig,
+    TrainConfig,
+)
 from backprop_svc.cli.terminal.errors import named
+from backprop_svc.errors import SettingError
+from backprop_svc.settings import check
 from backprop_svc.sweep.axes import RATES
 from backprop_svc.sweep.experiment import Draw, Experiment
 from backprop_svc.sweep.parent import Tracking
@@ -53,6 +63,8 @@ class Prepared:
         with named("tracking", TrackingConfig):
             history_interval(settings.tracking.history)
         experiment, notes = _experiment(settings, data_name)
+        with named("sweep", SweepConfig):
+            experiment.check_metric()
         with named("train", TrainConfig), named("data", DataConfig):
             experiment.check(grid)
         return cls(settings, experiment, grid, tracking(settings), notes)
@@ -65,19 +77,30 @@ def tracking(config: Config) -> Tracking | None:
         return None
     with named("tracking", TrackingConfig):
         keep = check_keep(where.weights)
+        _check_model(where)
     return Tracking(where.uri, where.experiment, where.history, keep)
+
+
+def _check_model(where: TrackingConfig) -> None:
+    model = check("model", where.model, Models)
+    if model != "none" and where.weights != "all":
+        raise SettingError(
+            "model", f"{model}, with weights={where.weights}", "weights=all",
+            "keep the weights of which a model is made",
+        )  # fmt: skip
 
 
 def _experiment(config: Config, data_name: str) -> tuple[Experiment, tuple[str, ...]]:
     """Return the experiment, and notes on its data."""
-    work = problem(config.network, config.data, config.init)
+    run = None if config.init.run is None else run_to_go_on(config.init.run, config)
+    work = problem(config.network, config.data, config.init, run)
     train = cast(
         dict[str, Any], OmegaConf.to_container(cast(DictConfig, config.train), resolve=True)
     )
     rates = {name: train[name.removeprefix("train.")] for name in RATES}
     init = config.init
     drawn = None
-    if init.method is not None:
+    if init.method is not None and run is None:
         drawn = Draw(init.method, init.seed, init.scale, init.offset)
     experiment = Experiment(
         network=work.network,
@@ -88,5 +111,7 @@ def _experiment(config: Config, data_name: str) -> tuple[Experiment, tuple[str, 
         settings={name: train[name] for name in SHARED},
         data_name=data_name,
         preparation=work.preparation,
+        state=None if run is None else run.state,
+        metric=config.sweep.metric,
     )
     return experiment, work.notes

@@ -14,6 +14,7 @@ from backprop_svc.arrays import Floats
 from backprop_svc.cli.config.schema import DataConfig, InitConfig, NetworkConfig
 from backprop_svc.cli.terminal.errors import named
 from backprop_svc.errors import SettingError, counted, shown
+from backprop_svc.tracking import TrackedRun
 
 
 class Problem(NamedTuple):
@@ -30,15 +31,20 @@ class Problem(NamedTuple):
     """What was done to them unasked, a line for each."""
 
 
-def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Problem:
+def problem(
+    network: NetworkConfig, data: DataConfig, init: InitConfig, run: TrackedRun | None = None
+) -> Problem:
     """Build the arrays, and check that they fit together.
+
+    ``run`` is the run that goes on, if one does.
 
     Raises
     ------
     SettingError, FileNotFoundError
         A setting cannot be used, or does not fit another one.
     """
-    rows = _prepared(data, network)
+    done = None if run is None else run.preparation
+    rows = _prepared(data, network) if done is None else _prepared_again(data, done)
     sizes = _sizes(network, rows.train)
     with named("network", NetworkConfig):
         shape = Network(
@@ -68,6 +74,16 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
                 fix,
                 verb="has",
             )
+    if run is not None and run.weights is not None:
+        if shape != run.network:
+            raise SettingError(
+                "network", f"{shape}", f"{run.network}, which the run {run.run_id} has",
+                "leave settings of the network out",
+            )  # fmt: skip
+        return Problem(
+            shape, rows.train, rows.validation, run.weights.tolist(), rows.preparation,
+            rows.notes,
+        )  # fmt: skip
     weights = _weights(shape, init)
     if len(weights) != shape.parameters:
         linear = "init=linear, " if shape.parameters == 1 else ""
@@ -83,7 +99,8 @@ def problem(network: NetworkConfig, data: DataConfig, init: InitConfig) -> Probl
 
 def draw_by_default(network: NetworkConfig, init: InitConfig) -> None:
     """Draw initial weights where only hidden layers are told, and no list of weights is."""
-    if network.hidden is not None and init.method is None and init.weights is None:
+    told = (init.run, init.method, init.weights) != (None, None, None)
+    if network.hidden is not None and not told:
         init.method, init.w1, init.w2 = "he", None, None
 
 
@@ -158,8 +175,7 @@ def _sizes(network: NetworkConfig, rows: datasets.Dataset) -> list[int]:
 def _prepared(data: DataConfig, network: NetworkConfig) -> datasets.Prepared:
     """Read, split, then scale: the rows to train on, and those of validation, if any."""
     if data.path is None:
-        x, y = _values("x", data.x), _values("y", data.y)
-        encoded = datasets.of_arrays(x, y, one_hot=data.one_hot)
+        encoded = _arrays(data)
     else:
         one_output = network.hidden is None and list(network.sizes)[-1:] == [1]
         reading = _reading(data)
@@ -180,6 +196,20 @@ def _prepared(data: DataConfig, network: NetworkConfig) -> datasets.Prepared:
         validation=data.validation,
         validation_seed=data.validation_seed,
     )
+
+
+def _prepared_again(data: DataConfig, done: datasets.Preparation) -> datasets.Prepared:
+    """Put rows through what was done to those of an earlier training."""
+    if data.path is None:
+        encoded = datasets.same_columns(_arrays(data), done)
+    else:
+        encoded = datasets.encode_again(datasets.read(data.path, done.reading), done)
+    return datasets.finish_again(encoded, data.validation, data.validation_seed)
+
+
+def _arrays(data: DataConfig) -> datasets.Encoded:
+    x, y = _values("x", data.x), _values("y", data.y)
+    return datasets.of_arrays(x, y, one_hot=data.one_hot)
 
 
 def _reading(data: DataConfig) -> datasets.Reading:

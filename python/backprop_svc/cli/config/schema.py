@@ -116,8 +116,10 @@ else:
 
 @dataclass
 class InitConfig:
-    """Initial weights: w1 and w2, all of them as a list, or drawn by a method."""
+    """Initial weights: w1 and w2, all of them as a list, or drawn by a method; or a run."""
 
+    # The id of a tracked run that goes on.
+    run: Optional[str] = None
     w1: Optional[float] = None
     w2: Optional[float] = None
     weights: Optional[list[float]] = None
@@ -136,6 +138,9 @@ class TrackingConfig:
     experiment: str = "${oc.env:MLFLOW_EXPERIMENT_NAME,backprop-svc}"
     history: str = "all"
     weights: str = "all"
+    # Of which runs an MLflow model is logged, and the name under which it is registered.
+    model: str = "none"
+    register: Optional[str] = None
 
 
 @dataclass
@@ -149,6 +154,8 @@ class SweepConfig:
     shards: int = 1
     dry_run: bool = False
     resume: Optional[str] = None
+    # What tells which run is the best; by default val_loss, or loss without validation.
+    metric: Optional[str] = None
     # A Parquet file for the table of results, tracked or not.
     results: Optional[str] = None
     # The sweeper sets the following fields for each of its jobs.

@@ -41,6 +41,7 @@ _GIVEN: Need = (
     "initial weights that are given: init=guide, and network.sizes instead of network.hidden",
     lambda c: c.init.method is None,
 )
+_VALIDATED: Need = ("data.validation above 0", lambda c: c.data.validation > 0)
 _TABLE: Need = ("data.path, a table", lambda c: c.data.path is not None)
 _TRACKED: Need = ("tracking=mlflow", lambda c: c.tracking.enabled)
 
@@ -55,7 +56,7 @@ NEEDS: dict[str, Need] = {
         "network.activation=leaky_relu",
         lambda c: "leaky_relu" in (c.network.activation, c.network.output),
     ),
-    "data.validation_seed": ("data.validation above 0", lambda c: c.data.validation > 0),
+    "data.validation_seed": _VALIDATED,
     **{f"data.{name}": _TABLE for name in (*READING, "exclude", "missing")},
     "train.lr": ("a layer that has no rate of its own", _lr_is_used),
     "train.lr2": ("a network of two layers or more", lambda c: _layers(c) > 1),
@@ -63,6 +64,8 @@ NEEDS: dict[str, Need] = {
         "train.optimizer=momentum, nesterov or adam",
         lambda c: c.train.optimizer != "gradient_descent",
     ),
+    "train.patience": _VALIDATED,
+    "train.min_delta": ("train.patience", lambda c: c.train.patience is not None),
     "train.beta2": _ADAM,
     "train.epsilon": _ADAM,
     "train.step_epochs": _STEP,
@@ -81,6 +84,8 @@ NEEDS: dict[str, Need] = {
     "tracking.experiment": _TRACKED,
     "tracking.history": _TRACKED,
     "tracking.weights": _TRACKED,
+    "tracking.model": _TRACKED,
+    "tracking.register": ("tracking.model=best or all", lambda c: c.tracking.model != "none"),
     "sweep.sampler": ("an interval", _has_interval),
     "sweep.samples": (
         "sweep.sampler=random, latin or sobol",

@@ -2,25 +2,62 @@
 
 from __future__ import annotations
 
-from backprop_svc.cli.config.choices import CHOICES, INTERNAL
+from pathlib import Path
+
+from backprop_svc import conf
+from backprop_svc.cli.config.choices import CHOICES, INTERNAL, settings_of
+from backprop_svc.cli.config.schema import SCHEMAS
+
+CONF = Path(conf.__file__).parent
+LEFT_TO_HYDRA = ("hydra", "+", "~", "-", "/", ".")
+"""How words begin that Hydra completes."""
 
 
-def choices(line: str) -> list[str] | None:
-    """Return the values of the setting at the end of a line; ``None`` if others know them.
+def choices(line: str, config: str | None = "config") -> list[str] | None:
+    """Return what may stand at the end of a line; ``None`` if Hydra has to say.
 
     >>> choices("backprop-svc train train.schedule=co")
     ['train.schedule=constant', 'train.schedule=cosine']
     >>> choices("backprop-svc sweep train.schedule=step,cos")
     ['train.schedule=step,cosine']
+    >>> choices("backprop-svc train tr"), choices("backprop-svc train train.op")
+    (['tracking.', 'tracking=', 'train.', 'train='], ['train.optimizer='])
     """
     word = "" if line.endswith(" ") else (line.split() or [""])[-1]
     name, equals, typed = word.partition("=")
-    known = CHOICES.get(name.lstrip("+"))
-    if not equals or known is None:
+    if equals and name.lstrip("+") in CHOICES:
+        known = CHOICES[name.lstrip("+")]
+    elif word.startswith(LEFT_TO_HYDRA) or "-cd" in line or "--config" in line:
+        return None
+    elif not equals:
+        names = _settings(config) if "." in word else _beginnings(config)
+        return [name for name in names if name.startswith(word)]
+    elif name in _groups(config):
+        known = sorted(file.stem for file in (CONF / name).glob("*.yaml"))
+    else:
         return None
     given = typed.rpartition(",")[0]
     before = f"{name}={given}," if given else f"{name}="
     return [before + value for value in known if (before + value).startswith(word)]
+
+
+def _settings(config: str | None) -> list[str]:
+    names = settings_of(SCHEMAS[config][1])
+    return sorted(f"{name}=" for name in names if name not in INTERNAL)
+
+
+def _beginnings(config: str | None) -> list[str]:
+    """Return the sections, and the groups of files, with which an override begins."""
+    sections = {f"{name.partition('.')[0]}." for name in _settings(config)}
+    groups = {f"{name}=" for name in _groups(config)}
+    return sorted({*sections, *groups, "hydra", "hydra."})
+
+
+def _groups(config: str | None) -> list[str]:
+    """Return the folders of ``conf/`` from which a configuration may choose a file."""
+    sections = {name.partition(".")[0] for name in _settings(config)}
+    mine = {*sections, *(["experiment"] if config == "config" else [])}
+    return sorted(name for name in mine if (CONF / name).is_dir())
 
 
 def for_users(offered: str) -> str:

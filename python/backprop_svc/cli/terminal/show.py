@@ -21,6 +21,7 @@ from backprop_svc.errors import counted, printable
 from backprop_svc.interactive.progress import duration, number
 from backprop_svc.interactive.terminal import Terminal, say
 from backprop_svc.memory import told
+from backprop_svc.sweep import repeats
 from backprop_svc.sweep.estimate import Estimate
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.tracking import DEFAULT_URI, shown_uri
@@ -91,25 +92,35 @@ class TrainingBar:
             self._bar.stop()
 
 
-def print_sweep(outcomes: Outcomes, differing: Collection[str]) -> None:
+def print_sweep(
+    outcomes: Outcomes, differing: Collection[str], *, tracked: bool = False
+) -> None:
     """Print the best runs, the share of each outcome, and the speed.
 
     The outcomes have their settings as they were written. ``differing`` names those that
-    are not the same in all configurations.
+    are not the same in all configurations. Runs that are tracked are shown with their ids.
     """
-    axes = outcomes.points
+    axes, metric = outcomes.points, outcomes.metric
     table = Table(title="best runs", title_justify="left", box=None, pad_edge=False)
     best = outcomes.best(BEST)
-    shown = {*differing, *axes, "loss", "val_loss", "outcome"}
+    numbers = {"loss", "val_loss", "val_accuracy", metric} - {*axes}
+    shown = {*differing, *axes, *numbers, "outcome"}
     chosen = [name for name in best[0] if name in shown]
+    chosen += ["run_id"] if tracked else []
     for name in chosen:
         table.add_column(printable(name), justify="right")
     for run in best:
         cells = [_exactly(run[n]) if n in axes else run[n] for n in chosen]
-        for name in {"loss", "val_loss"} & {*chosen}:
+        for name in numbers & {*chosen}:
             cells[chosen.index(name)] = f"{run[name]:.6g}"
         table.add_row(*map(printable, cells))
     print_table(table)
+    ties = outcomes.ties()
+    if ties > 1:
+        score = outcomes.best_score()
+        say(f"\n{counted(ties, 'run')} tie for the best {metric}, {score:.6g}")
+    if outcomes.seeds:
+        _print_settings(outcomes)
     say(f"\n{outcomes.told()}")
     say(f"{counted(len(outcomes) - outcomes.there, 'run')} in {_seconds(outcomes.seconds)} s")
     if outcomes.out_of_time:
@@ -157,20 +168,23 @@ def print_training(result: Result, run: int, rows: int, unit: str, factor: float
     network = result.network
     shown = network.parameter_names if network.parameters <= 6 else []
     diverged = int(result.diverged_at[run])
-    epochs = int(result.epochs[run])
+    first, epochs = result.first_epoch, int(result.epochs[run])
     table = Table(title=None, box=None, pad_edge=False)
     # The mean of several outputs says nothing.
     predicts = result.network.outputs == 1
     named = "prediction" if rows == 1 else "mean prediction"
     heading = [f"{named} [{unit}]" if unit else named] if predicts else []
-    for column in ("epoch", "loss", *heading, *shown):
+    aside = result.val_loss
+    looks = [] if aside is None else ["val_loss"]
+    for column in ("epoch", "loss", *looks, *heading, *shown):
         table.add_column(printable(column), justify="right")
     if epochs:
         for epoch in _some_epochs(epochs):
             amounts = [prediction[run, epoch] * factor] if predicts else []
             table.add_row(
-                str(epoch),
+                str(first + epoch),
                 f"{loss[run, epoch]:.6g}",
+                *([] if aside is None else [f"{aside[run, epoch]:.6g}"]),
                 *(_cell(amount, 2) for amount in amounts),
                 *(_cell(weight, 6) for weight in weights[run, epoch, : len(shown)]),
             )
@@ -194,9 +208,15 @@ def print_training(result: Result, run: int, rows: int, unit: str, factor: float
             f"last loss {loss[run, epochs - 1]!r}".replace("np.float64(", "").rstrip(")")
         )
     say(f"\n{', '.join(parts)}")
+    kept = last = first + epochs
+    if result.best_epoch is not None:
+        kept = int(result.best_epoch[run])
+        say(
+            f"the loss on the rows of validation was the smallest after "
+            f"{counted(kept, 'epoch')} of {last:,}: these weights are kept"
+        )
     if finals:
-        plural = "s" if epochs != 1 else ""
-        say(f"after {epochs} epoch{plural}: {', '.join(finals)}")
+        say(f"after {counted(kept, 'epoch')}: {', '.join(finals)}")
 
 
 def print_scales(data: Dataset, settings: DataConfig) -> None:
@@ -221,13 +241,46 @@ def _some_epochs(epochs: int) -> list[int]:
     return [*range(0, epochs - 1, step), epochs - 1]
 
 
-def print_achieved(found: dict[str, float]) -> None:
-    """Print what the final weights achieve on the rows of training and of validation."""
+def _print_settings(outcomes: Outcomes) -> None:
+    """Print the best settings, each with the mean over its seeds."""
+    best = outcomes.best_settings(BEST)
+    names = repeats.differing(outcomes)
+    table = Table(box=None, pad_edge=False)
+    for name in (*names, outcomes.metric, repeats.RUNS):
+        table.add_column(printable(name), justify="right")
+    for setting in best:
+        own = [setting[name] for name in names]
+        cells = [_exactly(value) if isinstance(value, float) else value for value in own]
+        row = [*cells, repeats.shown(setting), setting[repeats.RUNS]]
+        table.add_row(*(printable(str(cell)) for cell in row))
+    say(f"\nbest settings: {repeats.title(outcomes)}")
+    print_table(table)
+
+
+SHOWN = {
+    "loss": ("loss", ".6g"),
+    "accuracy": ("accuracy", ".1f"),
+    "rmse": ("RMSE", ".6g"),
+    "r2": ("R²", ".4f"),
+}
+"""Of each metric what it is called, and how it is written."""
+
+
+def print_achieved(found: dict[str, float], unit: str = "", factor: float = 1.0) -> None:
+    """Print what the final weights achieve on the rows of training and of validation.
+
+    An error is multiplied by the factor, and shown in the unit.
+    """
     for rows, prefix in (("training", ""), ("validation", "val_")):
-        loss = found.get(f"{prefix}loss", np.nan)
-        accuracy = 100 * found.get(f"{prefix}accuracy", np.nan)
-        shown = {f"loss {loss:.6g}": loss, f"accuracy {accuracy:.1f} %": accuracy}
-        parts = [text for text, value in shown.items() if np.isfinite(value)]
+        units = {"accuracy": " %", "rmse": f" {unit}" if unit else ""}
+        own = {name: found.get(f"{prefix}{name}", np.nan) for name in SHOWN}
+        own["accuracy"] *= 100
+        own["rmse"] *= factor
+        parts = [
+            f"{what} {own[name]:{form}}{units.get(name, '')}"
+            for name, (what, form) in SHOWN.items()
+            if np.isfinite(own[name])
+        ]
         if parts:
             say(f"{rows}: {', '.join(parts)}")
 

@@ -158,6 +158,8 @@ pub(crate) trait Arithmetic: Copy + Send + Sync + 'static {
         b: Self::Vector<S>,
         c: Self::Vector<S>,
     ) -> Self::Vector<S>;
+    /// a if it is larger than b, else b.
+    fn max<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// a > b for b ≥ 0, by the bits: the units that multiply and add are left free. (A NaN may
     /// count as larger than any number.)
     fn exceeds<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
@@ -198,7 +200,7 @@ pub(crate) struct Single<const FUSED: bool>;
 macro_rules! arithmetic {
     (
         $name:ident, $number:ident, $vector:ident, $mask:ident, $splat:ident, $add:ident, $sub:ident,
-        $mul:ident, $div:ident, $neg:ident, $abs:ident, $sqrt:ident, $greater:ident, $and:ident,
+        $mul:ident, $div:ident, $neg:ident, $abs:ident, $sqrt:ident, $greater:ident, $max:ident, $and:ident,
         $select:ident, $mul_add:ident, $negate_mul_add:ident
     ) => {
         impl<const FUSED: bool> Arithmetic for $name<FUSED> {
@@ -271,6 +273,11 @@ macro_rules! arithmetic {
             }
 
             #[inline(always)]
+            fn max<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$max(a, b)
+            }
+
+            #[inline(always)]
             fn exceeds<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$mask {
                 simd.$greater(pulp::cast(a), pulp::cast(b))
             }
@@ -326,6 +333,7 @@ arithmetic!(
     abs_f64s,
     sqrt_f64s,
     greater_than_i64s,
+    max_f64s,
     and_f64s,
     select_f64s,
     mul_add_e_f64s,
@@ -345,6 +353,7 @@ arithmetic!(
     abs_f32s,
     sqrt_f32s,
     greater_than_i32s,
+    max_f32s,
     and_f32s,
     select_f32s,
     mul_add_e_f32s,

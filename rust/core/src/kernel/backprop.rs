@@ -11,6 +11,7 @@ use pulp::{bytemuck, Simd, WithSimd};
 use super::arithmetic::{aligned, Aligned, Arithmetic, Number};
 use super::matmul::{ColumnMajor, Matmul, Onto, RowMajor, Shared};
 use super::{Predictor, TILE};
+use crate::data::class_of;
 use crate::loss::Space;
 use crate::{Activation, Data, Loss, Network, Progress};
 /// The number of rows after which a pass checks again whether it was cancelled, and after which
@@ -325,6 +326,22 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
         }
     }
 
+    /// Counts the runs that give rows their class, NaN for a run with an output that is.
+    #[inline(always)]
+    fn count_right(&self, rows: &[usize], classes: &[Option<usize>], right: &mut [f64]) {
+        let (lanes, count) = (A::lanes::<S>(), self.network.outputs());
+        for (lane, right) in right.iter_mut().enumerate() {
+            for (place, row) in rows.iter().enumerate() {
+                let output = |index| self.outputs[(index * rows.len() + place) * lanes + lane];
+                *right += match class_of((0..count).map(output)) {
+                    None => f64::NAN,
+                    class if class == classes[*row] => 1.0,
+                    _ => 0.0,
+                };
+            }
+        }
+    }
+
     /// Divides the sums of loss and prediction by the number of rows.
     #[inline(always)]
     pub fn average(&mut self, rows: usize) {
@@ -451,6 +468,49 @@ impl<S: Simd, A: Arithmetic> WithSimd for Predict<'_, '_, S, A> {
     }
 }
 
+/// A call of [`Predictor::measure`], compiled for an instruction set.
+struct Measure<'w, 'a, 'd, S: Simd, A: Arithmetic> {
+    workspace: &'w mut Workspace<'a, S, A>,
+    data: &'d Data<'d>,
+    classes: &'d [Option<usize>],
+    accuracy: &'d mut [f64],
+}
+
+impl<S: Simd, A: Arithmetic> WithSimd for Measure<'_, '_, '_, S, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<T: Simd>(self, _: T) {
+        let Self {
+            workspace,
+            data,
+            classes,
+            accuracy,
+        } = self;
+        accuracy.fill(0.0);
+        for first in (0..data.rows()).step_by(TILE) {
+            if first.is_multiple_of(PATIENCE) && workspace.progress.is_cancelled() {
+                return;
+            }
+            let tile: [usize; TILE] = std::array::from_fn(|place| first + place);
+            let rows = &tile[..TILE.min(data.rows() - first)];
+            for (place, row) in rows.iter().enumerate() {
+                workspace.enter(place, data.inputs(*row));
+            }
+            workspace.simd.vectorize(Forward {
+                workspace,
+                rows: rows.len(),
+            });
+            workspace.evaluate(data, rows, first == 0);
+            workspace.count_right(rows, classes, accuracy);
+        }
+        workspace.average(data.rows());
+        for share in accuracy {
+            *share /= data.rows() as f64;
+        }
+    }
+}
+
 impl<S: Simd, A: Arithmetic> Predictor<A::Number> for Workspace<'_, S, A> {
     fn width(&self) -> usize {
         A::lanes::<S>()
@@ -475,5 +535,24 @@ impl<S: Simd, A: Arithmetic> Predictor<A::Number> for Workspace<'_, S, A> {
             rows,
         });
         &self.outputs[..self.network.outputs() * rows * A::lanes::<S>()]
+    }
+
+    fn measure(
+        &mut self,
+        data: &Data,
+        classes: &[Option<usize>],
+        loss: &mut [f64],
+        accuracy: &mut [f64],
+    ) {
+        let simd = self.simd;
+        simd.vectorize(Measure {
+            workspace: self,
+            data,
+            classes,
+            accuracy,
+        });
+        for (loss, own) in loss.iter_mut().zip(self.loss()) {
+            *loss = (*own).into();
+        }
     }
 }

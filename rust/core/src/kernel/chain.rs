@@ -32,6 +32,9 @@ use crate::{Activation, Data, Loss, PerQuantity, Quantity};
 /// Vector registers of runs that are trained side by side.
 const REGISTERS: usize = 16;
 
+/// Epochs for which it is worth proving that losses fall.
+const LONG: usize = 32;
+
 /// The hidden neuron computes the identity.
 pub(super) const IDENTITY: u8 = 0;
 /// The hidden neuron computes ReLU.
@@ -51,8 +54,8 @@ pub(crate) struct Chain<'a, S: Simd, A: Arithmetic, const LAYERS: usize> {
     /// Shape (layers, registers).
     weights: Aligned<A::Vector<S>>,
     rates: Aligned<A::Vector<S>>,
-    /// The highest loss of the span, and its epoch; shape (registers,) each.
-    highest: [Aligned<A::Vector<S>>; 2],
+    /// The highest loss in the epochs of the span that are not traced, shape (registers,).
+    highest: Aligned<A::Vector<S>>,
     /// What the last epoch gave.
     last: PerQuantity<Aligned<A::Vector<S>>>,
 }
@@ -118,7 +121,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
             vanishes: unwatched::largest_that_vanishes(task.data.x()[0]),
             weights: zeros(LAYERS * registers),
             rates: zeros(registers),
-            highest: [zeros(registers), zeros(registers)],
+            highest: zeros(registers),
             last: PerQuantity::new(|quantity| zeros(quantity.values(task.network) * registers)),
         }
     }
@@ -257,44 +260,29 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         }
     }
 
-    /// Epochs whose losses nobody has to watch: see [`unwatched`]. Losses are written to a
-    /// plane, if there is one.
+    /// Epochs in which nothing can overflow unseen: see [`unwatched`]. Their losses are written to
+    /// a plane; without one the highest of them is kept, unless they are known to fall.
     #[inline(always)]
     fn unwatched<const PHI: u8>(
         &mut self,
-        epochs: Range<usize>,
+        epochs: usize,
         falls: bool,
         losses: Option<&mut [A::Number]>,
     ) {
-        match (self.rates.len(), falls) {
-            (1, _) => self.unwatched_registers::<PHI, 1, false>(epochs, losses),
-            (_, false) => self.unwatched_registers::<PHI, REGISTERS, false>(epochs, losses),
-            (_, true) => self.unwatched_registers::<PHI, REGISTERS, true>(epochs, losses),
+        match self.rates.len() {
+            1 => self.unwatched_registers::<PHI, 1>(epochs, falls, losses),
+            _ => self.unwatched_registers::<PHI, REGISTERS>(epochs, falls, losses),
         }
     }
 
     #[inline(always)]
-    fn unwatched_registers<const PHI: u8, const R: usize, const FALLS: bool>(
+    fn unwatched_registers<const PHI: u8, const R: usize>(
         &mut self,
-        epochs: Range<usize>,
+        epochs: usize,
+        falls: bool,
         losses: Option<&mut [A::Number]>,
     ) {
         let simd = self.simd;
-        let (start, epochs) = (epochs.start, epochs.len());
-        let half = A::splat(simd, 0.5);
-        let loss = |error| A::mul(simd, half, A::mul(simd, error, error));
-        // The largest |y − ŷ|, and its epoch.
-        let (mut largest, mut at) = ([A::splat(simd, 0.0); R], [A::splat(simd, 0.0); R]);
-        let mut see = |place: usize, r: usize, error| {
-            if FALLS {
-                return;
-            }
-            let size = A::abs(simd, error);
-            let larger = A::exceeds(simd, size, largest[r]);
-            largest[r] = A::select(simd, larger, size, largest[r]);
-            let epoch = A::splat(simd, (start + place) as f64);
-            at[r] = A::select(simd, larger, epoch, at[r]);
-        };
         let [x, y, vanishes] =
             [self.data.x()[0], self.data.y()[0], self.vanishes].map(|value| A::splat(simd, value));
         let given = unwatched::Given { x, y, vanishes };
@@ -305,26 +293,42 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         let (Some(last), Some(rates)) = (last.first_chunk_mut(), self.rates.first_chunk()) else {
             return;
         };
-        let weights = [first, last];
+        let mut weights = [first, last];
+        let half = A::splat(simd, 0.5);
+        let loss = |error| A::mul(simd, half, A::mul(simd, error, error));
         if let Some(losses) = losses {
             let losses: &mut [A::Vector<S>] = bytemuck::cast_slice_mut(losses);
             let losses = &mut losses[..epochs * R];
-            unwatched::advance::<S, A, LAYERS, PHI, R>(
+            return unwatched::advance::<S, A, LAYERS, PHI, R>(
                 simd,
-                weights,
+                &mut weights,
                 rates,
                 given,
                 epochs,
-                |place, r, error| {
-                    see(place, r, error);
-                    losses[place * R + r] = loss(error);
-                },
+                |place, r, error| losses[place * R + r] = loss(error),
             );
-        } else {
-            unwatched::advance::<S, A, LAYERS, PHI, R>(simd, weights, rates, given, epochs, see);
         }
-        for r in 0..if FALLS { 0 } else { R } {
-            see_highest::<A, S>(simd, &mut self.highest, r, loss(largest[r]), at[r]);
+        // The largest |y − ŷ|.
+        let mut largest = [A::splat(simd, 0.0); R];
+        let watched = if falls { epochs.min(1) } else { epochs };
+        unwatched::advance::<S, A, LAYERS, PHI, R>(
+            simd,
+            &mut weights,
+            rates,
+            given,
+            watched,
+            |_, r, error| largest[r] = A::max(simd, A::abs(simd, error), largest[r]),
+        );
+        unwatched::advance::<S, A, LAYERS, PHI, R>(
+            simd,
+            &mut weights,
+            rates,
+            given,
+            epochs - watched,
+            |_, _, _| (),
+        );
+        for (highest, error) in self.highest.iter_mut().zip(largest) {
+            *highest = loss(error);
         }
     }
 
@@ -333,28 +337,26 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
     fn untraced<const PHI: u8, const ONE_ROW: bool>(&mut self, epochs: usize) {
         let (simd, data, first) = (self.simd, self.data, self.given(0));
         let (weights, rates) = (&mut self.weights[..], &self.rates[..]);
-        let highest = &mut self.highest;
-        for epoch in 0..epochs {
-            let at = A::splat(simd, epoch as f64);
+        let highest = &mut self.highest[..rates.len()];
+        for _ in 0..epochs {
             Self::epoch::<PHI, ONE_ROW>(simd, weights, rates, &first, data, |r, pass| {
-                see_highest::<A, S>(simd, highest, r, pass.loss, at);
+                highest[r] = A::max(simd, pass.loss, highest[r]);
             });
         }
     }
 
-    /// Epochs that are traced.
+    /// Epochs that are traced. Returns the largest loss.
     #[inline(always)]
     fn traced<const PHI: u8, const ONE_ROW: bool>(
         &mut self,
         epochs: Range<usize>,
         trace: &mut Trace<A::Number>,
-    ) {
+    ) -> A::Vector<S> {
         let (simd, data, first) = (self.simd, self.data, self.given(0));
         let (weights, rates) = (&mut self.weights[..], &self.rates[..]);
         let registers = rates.len();
-        let highest = &mut self.highest;
+        let mut largest = first.zero;
         for epoch in epochs.clone() {
-            let at = A::splat(simd, epoch as f64);
             trace.keep(Quantity::Weights, epoch, bytemuck::cast_slice(weights));
             let mut places = trace.places(epoch);
             for (place, unwanted) in places.iter_mut().zip(self.last.iter_mut()) {
@@ -371,7 +373,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
                 &mut back[..registers],
             );
             Self::epoch::<PHI, ONE_ROW>(simd, weights, rates, &first, data, |r, pass| {
-                see_highest::<A, S>(simd, highest, r, pass.loss, at);
+                largest = A::max(simd, pass.loss, largest);
                 loss[r] = pass.loss;
                 prediction[r] = pass.prediction;
                 back[r] = pass.gradients[LAYERS - 1];
@@ -388,6 +390,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
                 last.copy_from_slice(kept[Quantity::Gradients]);
             }
         }
+        largest
     }
 
     /// Whether it is proven that no loss is higher than the present one from here on.
@@ -425,59 +428,39 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
     #[inline(always)]
     fn span<const PHI: u8, const ONE_ROW: bool>(
         &mut self,
-        epochs: Range<usize>,
+        epochs: usize,
         bound: f64,
         trace: &mut Trace<A::Number>,
     ) -> bool {
-        let (begins, epochs) = (epochs.start == 0, epochs.len());
-        for highest in &mut self.highest {
-            highest.fill(A::splat(self.simd, 0.0));
-        }
         let mut next = trace.first;
+        self.highest.fill(A::splat(self.simd, 0.0));
         let unwatched = ONE_ROW && PHI != RELU && self.needs_no_watch(epochs, bound);
         if unwatched {
-            let falls = !begins && self.falls();
-            self.unwatched::<PHI>(0..trace.first, falls, None);
+            let falls = trace.first >= LONG && self.falls();
+            self.unwatched::<PHI>(trace.first, falls, None);
             // The last epoch is a whole pass, since its gradients tell how runs end.
             if trace.is_loss_only() && next < epochs {
-                let last = epochs - 1;
-                let losses = Some(trace.first_losses(last - next));
-                self.unwatched::<PHI>(next..last, falls, losses);
-                next = last;
+                let count = epochs - 1 - next;
+                self.unwatched::<PHI>(count, false, Some(trace.first_losses(count)));
+                next += count;
             }
         } else {
             self.untraced::<PHI, ONE_ROW>(trace.first);
         }
-        self.traced::<PHI, ONE_ROW>(next..epochs, trace);
-        let [loss, epoch] = &self.highest;
-        trace
-            .highest
-            .loss
-            .copy_from_slice(bytemuck::cast_slice(loss));
-        trace
-            .highest
-            .epoch
-            .copy_from_slice(bytemuck::cast_slice(epoch));
+        let largest = self.traced::<PHI, ONE_ROW>(next..epochs, trace);
         if unwatched && !unwatched::is_moderate(self.weights()) {
             return false;
         }
-        // A loss that is NaN leaves weights that never are a number again.
-        all_at_most(&trace.highest.loss, bound) & all_finite(self.weights())
+        let highest = &mut trace.highest;
+        highest
+            .loss
+            .copy_from_slice(bytemuck::cast_slice(&self.highest));
+        highest.epoch.fill(A::Number::rounded(f64::NAN));
+        // A loss that is NaN is not seen, but leaves weights that never are a number again.
+        all_at_most(&highest.loss, bound)
+            & all_at_most::<A::Number>(bytemuck::cast_slice(&[largest]), bound)
+            & all_finite(self.weights())
     }
-}
-
-/// Keeps a loss and its epoch if it is higher than all before it.
-#[inline(always)]
-fn see_highest<A: Arithmetic, S: Simd>(
-    simd: S,
-    [highest, when]: &mut [Aligned<A::Vector<S>>; 2],
-    register: usize,
-    loss: A::Vector<S>,
-    epoch: A::Vector<S>,
-) {
-    let higher = A::exceeds(simd, loss, highest[register]);
-    highest[register] = A::select(simd, higher, loss, highest[register]);
-    when[register] = A::select(simd, higher, epoch, when[register]);
 }
 
 impl<V: Copy, const LAYERS: usize> Pass<V, LAYERS> {
@@ -495,7 +478,7 @@ impl<V: Copy, const LAYERS: usize> Pass<V, LAYERS> {
 /// A call of [`Kernel::advance`], compiled for an instruction set.
 struct Advance<'k, 'a, S: Simd, A: Arithmetic, const LAYERS: usize> {
     chain: &'k mut Chain<'a, S, A, LAYERS>,
-    epochs: Range<usize>,
+    epochs: usize,
     bound: f64,
     trace: &'k mut Trace<A::Number>,
 }
@@ -539,22 +522,23 @@ impl<S: Simd, A: Arithmetic, const LAYERS: usize> Kernel<A::Number> for Chain<'_
         bytemuck::cast_slice(&self.last[Quantity::Gradients])
     }
 
+    #[inline(always)]
     fn sensitivity(&self, out: &mut [f64]) -> bool {
         let (x, width) = (self.data.x()[0], self.width());
         let (first, last) = self.weights().split_at((LAYERS - 1) * width);
-        for (lane, (out, last)) in out.iter_mut().zip(last).enumerate() {
-            let last: f64 = (*last).into();
-            let (mut input, mut factor) = (x, 0.0);
-            if let Some(first) = first.get(lane) {
-                let first: f64 = (*first).into();
-                let on = self.phi == IDENTITY || first * x > 0.0;
-                (input, factor) = if on {
-                    (first * x, last * x)
-                } else {
-                    (0.0, 0.0)
-                };
-            }
-            *out = input * input + factor * factor;
+        let is_linear = self.phi == IDENTITY;
+        if LAYERS == 1 {
+            out.fill(x * x);
+        }
+        for (out, (first, last)) in out.iter_mut().zip(first.iter().zip(last)) {
+            let (first, last): (f64, f64) = ((*first).into(), (*last).into());
+            let (input, factor) = (first * x, last * x);
+            let on = is_linear | (input > 0.0);
+            *out = if on {
+                input * input + factor * factor
+            } else {
+                0.0
+            };
         }
         self.data.rows() == 1
     }
@@ -573,7 +557,7 @@ impl<S: Simd, A: Arithmetic, const LAYERS: usize> Kernel<A::Number> for Chain<'_
         bytemuck::cast_slice_mut(&mut self.rates).copy_from_slice(learning_rate);
         self.simd.vectorize(Advance {
             chain: self,
-            epochs,
+            epochs: epochs.len(),
             bound,
             trace,
         })

@@ -110,11 +110,14 @@ impl<'a, S: Simd, A: Arithmetic> Dense<'a, S, A> {
     #[inline(always)]
     fn span(&mut self, epochs: Range<usize>, bound: f64, trace: &mut Trace<A::Number>) -> bool {
         let mut healthy = true;
+        trace.highest.loss.fill(A::Number::rounded(0.0));
         for (index, epoch) in epochs.enumerate() {
             trace.keep(Quantity::Weights, index, self.weights());
             self.epoch(epoch);
             healthy &= all_at_most(self.workspace.loss(), bound);
-            trace.highest.see(index, self.workspace.loss());
+            if index < trace.first {
+                trace.highest.see(index, self.workspace.loss());
+            }
             trace.keep(Quantity::Loss, index, self.workspace.loss());
             trace.keep(Quantity::Prediction, index, self.workspace.prediction());
             trace.keep(Quantity::Gradients, index, self.gradients());

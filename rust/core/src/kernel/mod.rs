@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use crate::Data;
+
 pub(crate) use arithmetic::Number;
 pub(crate) use instances::{kernel, predictor, vectorized};
 pub(crate) use trace::Trace;
@@ -60,7 +62,7 @@ pub(crate) trait Kernel<N: Number> {
     ) -> bool;
 }
 
-/// A block of runs that predicts.
+/// A block of runs that predicts, and is measured on rows that it does not train on.
 pub(crate) trait Predictor<N: Number> {
     /// Runs side by side.
     fn width(&self) -> usize;
@@ -70,6 +72,16 @@ pub(crate) trait Predictor<N: Number> {
 
     /// The outputs ŷ for some rows of inputs, at most [`TILE`]: shape (outputs, rows, width).
     fn predict(&mut self, x: &[f64]) -> &[f64];
+
+    /// Writes the loss over all rows and, unless that is empty, the share of rows that have
+    /// their class, NaN where an output is; shape (width,) each.
+    fn measure(
+        &mut self,
+        data: &Data,
+        classes: &[Option<usize>],
+        loss: &mut [f64],
+        accuracy: &mut [f64],
+    );
 }
 
 /// The number of rows in a tile, which goes through a network together.

@@ -11,14 +11,15 @@ pub(crate) struct Trace<N> {
     /// Epochs that there is room for.
     room: usize,
     pub planes: PerQuantity<Aligned<N>>,
-    /// The highest loss of each run in the span, kept or not.
+    /// The highest loss of each run in the epochs of the span that are not kept.
     pub highest: Highest<N>,
 }
 
 /// The highest losses of some epochs, shape (width,) each.
 pub(crate) struct Highest<N> {
+    /// 0 without epochs.
     pub loss: Aligned<N>,
-    /// The first epoch that had it, counted from the start of the span.
+    /// The first epoch that had it, counted from the start of the span; NaN if that is not known.
     pub epoch: Aligned<N>,
 }
 
@@ -29,7 +30,7 @@ impl<N: Number> Highest<N> {
         let number = N::rounded(epoch as f64);
         let highest = self.loss.iter_mut().zip(self.epoch.iter_mut());
         for ((highest, when), loss) in highest.zip(losses) {
-            let higher = (epoch == 0) | (*loss > *highest);
+            let higher = *loss > *highest;
             *highest = if higher { *loss } else { *highest };
             *when = if higher { number } else { *when };
         }
@@ -52,6 +53,11 @@ impl<N: Number> Trace<N> {
             },
             planes: values.map(|values| aligned(zero, epochs * values)),
         }
+    }
+
+    /// Epochs that there is room for.
+    pub const fn room(&self) -> usize {
+        self.room
     }
 
     /// Stores the numbers of an epoch, which is counted from the start of the span.
@@ -88,6 +94,14 @@ impl<N: Number> Trace<N> {
         let plane = &mut self.planes[Quantity::Loss];
         let values = plane.len() / self.room;
         &mut plane[..epochs * values]
+    }
+
+    /// The weights with which an epoch began, by its place among those that are kept; shape
+    /// (parameters, width).
+    pub fn weights(&self, place: usize) -> &[N] {
+        let weights = &self.planes[Quantity::Weights];
+        let values = weights.len() / self.room;
+        &weights[place * values..][..values]
     }
 
     /// The losses of the epochs from `first` on, shape (epochs, width).

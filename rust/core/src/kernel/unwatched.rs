@@ -145,7 +145,7 @@ pub(super) fn advance<
     const R: usize,
 >(
     simd: S,
-    [first, last]: [&mut [A::Vector<S>; R]; 2],
+    [first, last]: &mut [&mut [A::Vector<S>; R]; 2],
     rates: &[A::Vector<S>; R],
     given: Given<A::Vector<S>>,
     epochs: usize,

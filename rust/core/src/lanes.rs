@@ -1,0 +1,217 @@
+//! What is known of the runs of a block, and the facts of their last epochs by which most of them
+//! are judged.
+
+use pulp::NullaryFnOnce;
+
+use crate::judge::{Judge, Single};
+use crate::kernel::{Kernel, Number};
+use crate::recent_losses::{Look, RecentLosses};
+
+/// What the facts say of how a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Verdict {
+    /// Nothing, and nothing more is asked.
+    #[default]
+    Unresolved,
+    Converged,
+    /// Dead since before the first epoch.
+    BornDead,
+    /// Dead since an epoch that is not known yet.
+    Dead,
+    /// Maybe something else, which a closer look tells.
+    Doubt,
+}
+
+/// What is known of each run of the block, shape (width,) each.
+pub(crate) struct Lanes {
+    pub active: Vec<bool>,
+    /// Whether its run ends with this epoch.
+    pub ended: Vec<bool>,
+    /// See [`crate::Training::loss_ratio`].
+    pub loss_ratio: Vec<f64>,
+    /// The largest weight at the beginning, and at the end.
+    pub start: Vec<f64>,
+    pub size: Vec<f64>,
+    /// The largest change of a weight in the last epoch.
+    pub moved: Vec<f64>,
+    /// How far the loss climbed in the last epochs, negative if it always fell; how near to the
+    /// last loss one before it was; the highest of them.
+    climb: Vec<f64>,
+    nearest: Vec<f64>,
+    pub recent: Vec<f64>,
+    /// Whether it is dead before the first epoch, if that is known.
+    begins_dead: Vec<bool>,
+    pub may_be_dead: Vec<bool>,
+    pub verdict: Vec<Verdict>,
+    /// The epoch from which on it is asked again whether the run is at rest.
+    pub ask_at: Vec<usize>,
+    /// Scratch.
+    sums: Vec<f64>,
+}
+
+impl Lanes {
+    pub fn new(width: usize) -> Self {
+        Self {
+            active: vec![true; width],
+            ended: vec![false; width],
+            loss_ratio: vec![f64::NAN; width],
+            start: vec![0.0; width],
+            size: vec![0.0; width],
+            moved: vec![0.0; width],
+            climb: vec![0.0; width],
+            nearest: vec![0.0; width],
+            recent: vec![0.0; width],
+            begins_dead: vec![false; width],
+            may_be_dead: vec![false; width],
+            verdict: vec![Verdict::default(); width],
+            ask_at: vec![0; width],
+            sums: vec![0.0; width],
+        }
+    }
+
+    /// Compares weights with those before the last epoch, shape (parameters, width).
+    #[inline(always)]
+    pub fn measure_movement<N: Number>(&mut self, weights: &[N], before: &[N]) {
+        let width = self.size.len();
+        self.size.copy_from_slice(&self.start);
+        self.moved.fill(0.0);
+        let planes = weights.chunks_exact(width).zip(before.chunks_exact(width));
+        for (plane, before) in planes {
+            largest(&mut self.size, plane, |weight, _| weight, before);
+            largest(
+                &mut self.moved,
+                plane,
+                |weight, before| weight - before,
+                before,
+            );
+        }
+    }
+
+    /// Whether there were last epochs in which the loss did not fall.
+    pub fn rises(&self, lane: usize) -> bool {
+        self.climb[lane] >= 0.0
+    }
+
+    /// Whether the last loss is the same as one before it, to so small a share of itself.
+    pub fn may_repeat(&self, lane: usize, same: f64, last: f64) -> bool {
+        self.nearest[lane] <= same * last
+    }
+}
+
+/// Raises each value to the size of what is made of two numbers.
+#[inline(always)]
+fn largest<N: Number>(most: &mut [f64], a: &[N], of: impl Fn(f64, f64) -> f64, b: &[N]) {
+    for (most, (a, b)) in most.iter_mut().zip(a.iter().zip(b)) {
+        let size = of((*a).into(), (*b).into()).abs();
+        *most = if size > *most { size } else { *most };
+    }
+}
+
+/// Begins with the runs of another block.
+pub(crate) struct Beginning<'b, 'a, N> {
+    pub lanes: &'b mut Lanes,
+    pub judge: &'b Judge<'a, N>,
+    /// Shape (parameters, width).
+    pub weights: &'b [N],
+}
+
+impl<N: Number> NullaryFnOnce for Beginning<'_, '_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self {
+            lanes,
+            judge,
+            weights,
+        } = self;
+        lanes.active.fill(true);
+        lanes.ask_at.fill(0);
+        lanes.start.fill(0.0);
+        for plane in weights.chunks_exact(lanes.start.len()) {
+            largest(&mut lanes.start, plane, |weight, _| weight, plane);
+        }
+        if judge.dead.is_certain() {
+            let out = &mut lanes.begins_dead;
+            judge.dead.may_be(weights, &mut lanes.sums, out);
+        }
+    }
+}
+
+/// Looks at all runs of a block after so many epochs, from 1.
+pub(crate) struct Ending<'e, 'a, N: Number> {
+    pub losses: &'e mut RecentLosses<N>,
+    pub kernel: &'e dyn Kernel<N>,
+    /// One learning rate for each run, or several.
+    pub rates: &'e [N],
+    /// Weights before the last epoch, shape (parameters, width).
+    pub before: &'e [N],
+    pub lanes: &'e mut Lanes,
+    pub judge: &'e Judge<'a, N>,
+    pub done: usize,
+}
+
+impl<N: Number> NullaryFnOnce for Ending<'_, '_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self {
+            losses,
+            kernel,
+            rates,
+            before,
+            lanes,
+            judge,
+            done,
+        } = self;
+        let width = lanes.active.len();
+        losses.ratios(0..width, done, done, &mut lanes.loss_ratio);
+        if done == 0 {
+            return lanes.verdict.fill(Verdict::Unresolved);
+        }
+        let weights = kernel.weights();
+        lanes.measure_movement(weights, before);
+        let look = Look {
+            climb: &mut lanes.climb,
+            nearest: &mut lanes.nearest,
+            highest: &mut lanes.recent,
+        };
+        losses.look(done, look);
+        let out = &mut lanes.may_be_dead;
+        judge.dead.may_be(weights, &mut lanes.sums, out);
+        let certain = judge.dead.is_certain() && judge.is_descent();
+        for lane in 0..width {
+            let dead = match lanes.begins_dead[lane] {
+                true => Verdict::BornDead,
+                false => Verdict::Dead,
+            };
+            let dead = if certain { dead } else { Verdict::Doubt };
+            let small = judge.is_small(lanes.moved[lane], lanes.size[lane]);
+            lanes.verdict[lane] = match (lanes.may_be_dead[lane], small | lanes.rises(lane)) {
+                (true, _) => dead,
+                (false, true) => Verdict::Doubt,
+                (false, false) => Verdict::Unresolved,
+            };
+        }
+        if kernel.sensitivity(&mut lanes.sums) && rates.len() == width {
+            let last = losses.last(done);
+            for lane in 0..width {
+                let converged = judge.has_converged(Single {
+                    sensitivity: lanes.sums[lane],
+                    rate: rates[lane].into(),
+                    loss: last[lane].into(),
+                    moved: lanes.moved[lane],
+                    size: lanes.size[lane],
+                });
+                let own = &mut lanes.verdict[lane];
+                let doubt = *own == Verdict::Doubt;
+                *own = if doubt & converged {
+                    Verdict::Converged
+                } else {
+                    *own
+                };
+            }
+        }
+    }
+}

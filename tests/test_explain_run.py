@@ -1,0 +1,115 @@
+"""A tracked run is trained again, and walked through at one of its epochs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import backprop_svc as bp
+from command import call
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("walks")
+    (folder / "own.csv").write_text("a,b\n1,2\n2,3\n3,5\n4,4\n", encoding="utf-8")
+    done = call(folder, "sweep", "train.lr=0.02,0.1", "init.w1=0.5,0.7", "train.epochs=12")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def sweep_of(folder: Path) -> tuple[str, list[str]]:
+    uri = f"sqlite:///{folder}/mlflow.db"
+    return uri, bp.load_sweep("last", tracking=uri)["run_id"].to_pylist()
+
+
+def test_the_run_of_a_sweep(folder: Path) -> None:
+    _, runs = sweep_of(folder)
+    guide = bp.Network(1, 1, 1)
+    again = bp.train(
+        guide, [0.7, 1.0], 2.0, 3.0, learning_rate=0.1, epochs=12, record=["loss", "weights"]
+    )
+    assert again.weight_history is not None
+    assert again.loss is not None
+    done = call(folder, "explain", f"run={runs[3]}", "epoch=5", "out=walk.html")
+    assert done.returncode == 0, done.stderr
+    first, title, *_ = done.stdout.splitlines()
+    assert f"run {runs[3]} (" in first
+    assert f"epoch 5 of 12; loss {again.loss[0, 5]:.10g}, as it was tracked" in first
+    w1, w2 = again.weight_history[0, 5]
+    assert f"w1 = {w1:.6g}, w2 = {w2:.6g}, learning rate 0.1" in title
+    html = (folder / "walk.html").read_text(encoding="utf-8")
+    found = json.loads(re.findall(r'id="content">(.*?)</script>', html)[0])
+    # The gradients that are drawn are those of the training.
+    exact = bp.gradients(guide, [w1, w2], 2.0, 3.0)
+    drawn = [layer["gradients"][0][0] for layer in found["edges"]]
+    np.testing.assert_allclose(drawn, exact.gradients[0], rtol=1e-14)
+    assert found["loss"] == pytest.approx(again.loss[0, 5])
+    last = call(folder, "explain", f"run={runs[3]}")
+    assert "epoch 11 of 12" in last.stdout
+
+
+def test_a_network_with_drawn_weights_on_a_table(folder: Path) -> None:
+    words = (
+        *("data=csv", "data.path=own.csv", "data.x=a", "data.y=b", "data.x_scale=standard"),
+        *("network.hidden=[3]", "network.activation=tanh,sigmoid", "network.bias=true"),
+        *("init.seed=4,5", "train.optimizer=adam", "train.epochs=9", "train.batch_size=2"),
+    )
+    done = call(folder, "sweep", *words)
+    assert done.returncode == 0, done.stderr
+    uri, runs = sweep_of(folder)
+    for run in runs[1::2]:
+        tracked = bp.load_run(run, tracking=uri)
+        done = call(folder, "explain", f"run={run}", "epoch=7", "row=2", "out=walk.html")
+        assert done.returncode == 0, done.stderr
+        loss = tracked.histories["loss"][1][7]
+        assert f"loss of all 4 rows {loss:.10g}, as it was tracked" in done.stdout
+        assert "row 2 alone; the update shown is" in done.stdout
+        assert f"activation='{tracked.params['network.activation']}'" in done.stdout
+        html = (folder / "walk.html").read_text(encoding="utf-8")
+        found = json.loads(re.findall(r'id="content">(.*?)</script>', html)[0])
+        weights = [
+            number
+            for layer in found["edges"]
+            for number in (*np.ravel(layer["weights"]), *layer["biases"])
+        ]
+        gradients = [
+            number
+            for layer in found["edges"]
+            for number in (*np.ravel(layer["gradients"]), *layer["delta"])
+        ]
+        x = (3 - 2.5) / np.std([1, 2, 3, 4])
+        network = bp.Network(
+            1, 3, 1, activation=tracked.params["network.activation"], bias=True
+        )
+        exact = bp.gradients(network, weights, x, 5.0).gradients[0]
+        np.testing.assert_allclose(gradients, exact, rtol=1e-10)
+    # The same run with other data is another run.
+    table = folder / "own.csv"
+    before = table.read_text(encoding="utf-8")
+    table.write_text(before.replace("4,4", "4,6"), encoding="utf-8")
+    done = call(folder, "explain", f"run={runs[0]}", "epoch=7")
+    table.write_text(before, encoding="utf-8")
+    assert done.returncode == 1
+    assert "cannot be trained again: its loss in epoch 7 was" in done.stderr
+
+
+def test_mistakes(folder: Path) -> None:
+    _, runs = sweep_of(folder)
+    own = f"run={runs[0]}"
+    for words, said in (
+        ([own, "epoch=99"], "epoch is 99, and the run has "),
+        ([own, "epoch=-1"], "epoch is '-1'; allowed: whole numbers from 0"),
+        ([own, "row=7"], "row is 7, and the run has "),
+        ([own, "out=walk.txt"], "allowed: files that end with .html"),
+        ([own, "train.lr=1"], "explain was told 'train.lr=1'"),
+        ([f"run={'0' * 32}"], "has no such run"),
+    ):
+        done = call(folder, "explain", *words)
+        assert done.returncode == 1, words
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
