@@ -66,18 +66,25 @@ impl<N: Number> Highest<N> {
         self.loss[lane].into()
     }
 
+    /// Tells a kernel, before a span.
+    pub fn tell(&self, trace: &mut Trace<N>) {
+        trace.highest.loss.copy_from_slice(&self.loss);
+    }
+
     /// Looks at a span that began with these weights, of shape (parameters, width). The first
     /// epoch of all is always kept.
     pub fn see(&mut self, span: &Range<usize>, trace: &Trace<N>, weights: &[N], active: &[bool]) {
         let width = self.loss.len();
         let traced = span.start + trace.first;
         let losses = &trace.loss()[..(span.end - traced) * width];
+        let between = &trace.highest;
         if span.start == 0 {
             self.loss.copy_from_slice(&losses[..width]);
+            self.kept.copy_from_slice(&losses[..width]);
             self.at.fill(0);
+        } else {
+            self.kept.copy_from_slice(&between.loss);
         }
-        let between = &trace.highest;
-        self.kept.copy_from_slice(&between.loss);
         let most = Most {
             losses,
             most: &mut self.kept,
@@ -86,14 +93,13 @@ impl<N: Number> Highest<N> {
         if !vectorized(self.set, most) {
             return;
         }
-        for lane in (0..width).filter(|lane| active[*lane]) {
-            let most = self.kept[lane];
-            if most > self.loss[lane] {
+        for (lane, most) in self.kept.iter().copied().enumerate() {
+            if most > self.loss[lane] && active[lane] {
                 self.loss[lane] = most;
                 self.at[lane] = if trace.first > 0 && between.loss[lane] >= most {
                     let epoch: f64 = between.epoch[lane].into();
                     if epoch.is_nan() {
-                        self.remember(lane, weights);
+                        remember(&mut self.began, width, lane, weights);
                         self.within[lane] = span.start..traced;
                         UNKNOWN
                     } else {
@@ -104,15 +110,6 @@ impl<N: Number> Highest<N> {
                     number(traced + own.take_while(|loss| **loss != most).count())
                 };
             }
-        }
-    }
-
-    fn remember(&mut self, lane: usize, weights: &[N]) {
-        self.began.resize(weights.len(), N::rounded(0.0));
-        let width = self.loss.len();
-        let planes = self.began.chunks_exact_mut(width);
-        for (own, plane) in planes.zip(weights.chunks_exact(width)) {
-            own[lane] = plane[lane];
         }
     }
 
@@ -192,6 +189,15 @@ impl<N: Number> Highest<N> {
         }
         self.left.clear();
         self.weights.clear();
+    }
+}
+
+/// Copies the weights of a lane.
+fn remember<N: Number>(began: &mut Vec<N>, width: usize, lane: usize, weights: &[N]) {
+    began.resize(weights.len(), N::rounded(0.0));
+    let planes = began.chunks_exact_mut(width);
+    for (own, plane) in planes.zip(weights.chunks_exact(width)) {
+        own[lane] = plane[lane];
     }
 }
 

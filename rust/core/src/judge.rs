@@ -71,7 +71,6 @@ struct Doubt {
 pub(crate) struct Judge<'a, N> {
     task: Task<'a>,
     plain: Task<'a>,
-    runs: usize,
     pub dead: Dead<'a>,
     /// How far from its minimum a run may be that converged, relative to its weights.
     tolerance: f64,
@@ -87,7 +86,7 @@ pub(crate) struct Judge<'a, N> {
 
 impl<'a, N: Number> Judge<'a, N> {
     /// `plain` is the task with one update an epoch by gradient descent, without decay.
-    pub fn new(task: Task<'a>, plain: Task<'a>, runs: usize) -> Self {
+    pub fn new(task: Task<'a>, plain: Task<'a>) -> Self {
         let rounding = ROUNDINGS * task.network.dtype().epsilon();
         Self {
             dead: Dead::new(task.network, task.data),
@@ -99,7 +98,6 @@ impl<'a, N: Number> Judge<'a, N> {
             motion: None,
             rates: Vec::new(),
             planes: Vec::new(),
-            runs,
             task,
             plain,
         }
@@ -116,15 +114,16 @@ impl<'a, N: Number> Judge<'a, N> {
     #[inline(always)]
     pub fn has_converged(&self, run: Single) -> bool {
         let contraction = (1.0 - run.rate * run.sensitivity).abs();
-        let distance = (2.0 * run.loss / run.sensitivity).sqrt();
+        let most = self.tolerance * run.size;
+        let left = 2.0 * run.loss * contraction * contraction;
         self.is_small(run.moved, run.size)
             & (contraction < 1.0)
-            & (distance * contraction <= self.tolerance * run.size)
+            & (left <= most * most * run.sensitivity)
     }
 
-    /// Whether the optimizer remembers nothing that could carry a run away.
-    pub fn is_descent(&self) -> bool {
-        self.task.settings.optimizer == Optimizer::GradientDescent
+    /// Whether a run that may be dead is, and stays so.
+    pub fn knows_dead(&self) -> bool {
+        self.dead.is_certain() && self.task.settings.optimizer == Optimizer::GradientDescent
     }
 
     /// Whether a loss that does so repeats may belong to weights that return.
@@ -204,11 +203,8 @@ impl<'a, N: Number> Judge<'a, N> {
     }
 
     fn ask_rest(&mut self, runs: &mut Runs, doubts: &[Doubt]) {
-        let (task, plain, count) = (self.task, self.plain, self.runs);
-        let mut rest = self
-            .rest
-            .take()
-            .unwrap_or_else(|| Rest::new(plain, task, count));
+        let (task, plain) = (self.task, self.plain);
+        let mut rest = self.rest.take().unwrap_or_else(|| Rest::new(plain, task));
         let asked: Vec<&Doubt> = doubts.iter().filter(|doubt| doubt.rests).collect();
         for some in asked.chunks(rest.width()) {
             if task.progress.is_cancelled() {
@@ -245,11 +241,9 @@ impl<'a, N: Number> Judge<'a, N> {
 
     /// Whether a run rests, to its last digits, in a minimum.
     pub fn is_at_rest(&mut self, weights: &[f64], rates: &[f64], size: f64, highest: f64) -> bool {
-        let (task, plain, count) = (self.task, self.plain, self.runs);
+        let (task, plain) = (self.task, self.plain);
         let tolerance = ROUNDINGS * task.network.dtype().epsilon();
-        let rest = self
-            .rest
-            .get_or_insert_with(|| Rest::new(plain, task, count));
+        let rest = self.rest.get_or_insert_with(|| Rest::new(plain, task));
         let question = Question {
             weights,
             rates,

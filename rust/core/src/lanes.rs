@@ -9,6 +9,7 @@ use crate::recent_losses::{Look, RecentLosses};
 
 /// What the facts say of how a run ended.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
 pub(crate) enum Verdict {
     /// Nothing, and nothing more is asked.
     #[default]
@@ -42,6 +43,9 @@ pub(crate) struct Lanes {
     /// Whether it is dead before the first epoch, if that is known.
     begins_dead: Vec<bool>,
     pub may_be_dead: Vec<bool>,
+    /// Whether it came to rest, or does not fall.
+    is_open: Vec<bool>,
+    has_converged: Vec<bool>,
     pub verdict: Vec<Verdict>,
     /// The epoch from which on it is asked again whether the run is at rest.
     pub ask_at: Vec<usize>,
@@ -63,6 +67,8 @@ impl Lanes {
             recent: vec![0.0; width],
             begins_dead: vec![false; width],
             may_be_dead: vec![false; width],
+            is_open: vec![false; width],
+            has_converged: vec![false; width],
             verdict: vec![Verdict::default(); width],
             ask_at: vec![0; width],
             sums: vec![0.0; width],
@@ -180,38 +186,44 @@ impl<N: Number> NullaryFnOnce for Ending<'_, '_, N> {
         losses.look(done, look);
         let out = &mut lanes.may_be_dead;
         judge.dead.may_be(weights, &mut lanes.sums, out);
-        let certain = judge.dead.is_certain() && judge.is_descent();
-        for lane in 0..width {
-            let dead = match lanes.begins_dead[lane] {
-                true => Verdict::BornDead,
-                false => Verdict::Dead,
+        let facts = lanes.moved.iter().zip(&lanes.size).zip(&lanes.climb);
+        for (out, ((moved, size), climb)) in lanes.is_open.iter_mut().zip(facts) {
+            *out = judge.is_small(*moved, *size) | (*climb >= 0.0);
+        }
+        lanes.has_converged.fill(false);
+        if kernel.sensitivity(&mut lanes.sums) && rates.len() == width {
+            let facts = lanes.moved.iter().zip(&lanes.size).zip(losses.last(done));
+            let given = lanes.sums.iter().zip(rates).zip(facts);
+            for (out, ((sensitivity, rate), ((moved, size), loss))) in
+                lanes.has_converged.iter_mut().zip(given)
+            {
+                *out = judge.has_converged(Single {
+                    sensitivity: *sensitivity,
+                    rate: (*rate).into(),
+                    loss: (*loss).into(),
+                    moved: *moved,
+                    size: *size,
+                });
+            }
+        }
+        let (certain, flags) = (judge.knows_dead(), lanes.may_be_dead.iter());
+        let flags = flags.zip(&lanes.begins_dead).zip(&lanes.has_converged);
+        for (own, (((may_be_dead, begins_dead), converged), open)) in
+            lanes.verdict.iter_mut().zip(flags.zip(&lanes.is_open))
+        {
+            let dead = if *begins_dead {
+                Verdict::BornDead
+            } else {
+                Verdict::Dead
             };
             let dead = if certain { dead } else { Verdict::Doubt };
-            let small = judge.is_small(lanes.moved[lane], lanes.size[lane]);
-            lanes.verdict[lane] = match (lanes.may_be_dead[lane], small | lanes.rises(lane)) {
-                (true, _) => dead,
-                (false, true) => Verdict::Doubt,
-                (false, false) => Verdict::Unresolved,
+            let rests = if *converged {
+                Verdict::Converged
+            } else {
+                Verdict::Doubt
             };
-        }
-        if kernel.sensitivity(&mut lanes.sums) && rates.len() == width {
-            let last = losses.last(done);
-            for lane in 0..width {
-                let converged = judge.has_converged(Single {
-                    sensitivity: lanes.sums[lane],
-                    rate: rates[lane].into(),
-                    loss: last[lane].into(),
-                    moved: lanes.moved[lane],
-                    size: lanes.size[lane],
-                });
-                let own = &mut lanes.verdict[lane];
-                let doubt = *own == Verdict::Doubt;
-                *own = if doubt & converged {
-                    Verdict::Converged
-                } else {
-                    *own
-                };
-            }
+            let alive = if *open { rests } else { Verdict::Unresolved };
+            *own = if *may_be_dead { dead } else { alive };
         }
     }
 }

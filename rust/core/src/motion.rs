@@ -115,7 +115,8 @@ impl<N: Number> Motion<N> {
             for epoch in begin..end.min(begin + APART) {
                 let at = ask.done + epoch;
                 kernel.advance(rates, at..at + 1, f64::INFINITY, trace);
-                self.look(kernel.weights(), &trace.highest.loss, epoch + 1, ask, sizes);
+                let losses = &trace.loss()[..width];
+                self.look(kernel.weights(), losses, epoch + 1, ask, sizes);
             }
             // A copy is set back after whole steps only.
             if begin + APART > ask.copied {

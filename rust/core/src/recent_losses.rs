@@ -77,48 +77,56 @@ impl<N: Number> RecentLosses<N> {
     /// min(ℓ/ℓ₀, 10⁶), after Sohl-Dickstein (arXiv 2402.06184), who calls a run trainable if
     /// it is below 1. A run that diverged before all `epochs` were `done` has 10⁶ afterwards.
     ///
-    /// Losses are summed before they are divided, Σ min(ℓ, 10⁶·ℓ₀) / ℓ₀, but for runs that end
-    /// with the loss that they began with: a loss that never changed has the ratio 1 exactly.
+    /// Losses are summed before they are divided, Σ min(ℓ, 10⁶·ℓ₀) / ℓ₀, but for a loss that
+    /// never changed: its ratio is 1 exactly.
     #[inline(always)]
     pub fn ratios(&mut self, lanes: Range<usize>, done: usize, epochs: usize, out: &mut [f64]) {
         let count = LAST.min(epochs);
         let missing = (epochs - done).min(count);
         let these = done - (count - missing).min(done)..done;
         let missing = missing as f64 * LARGEST_RATIO;
-        let [sums, most] = &mut self.space;
-        let (sums, most) = (&mut sums[lanes.clone()], &mut most[lanes.clone()]);
+        let [sums, away] = &mut self.space;
+        let (sums, away) = (&mut sums[lanes.clone()], &mut away[lanes.clone()]);
         let firsts = &self.first[lanes.clone()];
         sums.fill(0.0);
-        for (most, first) in most.iter_mut().zip(firsts) {
-            *most = LARGEST_RATIO * first;
-        }
+        away.fill(0.0);
         for epoch in these.clone() {
-            add_capped(
-                sums,
-                most,
-                &self.last[epoch % WINDOW * self.width..][lanes.clone()],
-            );
-        }
-        for ((out, sum), first) in out.iter_mut().zip(&*sums).zip(firsts) {
-            *out = (sum / first + missing) / count as f64;
-        }
-        if done == 0 {
-            return;
-        }
-        let lasts = &self.last[(done - 1) % WINDOW * self.width..][lanes.clone()];
-        for (lane, ((out, first), last)) in lanes.zip(out.iter_mut().zip(firsts).zip(lasts)) {
-            let returned = (*last).into().to_bits() == first.to_bits();
-            // The sum of very large losses could overflow, and quotients of very small ones vanish.
-            if returned | (*first > 1e290) | (*first < 1e-290) | first.is_nan() {
-                let unchanged = |epoch| self.at(epoch, lane).to_bits() == first.to_bits();
-                let ratios = if these.clone().all(unchanged) {
-                    these.len() as f64
-                } else {
-                    these.clone().map(|epoch| self.ratio(epoch, lane)).sum()
-                };
-                *out = (ratios + missing) / count as f64;
+            let losses = &self.last[epoch % WINDOW * self.width..][lanes.clone()];
+            let sums = sums.iter_mut().zip(&mut *away);
+            for (((sum, away), first), loss) in sums.zip(firsts).zip(losses) {
+                let (loss, most): (f64, f64) = ((*loss).into(), LARGEST_RATIO * first);
+                // NaN is not below anything.
+                *sum += if loss < most { loss } else { most };
+                let distance = (loss - first).abs();
+                *away = if distance <= *away { *away } else { distance };
             }
         }
+        let mut is_special = false;
+        for (((out, sum), first), away) in out.iter_mut().zip(&*sums).zip(firsts).zip(&*away) {
+            let ratios = if *away == 0.0 {
+                these.len() as f64
+            } else {
+                sum / first
+            };
+            *out = (ratios + missing) / count as f64;
+            is_special |= Self::is_special(*first);
+        }
+        if !is_special {
+            return;
+        }
+        let first_lane = lanes.start;
+        for lane in lanes {
+            if Self::is_special(self.first[lane]) {
+                let ratios: f64 = these.clone().map(|epoch| self.ratio(epoch, lane)).sum();
+                out[lane - first_lane] = (ratios + missing) / count as f64;
+            }
+        }
+    }
+
+    /// Whether the sum of such losses could overflow, or their quotients vanish.
+    #[inline(always)]
+    fn is_special(first: f64) -> bool {
+        !((1e-290..=1e290).contains(&first))
     }
 
     /// min(ℓ/ℓ₀, 10⁶) of one epoch.
@@ -186,16 +194,6 @@ pub(crate) struct Look<'l> {
     pub nearest: &'l mut [f64],
     /// The highest of them.
     pub highest: &'l mut [f64],
-}
-
-/// Adds each loss to a sum; a loss above its limit counts as the limit.
-#[inline(always)]
-fn add_capped<N: Number>(sums: &mut [f64], most: &[f64], losses: &[N]) {
-    for ((sum, most), loss) in sums.iter_mut().zip(most).zip(losses) {
-        let loss: f64 = (*loss).into();
-        // NaN is not below anything.
-        *sum += if loss < *most { loss } else { *most };
-    }
 }
 
 /// Whether a sequence of losses repeats after up to 16 of them.

@@ -102,8 +102,9 @@ struct Lane {
 
 impl<'a> Rest<'a> {
     /// `plain` is the task with one update an epoch by gradient descent, without decay.
-    pub fn new(plain: Task<'a>, task: Task<'a>, runs: usize) -> Self {
-        let mut kernel = kernel::<f64>(plain, runs);
+    pub fn new(plain: Task<'a>, task: Task<'a>) -> Self {
+        // Few runs at a time are asked about: a single register of them.
+        let mut kernel = kernel::<f64>(plain, 1);
         let (width, values) = (kernel.width(), kernel.weights().len());
         let planes = PerQuantity::new(|quantity| match quantity {
             Quantity::Loss => width,

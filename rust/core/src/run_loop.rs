@@ -116,7 +116,7 @@ impl<'a, N: Number> RunLoop<'a, N> {
             learning_rate: vec![N::rounded(0.0); task.rates_per_run * width],
             saved: kernel.state().map(|values| values.to_vec()),
             losses: RecentLosses::new(width),
-            judge: Judge::new(task, plain, runs),
+            judge: Judge::new(task, plain),
             highest: Highest::new(width, settings.machine.instruction_set),
             lanes: Lanes::new(width),
             first: 0,
@@ -172,6 +172,7 @@ impl<'a, N: Number> RunLoop<'a, N> {
             }
             let span = self.plan(done, length, end);
             self.save();
+            self.highest.tell(&mut self.trace);
             let (rates, bound) = (&self.learning_rate, self.bound);
             let first = self.task.first_epoch;
             let epochs = first + span.start..first + span.end;

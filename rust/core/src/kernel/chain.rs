@@ -32,7 +32,7 @@ use crate::{Activation, Data, Loss, PerQuantity, Quantity};
 /// Vector registers of runs that are trained side by side.
 const REGISTERS: usize = 16;
 
-/// Epochs for which it is worth proving that losses fall.
+/// Epochs for which it is worth proving that no loss is higher than those before.
 const LONG: usize = 32;
 
 /// The hidden neuron computes the identity.
@@ -54,7 +54,8 @@ pub(crate) struct Chain<'a, S: Simd, A: Arithmetic, const LAYERS: usize> {
     /// Shape (layers, registers).
     weights: Aligned<A::Vector<S>>,
     rates: Aligned<A::Vector<S>>,
-    /// The highest loss in the epochs of the span that are not traced, shape (registers,).
+    /// The highest loss before the span, or in the epochs of it that are not traced; shape
+    /// (registers,).
     highest: Aligned<A::Vector<S>>,
     /// What the last epoch gave.
     last: PerQuantity<Aligned<A::Vector<S>>>,
@@ -261,17 +262,17 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
     }
 
     /// Epochs in which nothing can overflow unseen: see [`unwatched`]. Their losses are written to
-    /// a plane; without one the highest of them is kept, unless they are known to fall.
+    /// a plane; without one the highest of them is kept, unless it is known to stay below.
     #[inline(always)]
     fn unwatched<const PHI: u8>(
         &mut self,
         epochs: usize,
-        falls: bool,
+        stays_below: bool,
         losses: Option<&mut [A::Number]>,
     ) {
         match self.rates.len() {
-            1 => self.unwatched_registers::<PHI, 1>(epochs, falls, losses),
-            _ => self.unwatched_registers::<PHI, REGISTERS>(epochs, falls, losses),
+            1 => self.unwatched_registers::<PHI, 1>(epochs, stays_below, losses),
+            _ => self.unwatched_registers::<PHI, REGISTERS>(epochs, stays_below, losses),
         }
     }
 
@@ -279,7 +280,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
     fn unwatched_registers<const PHI: u8, const R: usize>(
         &mut self,
         epochs: usize,
-        falls: bool,
+        stays_below: bool,
         losses: Option<&mut [A::Number]>,
     ) {
         let simd = self.simd;
@@ -293,7 +294,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         let (Some(last), Some(rates)) = (last.first_chunk_mut(), self.rates.first_chunk()) else {
             return;
         };
-        let mut weights = [first, last];
+        let weights = [first, last];
         let half = A::splat(simd, 0.5);
         let loss = |error| A::mul(simd, half, A::mul(simd, error, error));
         if let Some(losses) = losses {
@@ -301,34 +302,35 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
             let losses = &mut losses[..epochs * R];
             return unwatched::advance::<S, A, LAYERS, PHI, R>(
                 simd,
-                &mut weights,
+                weights,
                 rates,
                 given,
                 epochs,
                 |place, r, error| losses[place * R + r] = loss(error),
             );
         }
+        if stays_below {
+            return unwatched::advance::<S, A, LAYERS, PHI, R>(
+                simd,
+                weights,
+                rates,
+                given,
+                epochs,
+                |_, _, _| (),
+            );
+        }
         // The largest |y − ŷ|.
         let mut largest = [A::splat(simd, 0.0); R];
-        let watched = if falls { epochs.min(1) } else { epochs };
         unwatched::advance::<S, A, LAYERS, PHI, R>(
             simd,
-            &mut weights,
+            weights,
             rates,
             given,
-            watched,
+            epochs,
             |_, r, error| largest[r] = A::max(simd, A::abs(simd, error), largest[r]),
         );
-        unwatched::advance::<S, A, LAYERS, PHI, R>(
-            simd,
-            &mut weights,
-            rates,
-            given,
-            epochs - watched,
-            |_, _, _| (),
-        );
         for (highest, error) in self.highest.iter_mut().zip(largest) {
-            *highest = loss(error);
+            *highest = A::max(simd, loss(error), *highest);
         }
     }
 
@@ -393,23 +395,24 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         largest
     }
 
-    /// Whether it is proven that no loss is higher than the present one from here on.
+    /// Whether it is proven that no run gets a higher loss than it had so far.
     #[inline(always)]
-    fn falls(&self) -> bool {
+    fn stays_below(&self, highest: &[A::Number]) -> bool {
         let rates: &[A::Number] = bytemuck::cast_slice(&self.rates);
         let (first, last) = self.weights().split_at((LAYERS - 1) * rates.len());
-        if LAYERS == 1 {
-            let limit = self.data.x()[0] * self.data.x()[0];
-            return rates
-                .iter()
-                .fold(true, |all, rate| all & ((*rate).into() * limit <= 2.0));
+        let (is_relu, given) = (self.phi != IDENTITY, [self.data.x()[0], self.data.y()[0]]);
+        let mut all = true;
+        for (lane, (last, rate)) in last.iter().zip(rates).enumerate() {
+            let (last, rate, highest) = ((*last).into(), (*rate).into(), highest[lane].into());
+            all &= match LAYERS {
+                1 => unwatched::stays_below_without_hidden(highest, given, last, rate),
+                _ => {
+                    let weights = [first[lane].into(), last];
+                    unwatched::stays_below(highest, is_relu, given, weights, rate)
+                }
+            };
         }
-        let given = [self.data.x()[0], self.data.y()[0]];
-        let pairs = first.iter().zip(last).zip(rates);
-        pairs.fold(true, |all, ((first, last), rate)| {
-            let weights = [(*first).into(), (*last).into()];
-            all & unwatched::falls(self.phi != IDENTITY, given, weights, (*rate).into())
-        })
+        all
     }
 
     /// Whether an overflow on the way is seen in the weights after it. A single epoch is
@@ -433,11 +436,12 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         trace: &mut Trace<A::Number>,
     ) -> bool {
         let mut next = trace.first;
-        self.highest.fill(A::splat(self.simd, 0.0));
+        let highest = &mut trace.highest.loss;
+        bytemuck::cast_slice_mut(&mut self.highest).copy_from_slice(highest);
         let unwatched = ONE_ROW && PHI != RELU && self.needs_no_watch(epochs, bound);
         if unwatched {
-            let falls = trace.first >= LONG && self.falls();
-            self.unwatched::<PHI>(trace.first, falls, None);
+            let stays = trace.first >= LONG && self.stays_below(&trace.highest.loss);
+            self.unwatched::<PHI>(trace.first, stays, None);
             // The last epoch is a whole pass, since its gradients tell how runs end.
             if trace.is_loss_only() && next < epochs {
                 let count = epochs - 1 - next;

@@ -110,7 +110,6 @@ impl<'a, S: Simd, A: Arithmetic> Dense<'a, S, A> {
     #[inline(always)]
     fn span(&mut self, epochs: Range<usize>, bound: f64, trace: &mut Trace<A::Number>) -> bool {
         let mut healthy = true;
-        trace.highest.loss.fill(A::Number::rounded(0.0));
         for (index, epoch) in epochs.enumerate() {
             trace.keep(Quantity::Weights, index, self.weights());
             self.epoch(epoch);

@@ -11,15 +11,16 @@ pub(crate) struct Trace<N> {
     /// Epochs that there is room for.
     room: usize,
     pub planes: PerQuantity<Aligned<N>>,
-    /// The highest loss of each run in the epochs of the span that are not kept.
+    /// The highest loss of each run: of the epochs before the span when a kernel begins, raised
+    /// in those of the span that are not kept.
     pub highest: Highest<N>,
 }
 
 /// The highest losses of some epochs, shape (width,) each.
 pub(crate) struct Highest<N> {
-    /// 0 without epochs.
     pub loss: Aligned<N>,
-    /// The first epoch that had it, counted from the start of the span; NaN if that is not known.
+    /// Where it was raised the first epoch that had it, counted from the start of the span; NaN if
+    /// that is not known.
     pub epoch: Aligned<N>,
 }
 

@@ -35,13 +35,19 @@
 //!
 //! # Why the highest loss of most runs is known
 //! The errors of a neuron that is on follow e' = (1 − u)·e with u = lr·s + c·lr·x·ŷ and
-//! s = x²·(p² + q²), where |x·ŷ| ≤ s/2. If s stays between s/G and s·G of now, and
-//! u ≤ lr·s·G·(1 + |c|/2) < 2, then |e| falls by a factor of at most 1 − m in each epoch, m the
-//! smaller one of 2 − u and lr·s/G·(1 − |c|/2); hence Σ|c| ≤ |c|/m from now on. An epoch
-//! multiplies s by a factor between (1 − |c|)² and (1 + |c|)², so that it stays there if
-//! 3·|c|/m ≤ ln G and |c| ≤ ¼. ŷ stays on the side of 0 where y is if |e| < |y|, and so the
-//! neuron stays on: both weights changing their signs at once takes |c| > 1. A neuron that is
-//! off keeps its loss.
+//! s = x²·(p² + q²). Let |e| ≤ E and |c| ≤ lr·|x|·E < 1. Since |x·ŷ| ≤ s/2, u lies between
+//! lr·s·(1 − |c|/2) ≥ 0 and lr·s·(1 + |c|/2). Now p² − q² only shrinks, by 1 − c² in an epoch, and
+//! |p·q·x| = |ŷ| ≤ |y| + E, hence
+//!
+//! ```text
+//! (p² + q²)² = (p² − q²)² + 4·p²·q² ≤ (p² − q²)² + 4·((|y| + E)/x)²
+//! ```
+//!
+//! If that keeps u at or below 2, |e| is at most E after the epoch, too, and so on for ever. A
+//! neuron that turns off has the error y, but it does so only if E ≥ |y|: else ŷ stays on y's side
+//! of 0, and both weights change their signs at once only where |c| > 1. One that is off keeps its
+//! loss. E is taken a little larger than |e| is, by far more than an epoch's roundings times the
+//! epochs of a span.
 
 use pulp::Simd;
 
@@ -75,27 +81,40 @@ pub(super) fn allows_rates<N: Number>(rates: &[N]) -> bool {
         .fold(true, |all, rate| all & moderate.contains(&(*rate).into()))
 }
 
-/// Whether no loss of a run is higher than the present one from here on, by the proof above.
+/// How much more room a proof leaves to roundings than they take.
+const ROUNDINGS: f64 = 1e-10;
+
+/// Whether no loss is higher than `highest` from here on, by the proof above.
 #[inline(always)]
-pub(super) fn falls(is_relu: bool, [x, y]: [f64; 2], [p, q]: [f64; 2], rate: f64) -> bool {
-    let prediction = p * q * x;
-    let error = y - prediction;
-    let step = (rate * x * error).abs();
-    let sharpness = rate * x * x * (p * p + q * q);
-    let stays = |growth: f64, logarithm: f64| {
-        let most = sharpness * growth * (1.0 + 0.5 * step);
-        let least = sharpness / growth * (1.0 - 0.5 * step);
-        let margin = if 2.0 - most < least {
-            2.0 - most
-        } else {
-            least
-        };
-        (margin > 0.0) & (3.0 * step <= logarithm * margin)
-    };
+pub(super) fn stays_below(
+    highest: f64,
+    is_relu: bool,
+    [x, y]: [f64; 2],
+    [p, q]: [f64; 2],
+    rate: f64,
+) -> bool {
+    let error = (y - p * q * x).abs();
+    let most = error + ROUNDINGS * (y.abs() + error);
+    let step = rate * x.abs() * most;
+    let (apart, product) = ((p - q) * (p + q), 2.0 * (y.abs() + most) / x);
+    let squares = (apart * apart + product * product).sqrt();
+    let factor = rate * x * x * squares * (1.0 + 0.5 * step);
     let is_off = is_relu & (p * x <= 0.0);
-    let same_side = !is_relu | (error.abs() < y.abs());
-    let contracts = stays(1.03, 0.0295) | stays(1.3, 0.262) | stays(2.0, 0.693);
-    is_off | (same_side & (step <= 0.25) & contracts)
+    let stays = (step < 1.0) & (factor <= 2.0 - ROUNDINGS);
+    is_off | (stays & (0.5 * most * most <= highest))
+}
+
+/// The same without a hidden neuron: e' = (1 − lr·x²)·e.
+#[inline(always)]
+pub(super) fn stays_below_without_hidden(
+    highest: f64,
+    [x, y]: [f64; 2],
+    w: f64,
+    rate: f64,
+) -> bool {
+    let error = (y - w * x).abs();
+    let most = error + ROUNDINGS * (y.abs() + error);
+    (rate * x * x <= 2.0 - ROUNDINGS) & (0.5 * most * most <= highest)
 }
 
 /// Whether weights are of a moderate size, and none is a negative zero.
@@ -145,7 +164,7 @@ pub(super) fn advance<
     const R: usize,
 >(
     simd: S,
-    [first, last]: &mut [&mut [A::Vector<S>; R]; 2],
+    [first, last]: [&mut [A::Vector<S>; R]; 2],
     rates: &[A::Vector<S>; R],
     given: Given<A::Vector<S>>,
     epochs: usize,
