@@ -37,7 +37,8 @@ CORE = (
     *("error", "memory", "machine", "activation", "loss", "network", "data", "optimizer"),
     *("outcome", "progress", "record", "schedule", "settings", "shuffle", "task"),
     *("kernel", "history", "recent_losses", "parallel", "results", "validation"),
-    *("dead", "rest", "motion", "judge", "run_loop", "train", "evaluate"),
+    *("dead", "deaths", "rest", "motion", "judge", "lanes", "highest", "run_loop", "train"),
+    "evaluate",
 )
 """Modules of the Rust core, each of which uses only those before it."""
 DOORS = ("__init__.py", "__main__.py")

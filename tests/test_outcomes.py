@@ -93,32 +93,6 @@ def test_dead_is_what_no_input_reaches_whatever_biases_do() -> None:
             assert later.outcome[0] == "dead"
 
 
-def test_the_epoch_of_death_is_the_first_without_a_gradient() -> None:
-    rates = np.linspace(0.2, 0.4, 400)
-    result = bp.train(GUIDE, [0.5, 1.0], 2.0, 3.0, learning_rate=rates, epochs=200)
-    assert result.gradients is not None
-    dead = result.outcome == "dead"
-    assert 50 < dead.sum() < 400
-    silent = (result.gradients == 0).all(axis=2)
-    # Where the minimum is met exactly the gradient is 0 as well.
-    np.testing.assert_array_equal(result.died_at[dead], silent.argmax(axis=1)[dead])
-    assert (result.died_at[~dead] == -1).all()
-
-
-def test_the_highest_loss_is_that_of_the_history() -> None:
-    rates = np.concatenate([np.linspace(0.001, 0.32, 500), [5.0, 1e-9]])
-    for network in (GUIDE, LINEAR):
-        result = bp.train(network, [0.5, 1.0], 2.0, 3.0, learning_rate=rates, epochs=3000)
-        without = bp.train(
-            network, [0.5, 1.0], 2.0, 3.0, learning_rate=rates, epochs=3000, record=[]
-        )
-        assert result.loss is not None
-        assert result.highest_loss.tolist() == np.nanmax(result.loss, axis=1).tolist()
-        assert result.highest_loss_at.tolist() == np.nanargmax(result.loss, axis=1).tolist()
-        assert without.highest_loss.tolist() == result.highest_loss.tolist()
-        assert without.highest_loss_at.tolist() == result.highest_loss_at.tolist()
-
-
 def test_a_cycle_of_mini_batches_is_no_minimum() -> None:
     """Two rows that are the same: the two updates of an epoch lead there and back again."""
     settings: dict[str, Any] = {"learning_rate": 0.18, "batch_size": 1, "epochs": 2000}

@@ -1,7 +1,7 @@
 //! Whether any input still reaches the output of a network.
 
 use crate::kernel::Number;
-use crate::{Activation, Data, Network};
+use crate::{Activation, Data, Network, Optimizer};
 
 /// Whether every row has a hidden layer that is off, which means that all of its neurons are
 /// zero.
@@ -80,6 +80,44 @@ impl<'a> Dead<'a> {
     pub fn is(&mut self, weights: &[f64]) -> bool {
         let relu = self.network.activation() == Activation::Relu;
         relu && (0..self.data.rows()).all(|row| self.is_off(row, weights))
+    }
+
+    /// Whether a run that is dead stays so where the optimizer's memory still carries it.
+    pub fn stays(
+        &mut self,
+        optimizer: Optimizer,
+        rates: &[f64],
+        [weights, memory]: [&[f64]; 2],
+    ) -> bool {
+        let (decays, adam) = match optimizer {
+            Optimizer::GradientDescent => return true,
+            Optimizer::Momentum { momentum } => (momentum / (1.0 - momentum), None),
+            Optimizer::Nesterov { momentum } => (momentum * momentum / (1.0 - momentum), None),
+            Optimizer::Adam {
+                momentum,
+                beta2,
+                epsilon,
+            } => {
+                let ratio = momentum / beta2.sqrt();
+                if ratio >= 1.0 {
+                    return false;
+                }
+                (ratio / (1.0 - ratio), Some(epsilon))
+            }
+        };
+        let mut weights = weights.to_vec();
+        let (first, second) = memory.split_at(weights.len());
+        for (layer, shape) in self.network.layers().iter().enumerate() {
+            let rate = rates[layer.min(rates.len() - 1)];
+            for index in shape.weights.start..shape.biases.end {
+                let direction = match adam {
+                    None => first[index],
+                    Some(epsilon) => first[index] / (second[index].sqrt() + epsilon),
+                };
+                weights[index] -= rate * decays * direction;
+            }
+        }
+        self.is(&weights)
     }
 
     fn is_off(&mut self, row: usize, weights: &[f64]) -> bool {

@@ -7,10 +7,8 @@
 //! [go](crate::motion). How long a run is followed is a share of the epochs that it was
 //! trained for.
 
-use pulp::NullaryFnOnce;
-
 use crate::dead::Dead;
-use crate::kernel::{load, unload, vectorized, Kernel, Number, Trace};
+use crate::kernel::{load, Kernel, Number, Trace};
 use crate::motion::{Follow, Motion, LONGEST_PERIOD};
 use crate::rest::{Question, Rest};
 use crate::results::Runs;
@@ -76,8 +74,6 @@ pub(crate) struct Judge<'a, N> {
     tolerance: f64,
     same: f64,
     doubts: Vec<Doubt>,
-    /// Runs that died, whose epoch of death is not known yet.
-    deaths: Vec<usize>,
     rest: Option<Rest<'a>>,
     motion: Option<Motion<N>>,
     rates: Vec<f64>,
@@ -93,7 +89,6 @@ impl<'a, N: Number> Judge<'a, N> {
             tolerance: task.settings.tolerance.max(rounding),
             same: SAME.max(SAME_ROUNDINGS * task.network.dtype().epsilon()),
             doubts: Vec::new(),
-            deaths: Vec::new(),
             rest: None,
             motion: None,
             rates: Vec::new(),
@@ -146,11 +141,6 @@ impl<'a, N: Number> Judge<'a, N> {
                 goes,
             });
         }
-    }
-
-    /// Keeps a run that died, to find out when.
-    pub fn died(&mut self, run: usize) {
-        self.deaths.push(run);
     }
 
     fn has_batches(&self) -> bool {
@@ -336,130 +326,5 @@ impl<'a, N: Number> Judge<'a, N> {
             return false;
         };
         rest.steepest(&weights) * largest > 100.0 * self.same * size
-    }
-
-    /// Whether a run that is dead stays so where the optimizer's memory still carries it.
-    pub fn stays_dead(&mut self, weights: &[f64], rates: &[f64], memory: &[f64]) -> bool {
-        let (decays, adam) = match self.task.settings.optimizer {
-            Optimizer::GradientDescent => return true,
-            Optimizer::Momentum { momentum } => (momentum / (1.0 - momentum), None),
-            Optimizer::Nesterov { momentum } => (momentum * momentum / (1.0 - momentum), None),
-            Optimizer::Adam {
-                momentum,
-                beta2,
-                epsilon,
-            } => {
-                let ratio = momentum / beta2.sqrt();
-                if ratio >= 1.0 {
-                    return false;
-                }
-                (ratio / (1.0 - ratio), Some(epsilon))
-            }
-        };
-        let mut weights = weights.to_vec();
-        let (first, second) = memory.split_at(weights.len());
-        for (layer, shape) in self.task.network.layers().iter().enumerate() {
-            let rate = rates[layer.min(rates.len() - 1)];
-            for index in shape.weights.start..shape.biases.end {
-                let direction = match adam {
-                    None => first[index],
-                    Some(epsilon) => first[index] / (second[index].sqrt() + epsilon),
-                };
-                weights[index] -= rate * decays * direction;
-            }
-        }
-        self.dead.is(&weights)
-    }
-
-    /// Finds the epochs in which runs died: they are trained once more, until they do.
-    pub fn date_deaths(
-        &mut self,
-        runs: &mut Runs,
-        kernel: &mut dyn Kernel<N>,
-        trace: &mut Trace<N>,
-    ) {
-        let deaths = std::mem::take(&mut self.deaths);
-        let width = kernel.width();
-        for some in deaths.chunks(width) {
-            self.date(runs, some, kernel, trace);
-        }
-        self.deaths = deaths;
-        self.deaths.clear();
-    }
-
-    fn date(
-        &mut self,
-        runs: &mut Runs,
-        deaths: &[usize],
-        kernel: &mut dyn Kernel<N>,
-        trace: &mut Trace<N>,
-    ) {
-        let (width, task) = (kernel.width(), self.task);
-        let parameters = task.network.parameters();
-        let (mut weights, mut rates, mut remembered) = (Vec::new(), Vec::new(), Vec::new());
-        for run in deaths {
-            weights.extend_from_slice(&runs.start.weights[run * parameters..][..parameters]);
-            let given = &runs.start.learning_rate[run * task.rates_per_run..];
-            rates.extend_from_slice(&given[..task.rates_per_run]);
-            if let Some(memory) = runs.start.memory {
-                remembered.extend_from_slice(&memory[run * task.memory()..][..task.memory()]);
-            }
-        }
-        let [own, memory] = kernel.state();
-        load(own, width, &weights, deaths.len());
-        match remembered.is_empty() {
-            true => memory.fill(N::rounded(0.0)),
-            false => load(memory, width, &remembered, deaths.len()),
-        }
-        self.planes
-            .resize(task.rates_per_run * width, N::rounded(0.0));
-        load(&mut self.planes, width, &rates, deaths.len());
-        trace.first = 0;
-        let mut left: Vec<(usize, usize)> = deaths.iter().copied().enumerate().collect();
-        let mut own = vec![0.0; parameters];
-        let (mut sums, mut may_be_dead) = (vec![0.0; width], vec![false; width]);
-        for epoch in 0.. {
-            let look = MayBeDead {
-                dead: &self.dead,
-                weights: kernel.weights(),
-                sums: &mut sums,
-                out: &mut may_be_dead,
-            };
-            vectorized(task.settings.machine.instruction_set, look);
-            left.retain(|(lane, run)| {
-                if !may_be_dead[*lane] {
-                    return true;
-                }
-                unload(kernel.weights(), width, *lane, &mut own);
-                let over = i64::try_from(epoch).unwrap_or(i64::MAX) >= runs.arrays.epochs[*run];
-                let is_dead = over || self.dead.is(&own);
-                if is_dead {
-                    runs.arrays.died_at[*run] = i64::try_from(epoch).unwrap_or(i64::MAX);
-                }
-                !is_dead
-            });
-            if left.is_empty() || task.progress.is_cancelled() {
-                return;
-            }
-            let at = task.first_epoch + epoch;
-            kernel.advance(&self.planes, at..at + 1, f64::INFINITY, trace);
-        }
-    }
-}
-
-/// A call of [`Dead::may_be`], compiled for an instruction set.
-struct MayBeDead<'m, 'a, N> {
-    dead: &'m Dead<'a>,
-    weights: &'m [N],
-    sums: &'m mut [f64],
-    out: &'m mut [bool],
-}
-
-impl<N: Number> NullaryFnOnce for MayBeDead<'_, '_, N> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        self.dead.may_be(self.weights, self.sums, self.out);
     }
 }

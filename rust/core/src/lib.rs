@@ -14,6 +14,7 @@
 mod activation;
 mod data;
 mod dead;
+mod deaths;
 mod error;
 mod evaluate;
 mod highest;

@@ -88,17 +88,15 @@ impl<N: Number> RecentLosses<N> {
         let [sums, away] = &mut self.space;
         let (sums, away) = (&mut sums[lanes.clone()], &mut away[lanes.clone()]);
         let firsts = &self.first[lanes.clone()];
-        sums.fill(0.0);
-        away.fill(0.0);
-        for epoch in these.clone() {
-            let losses = &self.last[epoch % WINDOW * self.width..][lanes.clone()];
-            let sums = sums.iter_mut().zip(&mut *away);
-            for (((sum, away), first), loss) in sums.zip(firsts).zip(losses) {
-                let (loss, most): (f64, f64) = ((*loss).into(), LARGEST_RATIO * first);
-                // NaN is not below anything.
-                *sum += if loss < most { loss } else { most };
-                let distance = (loss - first).abs();
-                *away = if distance <= *away { *away } else { distance };
+        let kept = Kept {
+            last: &self.last,
+            width: self.width,
+            begin: lanes.start,
+        };
+        for group in groups(lanes.len()) {
+            match group {
+                Group::Whole(at) => kept.sum::<LANES>(at, &these, firsts, sums, away),
+                Group::Single(at) => kept.sum::<1>(at, &these, firsts, sums, away),
             }
         }
         let mut is_special = false;
@@ -143,34 +141,17 @@ impl<N: Number> RecentLosses<N> {
     /// Looks at the last losses of each run before epoch `done`. Most runs fall, and need no
     /// closer look.
     #[inline(always)]
-    pub fn look(&self, done: usize, look: Look) {
-        look.climb
-            .fill(if done == 1 { 0.0 } else { f64::NEG_INFINITY });
-        look.nearest.fill(f64::INFINITY);
-        look.highest.fill(0.0);
-        let last = self.of(done - 1);
-        for epoch in done.saturating_sub(LONGEST_PERIOD + 1)..done - 1 {
-            let (before, after) = (self.of(epoch), self.of(epoch + 1));
-            let facts = look.climb.iter_mut().zip(&mut *look.nearest);
-            let losses = before.iter().zip(after).zip(last);
-            for ((facts, highest), losses) in facts.zip(&mut *look.highest).zip(losses) {
-                let ((climb, nearest), ((before, after), last)) = (facts, losses);
-                let [before, after, last]: [f64; 3] =
-                    [before, after, last].map(|loss| (*loss).into());
-                let by = after - before * (1.0 - SAME);
-                *climb = if by > *climb { by } else { *climb };
-                let distance = (before - last).abs();
-                *nearest = if distance < *nearest {
-                    distance
-                } else {
-                    *nearest
-                };
-                *highest = if before > *highest { before } else { *highest };
+    pub fn look(&self, done: usize, mut look: Look) {
+        let kept = Kept {
+            last: &self.last,
+            width: self.width,
+            begin: 0,
+        };
+        for group in groups(self.width) {
+            match group {
+                Group::Whole(at) => kept.look::<LANES>(at, done, &mut look),
+                Group::Single(at) => kept.look::<1>(at, done, &mut look),
             }
-        }
-        for (highest, last) in look.highest.iter_mut().zip(last) {
-            let last: f64 = (*last).into();
-            *highest = if last > *highest { last } else { *highest };
         }
     }
 
@@ -183,6 +164,107 @@ impl<N: Number> RecentLosses<N> {
             *loss = self.at(epoch, lane);
         }
         repeats(&recent[..kept], same)
+    }
+}
+
+/// Lanes that are looked at together, as many as the widest register has.
+const LANES: usize = 8;
+
+/// Some neighbouring lanes, by the place of the first.
+enum Group {
+    Whole(usize),
+    Single(usize),
+}
+
+/// So many lanes. What is known of a group stays in registers, epoch after epoch.
+#[inline(always)]
+fn groups(lanes: usize) -> impl Iterator<Item = Group> {
+    let whole = lanes / LANES * LANES;
+    let wide = (0..whole).step_by(LANES).map(Group::Whole);
+    wide.chain((whole..lanes).map(Group::Single))
+}
+
+/// The losses that are kept, of the lanes from one on.
+struct Kept<'k, N> {
+    last: &'k [N],
+    width: usize,
+    begin: usize,
+}
+
+impl<N: Number> Kept<'_, N> {
+    /// The losses of an epoch in some lanes.
+    #[inline(always)]
+    fn of<const L: usize>(&self, epoch: usize, at: usize) -> [f64; L] {
+        let start = epoch % WINDOW * self.width + self.begin + at;
+        let losses = &self.last[start..][..L];
+        std::array::from_fn(|lane| losses[lane].into())
+    }
+
+    /// Σ min(ℓ, 10⁶·ℓ₀) over some epochs, and how far a loss was from ℓ₀.
+    #[inline(always)]
+    fn sum<const L: usize>(
+        &self,
+        at: usize,
+        epochs: &Range<usize>,
+        firsts: &[f64],
+        sums: &mut [f64],
+        away: &mut [f64],
+    ) {
+        let firsts = &firsts[at..][..L];
+        let (mut sum, mut far) = ([0.0; L], [0.0_f64; L]);
+        for epoch in epochs.clone() {
+            let losses = self.of::<L>(epoch, at);
+            for lane in 0..L {
+                let (loss, most) = (losses[lane], LARGEST_RATIO * firsts[lane]);
+                // NaN is not below anything.
+                sum[lane] += if loss < most { loss } else { most };
+                let distance = (loss - firsts[lane]).abs();
+                far[lane] = if distance <= far[lane] {
+                    far[lane]
+                } else {
+                    distance
+                };
+            }
+        }
+        sums[at..][..L].copy_from_slice(&sum);
+        away[at..][..L].copy_from_slice(&far);
+    }
+
+    /// See [`RecentLosses::look`].
+    #[inline(always)]
+    fn look<const L: usize>(&self, at: usize, done: usize, look: &mut Look) {
+        let last = self.of::<L>(done - 1, at);
+        let begin = done.saturating_sub(LONGEST_PERIOD + 1);
+        let none = if done == 1 { 0.0 } else { f64::NEG_INFINITY };
+        let (mut climb, mut nearest, mut highest) = ([none; L], [f64::INFINITY; L], [0.0; L]);
+        let mut before = self.of::<L>(begin, at);
+        for epoch in begin + 1..done {
+            let after = self.of::<L>(epoch, at);
+            for lane in 0..L {
+                let by = after[lane] - before[lane] * (1.0 - SAME);
+                climb[lane] = larger(by, climb[lane]);
+                let distance = (before[lane] - last[lane]).abs();
+                nearest[lane] = -larger(-distance, -nearest[lane]);
+                highest[lane] = larger(before[lane], highest[lane]);
+            }
+            before = after;
+        }
+        for lane in 0..L {
+            highest[lane] = larger(last[lane], highest[lane]);
+        }
+        look.climb[at..][..L].copy_from_slice(&climb);
+        look.nearest[at..][..L].copy_from_slice(&nearest);
+        look.highest[at..][..L].copy_from_slice(&highest);
+    }
+}
+
+/// a if it is larger than b, else b.
+#[inline(always)]
+fn larger(a: f64, b: f64) -> f64 {
+    if a > b {
+        a
+    } else {
+        b
     }
 }
 
