@@ -334,17 +334,20 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         }
     }
 
-    /// Epochs that are not traced.
+    /// Epochs that are not traced. Returns the largest loss.
     #[inline(always)]
-    fn untraced<const PHI: u8, const ONE_ROW: bool>(&mut self, epochs: usize) {
+    fn untraced<const PHI: u8, const ONE_ROW: bool>(&mut self, epochs: usize) -> A::Vector<S> {
         let (simd, data, first) = (self.simd, self.data, self.given(0));
         let (weights, rates) = (&mut self.weights[..], &self.rates[..]);
         let highest = &mut self.highest[..rates.len()];
+        let mut largest = first.zero;
         for _ in 0..epochs {
             Self::epoch::<PHI, ONE_ROW>(simd, weights, rates, &first, data, |r, pass| {
+                largest = A::max(simd, pass.loss, largest);
                 highest[r] = A::max(simd, pass.loss, highest[r]);
             });
         }
+        largest
     }
 
     /// Epochs that are traced. Returns the largest loss.
@@ -436,6 +439,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         trace: &mut Trace<A::Number>,
     ) -> bool {
         let mut next = trace.first;
+        let mut watched = self.given(0).zero;
         let highest = &mut trace.highest.loss;
         bytemuck::cast_slice_mut(&mut self.highest).copy_from_slice(highest);
         let unwatched = ONE_ROW && PHI != RELU && self.needs_no_watch(epochs, bound);
@@ -449,7 +453,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
                 next += count;
             }
         } else {
-            self.untraced::<PHI, ONE_ROW>(trace.first);
+            watched = self.untraced::<PHI, ONE_ROW>(trace.first);
         }
         let largest = self.traced::<PHI, ONE_ROW>(next..epochs, trace);
         if unwatched && !unwatched::is_moderate(self.weights()) {
@@ -460,10 +464,9 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
             .loss
             .copy_from_slice(bytemuck::cast_slice(&self.highest));
         highest.epoch.fill(A::Number::rounded(f64::NAN));
+        let seen = [watched, largest];
         // A loss that is NaN is not seen, but leaves weights that never are a number again.
-        all_at_most(&highest.loss, bound)
-            & all_at_most::<A::Number>(bytemuck::cast_slice(&[largest]), bound)
-            & all_finite(self.weights())
+        all_at_most::<A::Number>(bytemuck::cast_slice(&seen), bound) & all_finite(self.weights())
     }
 }
 
