@@ -138,8 +138,9 @@ class TrackingConfig:
     experiment: str = "${oc.env:MLFLOW_EXPERIMENT_NAME,backprop-svc}"
     history: str = "all"
     weights: str = "all"
-    # Of which runs an MLflow model is logged, and the name under which it is registered.
-    model: str = "none"
+    # Of which runs an MLflow model is logged, and the name under which it is registered. By
+    # default of a single run, and of the best one of a sweep, where its weights are kept.
+    model: Optional[str] = None
     register: Optional[str] = None
 
 
