@@ -71,6 +71,9 @@ class DataConfig:
     # and do not affect the scales.
     validation: float = 0.0
     validation_seed: int = 0
+    # Instead of a fraction: in how many folds the rows are cut, and which one validates.
+    folds: Optional[int] = None
+    fold: Optional[int] = None
     # The unit of y before scaling: terminal and picture show y × unit_factor in this unit.
     unit: str = ""
     unit_factor: float = 1.0
