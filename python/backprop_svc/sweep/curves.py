@@ -27,6 +27,8 @@ class Curves(NamedTuple):
     """Learning rates of the first layer, shape (runs,)."""
     rows: NDArray[np.int64]
     """Positions of the runs among all of the sweep, ascending, shape (runs,)."""
+    epochs: NDArray[np.int64]
+    """Of the histories, shape (epochs,): those of runs that go on do not begin with 0."""
     val_loss: Floats | None = None
     """As ``loss``, on the rows of validation, where there are any."""
 
@@ -48,8 +50,10 @@ def sample_curves(experiment: Experiment, outcomes: Outcomes) -> Curves:
     loss = _to_the_end(cast(Floats, result.loss), result)
     first_rates = rates.reshape(len(rates), -1)[:, 0]
     if result.val_loss is None:
-        return Curves(loss, first_rates, rows)
-    return Curves(loss, first_rates, rows, _to_the_end(result.val_loss, result))
+        return Curves(loss, first_rates, rows, result.recorded)
+    return Curves(
+        loss, first_rates, rows, result.recorded, _to_the_end(result.val_loss, result)
+    )
 
 
 def _to_the_end(history: Floats, result: Result) -> Floats:

@@ -131,7 +131,7 @@ def _curves(curves: Curves, outcomes: Outcomes, columns: Columns) -> dict[str, A
         epochs = np.arange(count)
     told = {"loss": curves.loss, "val_loss": curves.val_loss}
     return {
-        "epochs": epochs.tolist(),
+        "epochs": curves.epochs[epochs].tolist(),
         "rows": curves.rows.tolist(),
         "outcome": outcomes.outcome_code[curves.rows].tolist(),
         "histories": {
