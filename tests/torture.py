@@ -157,7 +157,8 @@ def _wait_for(
     }[phase]
     end = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < end and not begun():
-        time.sleep(0.02)
+        # To look takes its time, too.
+        time.sleep(0.2)
     longest = {"opening": 6.0, "writing": 2.0, "summary": 2.0, "any moment": 15.0}[phase]
     with suppress(subprocess.TimeoutExpired):
         process.wait(moments.uniform(0, longest))

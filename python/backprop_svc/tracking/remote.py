@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -48,13 +49,13 @@ class RemoteClient(MlflowClient):
                 write(model.model_id, model.artifact_location, Path(folder))
                 self.log_model_artifacts(model.model_id, folder)
             last = [self.get_metric_history(run_id, key)[-1] for key in own.data.metrics]
-            super().log_batch(
-                run_id,
-                [
-                    Metric(m.key, m.value, m.timestamp, m.step, model.model_id, run_id=run_id)
-                    for m in last
-                ],
-            )
+            metrics = [
+                Metric(m.key, m.value, m.timestamp, m.step, model.model_id, run_id=run_id)
+                for m in last
+            ]
+            # MLflow 3.1 looks for the run in the default experiment, which may not be there.
+            with suppress(MlflowException):
+                super().log_batch(run_id, metrics)
             self.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
             status = LoggedModelStatus.READY
         finally:
