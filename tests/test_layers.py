@@ -46,7 +46,7 @@ CORE = (
         "run_loop",
         "train",
     ),
-    "evaluate",
+    *("evaluate", "curvature"),
 )
 """Modules of the Rust core, each of which uses only those before it."""
 DOORS = ("__init__.py", "__main__.py")
