@@ -27,7 +27,11 @@ LAST_OF_OLD_SQLALCHEMY = 8
 """The last minor release of MLflow 3 that needs SQLAlchemy before 2.1."""
 SHOWN = ("mlflow", "sqlalchemy", "numpy", "pandas", "pyarrow", "scipy", "hydra-core")
 TWIN = ("tests/test_tracking.py", "tests/test_local_client.py", "-k", "sqlite")
+MODEL = "tests/test_model.py"
 ALL = (
+    f"{MODEL}::test_the_folder_is_what_mlflow_writes",
+    f"{MODEL}::test_it_is_logged_once_and_as_by_mlflow",
+    f"{MODEL}::test_mlflow_loads_it",
     "tests/test_tracking.py",
     "tests/test_local_client.py",
     "tests/test_guide.py",

@@ -303,6 +303,8 @@ FUNCTIONS: dict[str, Function] = {
     "Network": Function(make_network, network_of),
     "gradients": Function(bp.gradients, data_of),
     "evaluate": Function(bp.evaluate, data_of),
+    "sharpness": Function(bp.sharpness, data_of),
+    "curvature": Function(bp.curvature, data_of),
     "predict": Function(
         bp.predict, lambda n, r: {k: v for k, v in data_of(n, r).items() if k != "y"}
     ),

@@ -176,12 +176,21 @@ def test_progress_reaches_the_end_and_can_stop() -> None:
         bp.train(GUIDE, weights, 2.0, 3.0, epochs=10**7, record=[], progress=stop)
 
 
-def test_ctrl_c_ends_a_long_training() -> None:
-    code = """
+@pytest.mark.parametrize(
+    "call",
+    [
+        "bp.train(bp.Network(1, 1, 1), [0.5, 1.0], 2.0, 3.0, epochs=10**12, record=[])",
+        "bp.sharpness(bp.Network(1, 9, 1), np.ones((10**6, 18)), range(10**6), range(10**6))",
+        "bp.sharpness(bp.Network(1, 20, 1), np.ones((10**6, 40)), range(10**6), range(10**6))",
+    ],
+)
+def test_ctrl_c_ends_a_long_call(call: str) -> None:
+    code = f"""
+        import numpy as np
         import backprop_svc as bp
         print("ready", flush=True)
         try:
-            bp.train(bp.Network(1, 1, 1), [0.5, 1.0], 2.0, 3.0, epochs=10**12, record=[])
+            {call}
         except KeyboardInterrupt:
             print("stopped")
     """
@@ -250,6 +259,7 @@ def test_build_info() -> None:
     "module",
     [
         "backprop_svc",
+        "backprop_svc.curvature",
         "backprop_svc.errors",
         "backprop_svc.explain",
         "backprop_svc.datasets",
@@ -265,8 +275,8 @@ def test_documented_examples_run(module: str) -> None:
     assert results.failed == 0
 
 
-def test_the_readme_s_examples_run() -> None:
-    readme = Path(__file__).parents[1] / "README.md"
-    results = doctest.testfile(str(readme), module_relative=False)
-    assert results.attempted > 5
+@pytest.mark.parametrize("page", ["README.md", "docs/curvature.md"])
+def test_the_examples_of_pages_run(page: str) -> None:
+    results = doctest.testfile(str(Path(__file__).parents[1] / page), module_relative=False)
+    assert results.attempted > 3
     assert results.failed == 0

@@ -177,6 +177,11 @@ def test_the_table_of_the_command_leads_to_predictions(tmp_path: Path) -> None:
     assert best_run("last", tracking=uri) == run_id
     # In the unit of the target: the deviation of c is some 70.
     assert 10 < run.metrics["val_rmse"] < 200
+    once = (word for word in words if not word.startswith(("data.val", "init.seed", "track")))
+    done = call(tmp_path, "sweep", *once, "data.folds=3", "tracking=none")
+    assert done.returncode == 0, done.stderr
+    assert "6 runs = 6 configurations" in done.stdout
+    assert "best settings: val_loss, mean ± deviation over data.fold" in done.stdout
     done = call(tmp_path, "sweep", *words, "sweep.metric=accuracy")
     assert done.returncode == 1
     assert "sweep.metric is 'accuracy'; allowed: loss, rmse, r2, val_loss" in done.stderr

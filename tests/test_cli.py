@@ -223,6 +223,8 @@ BAD = {
     "data=iris data.x=[sepal(cm)]": "texts with other signs",
     "network.negative_slope=0.1": "network.negative_slope is given and would change nothing",
     "data.validation_seed=1": "data.validation_seed is given and would change nothing",
+    "network.hidden=${data.unit}": "network.hidden: Invalid value assigned: str is not a List",
+    "init.weights=${train}": "init.weights: Cannot merge DictConfig with ListConfig",
     "network.activation=tan": "network.activation is 'tan'; allowed: identity, relu",
     "init.w1=inf": "weights[0, 0] is inf; allowed: finite",
     "data=csv": "data.path, data.x, data.y not set",

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from pyarrow import parquet
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import KFold, train_test_split
 from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
 
 from backprop_svc import datasets
@@ -80,6 +80,18 @@ def test_split_is_that_of_scikit_learn(data: st.DataObject, rows: int, seed: int
     train, validation = datasets.split(datasets.Dataset(x, y), fraction, seed)
     found = train.x, validation.x, train.y, validation.y
     assert [part.tolist() for part in found] == [part.tolist() for part in expected]
+
+
+@given(st.data(), st.integers(2, 60), st.integers(0, 2**32 - 1))
+def test_folds_are_those_of_scikit_learn(data: st.DataObject, rows: int, seed: int) -> None:
+    folds = data.draw(st.integers(2, rows))
+    x = np.arange(2.0 * rows).reshape(rows, 2)
+    whole = datasets.Dataset(x, x[:, :1])
+    expected = KFold(folds, shuffle=True, random_state=seed).split(x)
+    for fold, (train, aside) in enumerate(expected):
+        found = datasets.split(whole, 0, seed, folds=folds, fold=fold)
+        assert found[0].x.tolist() == x[train].tolist()
+        assert found[1].y.tolist() == x[aside, :1].tolist()
 
 
 def test_no_share_keeps_the_order() -> None:
@@ -169,6 +181,16 @@ def test_sets_of_the_configuration(name: str, sizes: list[int], rows: tuple[int,
         ({"validation": np.nan}, "data.validation is nan; allowed"),
         ({"validation": 0.9}, "data.validation is 0.9, which leaves none of 3 rows"),
         ({"validation": 0.1, "validation_seed": -1}, "data.validation_seed is -1; allowed"),
+        ({"folds": 3}, "data.folds is 3, without data.fold; allowed: data.fold from 0 to 2"),
+        ({"folds": 3, "fold": 3}, "data.fold is 3; allowed: from 0 to 2"),
+        ({"folds": 3, "fold": -1}, "data.fold is -1; allowed: whole numbers from 0"),
+        ({"folds": 4, "fold": 0}, "data.folds is 4; allowed: from 2 to 3, the number of rows"),
+        ({"folds": 1, "fold": 0}, "data.folds is 1; allowed: from 2 to 3"),
+        ({"fold": 0}, "data.fold is 0, without folds; allowed: data.folds, too"),
+        (
+            {"folds": 3, "fold": 0, "validation": 0.5},
+            "data.validation is 0.5, with data.folds=3; allowed: one of them",
+        ),
         ({"y": [1, 2]}, "data.y has 2 rows; allowed: 3, as many as data.x"),
         ({"y_scale": 0}, "data.y_scale is 0, and would divide by 0.0; allowed: finite n"),
         ({"one_hot": True, "y": [2, 2, 2]}, "data.y has a single class; allowed: with"),

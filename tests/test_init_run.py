@@ -137,7 +137,10 @@ def test_arrays_of_settings_go_on_from_one_run(folder: Path) -> None:
     assert whole.weights is not None
     assert first["weights"] == whole.weights.tolist() != second["weights"]
     parent = bp.load_run(first["run_id"], tracking=uri).tags["mlflow.parentRunId"]
-    assert bp.load_run(parent, tracking=uri).tags["mlflow.parentRunId"] == run
+    sweep = bp.load_run(parent, tracking=uri)
+    assert sweep.tags["mlflow.parentRunId"] == run
+    # What the losses of the sweep are told by goes on from there, too.
+    assert sweep.histories["sweep/loss_best"][0].tolist() == list(range(12, 30))
 
 
 @pytest.mark.parametrize(

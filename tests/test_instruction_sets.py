@@ -75,6 +75,8 @@ class Case:
         found = {name: getattr(result, name) for name in RESULTS}
         step = bp.gradients(self.network, weights, x, y)
         found |= {"a pass's loss": step.loss, "a pass's gradients": step.gradients}
+        bent = bp.curvature(self.network, weights, x, y)
+        found |= {"sharpness": bent.largest, "smallest eigenvalue": bent.smallest}
         found["predictions"] = bp.predict(self.network, weights, x)
         return {name: bits(values) for name, values in found.items()}
 

@@ -30,10 +30,8 @@ LOSSES: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def trajectory(
-    network: bp.Network, weights: Any, x: Any, y: Any, rate: float
-) -> tuple[Any, Any, Any]:
-    """Losses and gradients of every epoch, and the final weights, of one run."""
+def mean_loss(network: bp.Network, x: Any, y: Any) -> Callable[[Any], Any]:
+    """The mean loss over the rows, as a function of all weights."""
     activation, output = (
         NAMED.get(name) or getattr(jax.nn, name)
         for name in (network.activation, network.output)
@@ -51,6 +49,15 @@ def trajectory(
             is_last = index + 1 == len(shapes)
             h, start = output(z) if is_last else activation(network.gain * z), end
         return criterion(h, y).mean()
+
+    return loss
+
+
+def trajectory(
+    network: bp.Network, weights: Any, x: Any, y: Any, rate: float
+) -> tuple[Any, Any, Any]:
+    """Losses and gradients of every epoch, and the final weights, of one run."""
+    loss = mean_loss(network, x, y)
 
     def epoch(flat: Any, _: Any) -> tuple[Any, Any]:
         value, gradient = jax.value_and_grad(loss)(flat)
@@ -96,3 +103,41 @@ def test_trajectories(
     assert close(found.loss, losses)
     assert close(found.gradients, gradients)
     assert close(found.weights, final)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rows", "activation", "loss", "bias", "output"),
+    [
+        ((1, 1, 1), 1, "leaky_relu", "half_squared_error", False, "identity"),
+        ((1, 1, 1), 9, "relu", "mse", False, "identity"),
+        ((3, 2), 8, "identity", "softmax_cross_entropy", True, "identity"),
+        ((2, 4, 1), 19, "sigmoid", "binary_cross_entropy", True, "identity"),
+        ((2, 3, 2, 2), 8, "gelu", "mse", False, "tanh"),
+        ((1, 2, 3, 2), 9, "softplus", "half_squared_error", True, "gelu"),
+        ((2, 4, 5, 3), 19, "tanh", "softmax_cross_entropy", True, "identity"),
+        ((4, 8, 3), 3, "relu", "mse", True, "softplus"),
+        ((5, 7, 6, 2), 8, "gelu", "binary_cross_entropy", False, "identity"),
+    ],
+)
+def test_curvature(
+    sizes: tuple[int, ...], rows: int, activation: str, loss: str, bias: bool, output: str
+) -> None:
+    network = bp.Network(
+        *sizes, activation=activation, gain=1.25, negative_slope=0.1, bias=bias, loss=loss,
+        output=output,
+    )  # fmt: skip
+    generator = np.random.default_rng(len(sizes))
+    x = generator.normal(size=(rows, sizes[0]))
+    y = generator.normal(size=(rows, sizes[-1]))
+    if "entropy" in loss:
+        y = np.exp(y) / np.exp(y).sum(axis=1, keepdims=True)
+    weights = generator.normal(0, 0.7, (RUNS, network.parameters))
+    hessians = jax.jit(jax.vmap(jax.hessian(mean_loss(network, x, y))))(weights)
+    expected = np.linalg.eigvalsh(hessians)
+    size = np.abs(expected).max(axis=1)
+    found = bp.curvature(network, weights, x, y)
+    assert np.all(np.abs(found.largest - expected[:, -1]) <= 1e-12 * size)
+    assert np.all(np.abs(found.smallest - expected[:, 0]) <= 1e-12 * size)
+    assert np.all(found.error <= 1e-12 * size)
+    alone = bp.sharpness(network, weights, x, y)
+    assert np.all(np.abs(alone - expected[:, -1]) <= 1e-12 * size)

@@ -38,7 +38,7 @@ CORE = (
     *("outcome", "progress", "record", "schedule", "settings", "shuffle", "task"),
     *("kernel", "history", "recent_losses", "parallel", "results", "validation"),
     *("dead", "deaths", "rest", "motion", "judge", "lanes", "highest", "run_loop", "train"),
-    "evaluate",
+    *("evaluate", "curvature"),
 )
 """Modules of the Rust core, each of which uses only those before it."""
 DOORS = ("__init__.py", "__main__.py")

@@ -21,6 +21,7 @@ from backprop_svc.plots.page.importance import importance
 from backprop_svc.plots.page.sample import sample
 from backprop_svc.plots.page.surface import sharpness
 from backprop_svc.plots.page.winners import best_runs
+from backprop_svc.sweep.curves import sample_curves
 from backprop_svc.tracking.links import Place
 from command import call
 
@@ -380,8 +381,24 @@ def test_a_frame_of_mlflow_that_may_leads_to_the_run(browser: Browser) -> None:
 def test_a_notebook_shows_it(browser: Browser) -> None:
     shown = browser.new_page()
     shown.set_default_timeout(60_000)
-    shown.set_content(small().report()._repr_html_())
+    outcomes = small(validation=([[1.0]], [[2.0]]))
+    shown.set_content(outcomes.report()._repr_html_())
     frame = shown.frame_locator("iframe")
     frame.locator("body[data-ready]").wait_for()
-    assert frame.locator("#curves .behind").inner_text().startswith("Behind this picture: 168 ")
+    place = frame.locator("#curves")
+    assert place.locator(".behind").inner_text().startswith("Behind this picture: 168 ")
+    # The smallest loss of each epoch, on either rows.
+    best: dict[str, Any] = {}
+    for name in ("loss", "val_loss"):
+        place.get_by_label("history").select_option(name)
+        assert place.locator(".ytitle").text_content() == name
+        best[name] = place.locator(".js-plotly-plot").evaluate("plot => plot.data.at(-1).y")
+    assert outcomes.experiment is not None
+    curves = sample_curves(outcomes.experiment, outcomes)
+    assert curves.val_loss is not None
+    for name, history in (("loss", curves.loss), ("val_loss", curves.val_loss)):
+        lowest = np.nanmin(history, axis=0)
+        # Zero has no logarithm.
+        expected = np.where(lowest > 0, lowest, np.nan)
+        np.testing.assert_allclose(np.array(best[name], dtype=float), expected, rtol=1e-6)
     shown.close()

@@ -38,8 +38,10 @@ SIZES = {"sqlite": (60, 100), "postgresql": (60, 100), "server": (6, 10)}
 PHASES = ("opening", "writing", "summary", "any moment")
 PATIENCE = 180.0
 """Seconds after which a sweep counts as hanging."""
-LONG = 30.0
-"""Seconds after which a command of a small training counts as hanging."""
+LONG = 30
+"""Seconds of the processor after which a command of a small training counts as hanging."""
+ASLEEP = 10 * LONG
+"""Seconds after which one counts as hanging that uses no processor."""
 
 
 @dataclass
@@ -155,7 +157,8 @@ def _wait_for(
     }[phase]
     end = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < end and not begun():
-        time.sleep(0.02)
+        # To look takes its time, too.
+        time.sleep(0.2)
     longest = {"opening": 6.0, "writing": 2.0, "summary": 2.0, "any moment": 15.0}[phase]
     with suppress(subprocess.TimeoutExpired):
         process.wait(moments.uniform(0, longest))
@@ -219,14 +222,15 @@ OPTIONS = [
     *("hydra/launcher=basic", "hydra/sweeper=basic", "hydra.sweeper._target_=a.b", "--e"),
 ]
 FORKING = """
-import os, sys
+import os, resource, sys
 import backprop_svc.cli.main, backprop_svc.plots.training, hydra, matplotlib.pyplot
 import backprop_svc.cli.commands.train, backprop_svc.cli.commands.explain
 for line in sys.stdin:
-    output, words = eval(line)
+    output, words, seconds = eval(line)
     child = os.fork()
     if child == 0:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         nothing = os.open(os.devnull, os.O_RDONLY)
         target = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         for stream, to in ((0, nothing), (1, target), (2, target)):
@@ -269,14 +273,14 @@ def commands(row: Row, count: int, seed: int) -> None:
             if words[0] != "explain":
                 words += ["tracking=none", "train.epochs=3"]
             row.tried += 1
-            process.stdin.write(f"{(str(output), words)!r}\n")
+            process.stdin.write(f"{(str(output), words, LONG)!r}\n")
             process.stdin.flush()
             child, begin = int(process.stdout.readline()), time.monotonic()
             signal.signal(signal.SIGALRM, lambda *_, child=child: os.killpg(child, 9))
-            signal.setitimer(signal.ITIMER_REAL, LONG)
+            signal.setitimer(signal.ITIMER_REAL, ASLEEP)
             code = int(process.stdout.readline())
             signal.setitimer(signal.ITIMER_REAL, 0)
-            hung = code == -9 and time.monotonic() - begin >= LONG
+            hung = code == -signal.SIGXCPU or time.monotonic() - begin >= ASLEEP
             said = output.read_text(errors="replace")
             clean = row.judge(said) and code in {0, 1, 2}
             row.hangs += hung

@@ -1,4 +1,5 @@
 from backprop_svc._core import Network, build_info
+from backprop_svc.curvature import Curvature, curvature, sharpness
 from backprop_svc.datasets.model import Model
 from backprop_svc.errors import SettingError, SettingTypeError
 from backprop_svc.evaluate import (
@@ -26,6 +27,7 @@ __version__: str
 
 __all__ = [
     "Check",
+    "Curvature",
     "Draw",
     "Evaluation",
     "Explanation",
@@ -47,6 +49,7 @@ __all__ = [
     "box_counting_dimension",
     "build_info",
     "chain_rule",
+    "curvature",
     "evaluate",
     "explain",
     "figure",
@@ -55,6 +58,7 @@ __all__ = [
     "load_run",
     "load_sweep",
     "predict",
+    "sharpness",
     "sweep",
     "train",
 ]

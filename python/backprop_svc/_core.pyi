@@ -13,6 +13,7 @@ __all__ = [
     "VERSION",
     "Network",
     "build_info",
+    "curvature",
     "gradients",
     "predict",
     "train",
@@ -149,5 +150,12 @@ def gradients(
 def predict(
     network: Network, weights: NDArray[np.float64], x: NDArray[np.float64]
 ) -> NDArray[np.float64]: ...
+def curvature(
+    network: Network,
+    weights: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    both: bool,
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64]]: ...
 def build_info() -> _BuildInfo:
     """Version, build profile, the instruction set in use and the default number of threads."""

@@ -1,4 +1,4 @@
-"""Columns of a table of Arrow, made from their bytes.
+"""Columns of a table of Arrow, made from their bytes and read by them.
 
 PyArrow's own way imports pandas as soon as it sees an array, which takes longer than a sweep.
 """
@@ -39,3 +39,14 @@ def lists(values: NDArray[Any]) -> Any:
 
     ends = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
     return pa.ListArray.from_arrays(numbers(ends), numbers(values.reshape(-1)))
+
+
+def read_numbers(column: Any, kind: type[np.generic]) -> NDArray[Any]:
+    """Return a column of numbers, or what is in lists of one size; no value is missing."""
+    array = column.combine_chunks()
+    if hasattr(array.type, "list_size"):
+        size = array.type.list_size
+        array = array.values.slice(array.offset * size, len(array) * size)
+    dtype = np.dtype(kind)
+    start = array.offset * dtype.itemsize
+    return np.frombuffer(array.buffers()[1] or b"", dtype, len(array), start)

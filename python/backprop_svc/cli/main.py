@@ -170,6 +170,11 @@ def _train(arguments: list[str]) -> None:
 
 
 def _sweep(arguments: list[str]) -> None:
+    folds = [word.removeprefix(_FOLDS) for word in arguments if word.startswith(_FOLDS)]
+    told = any(word.startswith("data.fold=") for word in arguments)
+    if len(folds) == 1 and folds[0].isdecimal() and not told:
+        # Each of them once.
+        arguments = [*arguments, f"data.fold=range({folds[0]})"]
     _train(["-m", *arguments])
 
 
@@ -245,6 +250,7 @@ def _hydra(command: Command, arguments: list[str]) -> None:
 
 _RUNS = ("init.run=", "init.best=", "init.sweep=")
 """Words that name runs to go on from."""
+_FOLDS = "data.folds="
 _SHOWING = ("--cfg", "-c", "--info", "-i")
 """Options with which Hydra shows a configuration."""
 _COMPLETING = ("-sc", "--shell-completion", "--shell_completion")

@@ -90,6 +90,8 @@ def prepare(
     y_scale: Scale = 1,
     validation: float = 0.0,
     validation_seed: int = 0,
+    folds: int | None = None,
+    fold: int | None = None,
     reading: Reading | None = None,
 ) -> Prepared:
     """Read a table, and make of it rows to train on and to validate with.
@@ -111,7 +113,7 @@ def prepare(
         their column (of a category's columns: its share). They are refused by default.
     one_hot
         Whether labels become an output for each class; by default those that are texts do.
-    x_scale, y_scale, validation, validation_seed
+    x_scale, y_scale, validation, validation_seed, folds, fold
         See :func:`scaled` and :func:`split`.
     reading
         What is told of the table, such as ``Reading(delimiter=";", decimal=",")``.
@@ -137,4 +139,6 @@ def prepare(
         y_scale=y_scale,
         validation=validation,
         validation_seed=validation_seed,
+        folds=folds,
+        fold=fold,
     )

@@ -54,19 +54,27 @@ def same_columns(encoded: Encoded, preparation: Preparation) -> Encoded:
     return Encoded(encoded.rows, preparation, encoded.notes)
 
 
-def finish_again(encoded: Encoded, validation: float, validation_seed: int) -> Prepared:
+def finish_again(
+    encoded: Encoded,
+    *,
+    validation: float = 0.0,
+    validation_seed: int = 0,
+    folds: int | None = None,
+    fold: int | None = None,
+) -> Prepared:
     """Split rows, fill and scale them: see :func:`backprop_svc.datasets.finish`.
 
     What is filled in and what scales are those of the training.
     """
     preparation = encoded.preparation
     y_shift, y_divisor = np.array(preparation.y_shift), np.array(preparation.y_divisor)
+    parts = split(encoded.rows, validation, validation_seed, folds=folds, fold=fold)
     done = [
         Dataset(
             preparation.scaled_inputs(filled(part.x, preparation.fill)),
             apply(part.y, y_shift, y_divisor),
         )
-        for part in split(encoded.rows, validation, validation_seed)
+        for part in parts
         if len(part.x)
     ]
     return Prepared(done[0], done[1] if len(done) > 1 else None, preparation, encoded.notes)

@@ -114,6 +114,8 @@ def finish(
     y_scale: Scale = 1,
     validation: float = 0.0,
     validation_seed: int = 0,
+    folds: int | None = None,
+    fold: int | None = None,
 ) -> Prepared:
     """Split rows into training and validation, then fill and scale them.
 
@@ -124,7 +126,7 @@ def finish(
     SettingError
         As for :func:`backprop_svc.datasets.split` and :func:`backprop_svc.datasets.scaled`.
     """
-    parts = split(encoded.rows, validation, validation_seed)
+    parts = split(encoded.rows, validation, validation_seed, folds=folds, fold=fold)
     train, preparation = parts[0], encoded.preparation
     notes = encoded.notes
     fill = None

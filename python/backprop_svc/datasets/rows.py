@@ -6,10 +6,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backprop_svc.arrays import Floats, floats
 from backprop_svc.errors import SettingError, counted, shown
-from backprop_svc.settings import Seed, check
+from backprop_svc.settings import Natural, Seed, check
 
 
 class Dataset(NamedTuple):
@@ -55,17 +56,34 @@ def one_hot(labels: Floats) -> Floats:
     return np.asarray(labels == np.unique(labels), dtype=np.float64)
 
 
-def split(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Set rows aside: those to train on, and a share of ⌈fraction·rows⌉ to validate with.
+def split(
+    dataset: Dataset,
+    fraction: float,
+    seed: int = 0,
+    *,
+    folds: int | None = None,
+    fold: int | None = None,
+) -> tuple[Dataset, Dataset]:
+    """Set rows aside: those to train on, and those to validate with.
 
-    The rows are shuffled by NumPy's ``RandomState``, as scikit-learn's ``train_test_split``
-    does; a fraction of 0 keeps all of them in their order.
+    Parameters
+    ----------
+    dataset
+        All rows.
+    fraction
+        The share of ⌈fraction·rows⌉ rows that are set aside, after NumPy's ``RandomState`` has
+        shuffled all, as by scikit-learn's ``train_test_split``; 0 keeps them in their order.
+    seed
+        What shuffles them.
+    folds, fold
+        Instead of a fraction: in how many folds the shuffled rows are cut, and which of them,
+        from 0, is set aside, as by scikit-learn's ``KFold(folds, shuffle=True)``.
 
     Raises
     ------
     SettingError
-        The fraction is below 0 or not below 1, or leaves no row to train on; x and y differ in
-        their rows; the seed is impossible.
+        The fraction is below 0 or not below 1, or leaves no row to train on; there is no such
+        fold; x and y differ in their rows; the seed is impossible.
 
     >>> train, validation = split(Dataset(np.eye(5), np.ones((5, 1))), 0.2)
     >>> len(train.x), len(validation.x)
@@ -80,7 +98,21 @@ def split(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Da
             "give one target for each row",
             verb="has",
         )
+    generator = np.random.RandomState(check("data.validation_seed", seed, Seed))
     fraction = check("data.validation", fraction, float)
+    if folds is not None or fold is not None:
+        train, aside = _fold(rows, fraction, folds, fold, generator)
+    else:
+        train, aside = _share(rows, fraction, generator)
+    return (
+        Dataset(dataset.x[train], dataset.y[train]),
+        Dataset(dataset.x[aside], dataset.y[aside]),
+    )
+
+
+def _share(
+    rows: int, fraction: float, generator: np.random.RandomState
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     if not 0 <= fraction < 1:
         raise SettingError(
             "data.validation",
@@ -88,18 +120,48 @@ def split(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Da
             "shares of the rows from 0 to below 1",
             "such as 0.2",
         )
-    generator = np.random.RandomState(check("data.validation_seed", seed, Seed))
-    aside = math.ceil(fraction * rows)
-    if fraction and aside >= rows:
+    count = math.ceil(fraction * rows)
+    if fraction and count >= rows:
         raise SettingError(
             "data.validation",
             f"{shown(fraction)}, which leaves none of {counted(rows, 'row')} to train on",
             "shares that leave one or more",
             "give more rows, or a smaller share",
         )
-    order = generator.permutation(rows) if aside else np.arange(rows)
-    train, validation = order[aside:], order[:aside]
-    return (
-        Dataset(dataset.x[train], dataset.y[train]),
-        Dataset(dataset.x[validation], dataset.y[validation]),
+    order = generator.permutation(rows) if count else np.arange(rows)
+    return order[count:], order[:count]
+
+
+def _fold(
+    rows: int,
+    fraction: float,
+    folds: int | None,
+    fold: int | None,
+    generator: np.random.RandomState,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    folds, fold = (
+        check("data.folds", folds, Natural | None),
+        check("data.fold", fold, Natural | None),
     )
+    if folds is None:
+        raise SettingError(
+            "data.fold", f"{fold}, without folds", "data.folds, too", "write data.folds=5"
+        )
+    if fraction:
+        raise SettingError(
+            "data.validation", f"{shown(fraction)}, with data.folds={folds}",
+            "one of them", "leave one of them out",
+        )  # fmt: skip
+    if not 2 <= folds <= rows:
+        raise SettingError(
+            "data.folds", str(folds), f"from 2 to {rows}, the number of rows", "such as 5"
+        )
+    fix = f"write data.fold=0, or sweep over 'data.fold=range({folds})'"
+    if fold is None:
+        raise SettingError(
+            "data.folds", f"{folds}, without data.fold", f"data.fold from 0 to {folds - 1}", fix
+        )
+    if fold >= folds:
+        raise SettingError("data.fold", str(fold), f"from 0 to {folds - 1}", fix)
+    aside = np.sort(np.array_split(generator.permutation(rows), folds)[fold])
+    return np.setdiff1d(np.arange(rows), aside), aside

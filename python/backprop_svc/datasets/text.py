@@ -136,7 +136,8 @@ class _Body:
                     delimiter=delimiter, quote_char=self._quote, newlines_in_values=True
                 ),
                 convert_options=arrow.ConvertOptions(
-                    default_column_type=pa.string(), strings_can_be_null=False
+                    column_types=dict.fromkeys(self._names(), pa.string()),
+                    strings_can_be_null=False,
                 ),
             )
         except pa.ArrowException as error:
@@ -145,6 +146,11 @@ class _Body:
         if "\n" in str(table.columns[-1][-1].as_py()):
             self._refuse_open_quote()
         return list(table.columns)
+
+    def _names(self) -> list[str]:
+        """Return what Arrow calls the columns of a file without a header."""
+        first = next(self._records(), (0, []))[1]
+        return [f"f{column}" for column in range(len(first))]
 
     def line(self, row: int) -> int:
         """Return the line in which a row begins, counted from 1."""

@@ -53,11 +53,13 @@ def summary(
         )
     }
     if curves is not None:
-        figures["sweep/loss curves"] = draw(CURVES, curves.loss, curves.learning_rate)
+        figures["sweep/loss curves"] = draw(
+            CURVES, curves.loss, curves.learning_rate, curves.epochs
+        )
         metrics += [
             (f"sweep/loss_{name}", float(value), epoch)
             for name, curve in curves.quantiles().items()
-            for epoch, value in enumerate(curve)
+            for epoch, value in zip(curves.epochs.tolist(), curve, strict=True)
             if np.isfinite(value)
         ]
     files = {"results.parquet": outcomes.parquet}

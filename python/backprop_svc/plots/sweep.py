@@ -94,7 +94,7 @@ def _map_figure(
     return figure
 
 
-def curves_png(loss: Floats, learning_rate: Floats) -> bytes:
+def curves_png(loss: Floats, learning_rate: Floats, epochs: NDArray[np.int64]) -> bytes:
     """Draw histories of loss, coloured by learning rate, as a PNG.
 
     Parameters
@@ -103,12 +103,14 @@ def curves_png(loss: Floats, learning_rate: Floats) -> bytes:
         Shape (runs, epochs); NaN after a divergence.
     learning_rate
         Shape (runs,).
+    epochs
+        Shape (epochs,).
     """
     with rc_context(TEXT):
-        return _curves_png(loss, learning_rate)
+        return _curves_png(loss, learning_rate, epochs)
 
 
-def _curves_png(loss: Floats, learning_rate: Floats) -> bytes:
+def _curves_png(loss: Floats, learning_rate: Floats, epochs: NDArray[np.int64]) -> bytes:
     from matplotlib import colormaps
 
     figure, plot = _begin()
@@ -117,7 +119,9 @@ def _curves_png(loss: Floats, learning_rate: Floats) -> bytes:
     colors = ScalarMappable(norm, colormaps["viridis"])
     floor = _floor(loss[np.isfinite(loss)])
     for history, rate in zip(np.maximum(loss, floor), learning_rate, strict=True):
-        plot.plot(history, color=colors.to_rgba(np.asarray(rate)), linewidth=0.8, alpha=0.7)
+        plot.plot(
+            epochs, history, color=colors.to_rgba(np.asarray(rate)), linewidth=0.8, alpha=0.7
+        )
     plot.set(
         title=f"Loss of {counted(len(loss), 'run')}",
         xlabel="epoch",

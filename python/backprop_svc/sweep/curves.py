@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backprop_svc.arrays import Floats
+from backprop_svc.result import Result
 from backprop_svc.sweep.experiment import Experiment
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.space import Points
@@ -26,6 +27,10 @@ class Curves(NamedTuple):
     """Learning rates of the first layer, shape (runs,)."""
     rows: NDArray[np.int64]
     """Positions of the runs among all of the sweep, ascending, shape (runs,)."""
+    epochs: NDArray[np.int64]
+    """Of the histories, shape (epochs,): those of runs that go on do not begin with 0."""
+    val_loss: Floats | None = None
+    """As ``loss``, on the rows of validation, where there are any."""
 
     def quantiles(self) -> dict[str, Floats]:
         """Return the best loss, the lower quartile and the median, each (epochs,)."""
@@ -42,8 +47,18 @@ def sample_curves(experiment: Experiment, outcomes: Outcomes) -> Curves:
     points = {name: values[rows] for name, values in outcomes.points.items()}
     rates, weights = experiment.starts(Points(len(rows), points))
     result = experiment.train(rates, weights, ("loss",))
-    loss = cast(Floats, result.loss)
-    # A run that converged keeps its loss after it ended; only a diverged one has none.
-    after = np.isnan(loss) & (result.diverged_at < 0)[:, np.newaxis]
-    loss = np.where(after, result.last_loss[:, np.newaxis], loss)
-    return Curves(loss, rates.reshape(len(rates), -1)[:, 0], rows)
+    loss = _to_the_end(cast(Floats, result.loss), result)
+    first_rates = rates.reshape(len(rates), -1)[:, 0]
+    if result.val_loss is None:
+        return Curves(loss, first_rates, rows, result.recorded)
+    return Curves(
+        loss, first_rates, rows, result.recorded, _to_the_end(result.val_loss, result)
+    )
+
+
+def _to_the_end(history: Floats, result: Result) -> Floats:
+    """Let a run that ended early keep its last value; only a diverged one has none."""
+    last = np.maximum(0, (~np.isnan(history)).cumsum(axis=1).argmax(axis=1))
+    kept = np.take_along_axis(history, last[:, np.newaxis], axis=1)
+    after = np.isnan(history) & (result.diverged_at < 0)[:, np.newaxis]
+    return np.where(after, kept, history)

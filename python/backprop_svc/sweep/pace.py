@@ -91,7 +91,8 @@ def chunk_size(
     # With the loss, that on the rows of validation and its accuracy.
     looks = 2 if experiment.validation is not None and "loss" in record else 0
     wide = sum(parameters if name in PER_PARAMETER else 1 for name in record) + looks
-    size = MOST_BYTES // (8 * (kept * wide + 2 * parameters))
+    # Weights before and after, gradients, and what an optimizer remembers: at most twice that.
+    size = MOST_BYTES // (8 * (kept * wide + 5 * parameters))
     if tracked:
         size = min(size, MOST_ROWS // (kept * min(wide, 1 + looks + MOST_NAMED_WEIGHTS) + 30))
     return max(1, min(size, MOST_RUNS))

@@ -17,8 +17,8 @@ from backprop_svc.metric import objective
 if TYPE_CHECKING:
     from backprop_svc.sweep.outcomes import Outcomes
 
-SEEDS = ("init.seed", "train.batch_seed", "data.validation_seed")
-"""Axes that change nothing but chance."""
+SEEDS = ("init.seed", "train.batch_seed", "data.validation_seed", "data.fold")
+"""Axes that change nothing but chance; a fold is what rows chance has set aside."""
 MEAN, DEVIATION, RUNS, FAILED = "mean", "deviation", "runs", "failed"
 """Columns that stand for the runs of a setting."""
 MOST_WRITTEN = 10_000

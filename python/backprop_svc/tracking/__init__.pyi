@@ -1,6 +1,7 @@
 from backprop_svc.tracking.access import DEFAULT_URI, client_of, default_uri, open_writer
 from backprop_svc.tracking.entities import Client
 from backprop_svc.tracking.log import Logged, log_runs
+from backprop_svc.tracking.mlflow_model import log_model
 from backprop_svc.tracking.read import (
     TrackedRun,
     best_run,
@@ -36,6 +37,7 @@ __all__ = [
     "default_uri",
     "load_run",
     "load_sweep",
+    "log_model",
     "log_runs",
     "open_writer",
     "remember",

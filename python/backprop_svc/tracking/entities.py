@@ -7,8 +7,9 @@ here. :class:`Client` is the part of :class:`mlflow.MlflowClient` that is used:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ class FileInfo:
     """Below the artifacts of the run."""
     is_dir: bool
     file_size: int | None
+
+
+WriteModel = Callable[[str, str, Path], None]
+"""Writes the files of a model, of an id and an address, into a folder."""
 
 
 def status_after(error: BaseException) -> str:
@@ -186,3 +191,6 @@ class Client(Protocol):
     ) -> None: ...
 
     def log_image(self, run_id: str, image: Image, *, key: str, step: int) -> None: ...
+
+    # What MLflow's own client has several methods for.
+    def log_model(self, run: Run, name: str, write: WriteModel) -> str: ...

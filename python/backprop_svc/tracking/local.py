@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 import sqlalchemy as sa
 
-from backprop_svc.tracking import search
-from backprop_svc.tracking.artifacts import ARTIFACTS, below, new_root
+from backprop_svc.tracking import models, search
+from backprop_svc.tracking.artifacts import ARTIFACTS, below, local_folder, new_root
 from backprop_svc.tracking.artifacts_of_runs import ArtifactsOfRuns
 from backprop_svc.tracking.connections import connections
 from backprop_svc.tracking.entities import (
@@ -28,6 +28,7 @@ from backprop_svc.tracking.entities import (
     Param,
     Run,
     ViewType,
+    WriteModel,
 )
 from backprop_svc.tracking.limits import (
     MAX_EXPERIMENT_NAME,
@@ -38,7 +39,15 @@ from backprop_svc.tracking.limits import (
     cut,
 )
 from backprop_svc.tracking.record import now
-from backprop_svc.tracking.tables import EXPERIMENT_TAGS, EXPERIMENTS, METRICS, RUNS, TAGS
+from backprop_svc.tracking.tables import (
+    EXPERIMENT_TAGS,
+    EXPERIMENTS,
+    METRICS,
+    MODEL_TABLES,
+    RUNS,
+    TAGS,
+    difference,
+)
 from backprop_svc.tracking.values import log_metrics, log_params, log_tag
 
 
@@ -201,6 +210,23 @@ class LocalClient(ArtifactsOfRuns):
             )
         if not done.rowcount:
             raise RefusedError(f"the run {run_id} has no tag {key!r}")
+
+    def log_model(self, run: Run, name: str, write: WriteModel) -> str:
+        """Log the model of a run, once; return its id."""
+        root = self.get_experiment(run.info.experiment_id).artifact_location
+        model_id = models.id_of(run)
+        location = models.location_of(root, model_id)
+        folder = local_folder(location)
+        differs = difference(sa.inspect(self._engine), MODEL_TABLES)
+        if folder is None or differs is not None:
+            return self._elsewhere().log_model(run, name, write)
+        with self.reading() as database:
+            if models.is_there(database, run):
+                return model_id
+        models.write_files(folder, location, model_id, write)
+        with self._writing(run.info.run_id) as database:
+            models.log_rows(database, run, name, location)
+        return model_id
 
     def _experiments(self, where: sa.ColumnElement[bool]) -> list[Experiment]:
         with self._engine.connect() as database:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from backprop_svc.tracking import entities
@@ -14,7 +17,7 @@ from backprop_svc.tracking.patience import bounded
 
 os.environ.update(told(os.environ))
 
-from mlflow.entities import Metric, Param
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,6 +31,36 @@ class RemoteClient(MlflowClient):
     """MLflow's client, which also takes the light entities."""
 
     failures: tuple[type[Exception], ...] = (MlflowException, SQLAlchemyError, OSError)
+
+    def log_model(self, run: entities.Run, name: str, write: entities.WriteModel) -> str:
+        """Log the model of a run, once; return its id."""
+        own = self.get_run(run.info.run_id)
+        for output in own.outputs.model_outputs if own.outputs else ():
+            there = self.get_logged_model(output.model_id)
+            if there.name == name and there.status == LoggedModelStatus.READY:
+                return str(there.model_id)
+        run_id, params = own.info.run_id, own.data.params
+        model = self.create_logged_model(
+            own.info.experiment_id, name=name, source_run_id=run_id, params=params
+        )
+        status = LoggedModelStatus.FAILED
+        try:
+            with TemporaryDirectory(prefix="backprop-svc-") as folder:
+                write(model.model_id, model.artifact_location, Path(folder))
+                self.log_model_artifacts(model.model_id, folder)
+            last = [self.get_metric_history(run_id, key)[-1] for key in own.data.metrics]
+            metrics = [
+                Metric(m.key, m.value, m.timestamp, m.step, model.model_id, run_id=run_id)
+                for m in last
+            ]
+            # MLflow 3.1 looks for the run in the default experiment, which may not be there.
+            with suppress(MlflowException):
+                super().log_batch(run_id, metrics)
+            self.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+            status = LoggedModelStatus.READY
+        finally:
+            self.finalize_logged_model(model.model_id, status)
+        return str(model.model_id)
 
     def log_batch(  # type: ignore[override]
         self,

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats
-from backprop_svc.arrow import numbers
+from backprop_svc.arrow import numbers, read_numbers
 from backprop_svc.datasets import Preparation
 from backprop_svc.errors import SettingError, shown
 from backprop_svc.result import Result
@@ -175,13 +175,15 @@ def read(file: str) -> States:
     """Read a file of states."""
     from pyarrow import parquet
 
-    table = parquet.read_table(file)
+    # The function for whole folders of files would import pandas.
+    with parquet.ParquetFile(file) as opened:
+        table = opened.read()
     told = table.schema.metadata
     network = from_json(told[NETWORK])
     preparation = told.get(PREPARATION)
     return States(
         network,
-        table["index"].to_numpy(),
+        read_numbers(table["index"], np.int64),
         _rows_of(table["weights"], network.parameters),
         _rows_of(table["gradients"], network.parameters),
         None if preparation is None else Preparation.from_json(preparation.decode()),
@@ -196,7 +198,7 @@ def _state_of(table: pa.Table) -> State | None:
     memory = np.empty((table.num_rows, 0))
     if "memory" in table.column_names:
         memory = _rows_of(table["memory"], table.schema.field("memory").type.list_size)
-    return State(optimizer.decode(), table["epoch"].to_numpy(), memory)
+    return State(optimizer.decode(), read_numbers(table["epoch"], np.int64), memory)
 
 
 def to_json(network: Network) -> str:
@@ -219,5 +221,4 @@ def _list_of_rows(values: Floats, size: int) -> pa.Array:
 
 
 def _rows_of(column: pa.ChunkedArray, size: int) -> Floats:
-    rows: Floats = column.combine_chunks().flatten().to_numpy().reshape(-1, size)
-    return rows
+    return read_numbers(column, np.float64).reshape(-1, size)

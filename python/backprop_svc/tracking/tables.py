@@ -7,7 +7,7 @@ tables. So the columns, keys and constraints themselves are read from the databa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,70 @@ TABLES = {
     "latest_metrics": Table(_POINT, frozenset({"key", "run_uuid"}), _OF_A_RUN),
 }
 """In the order in which they are written: rows refer to those before them."""
+_MODEL_ID: sa.types.TypeEngine[Any] = sa.String(36)
+_OF_A_MODEL = {"model_id": "logged_models", "experiment_id": "experiments"}
+MODEL_TABLES = {
+    "logged_models": Table(
+        {
+            "model_id": _MODEL_ID,
+            "experiment_id": sa.Integer(),
+            "name": sa.String(500),
+            "artifact_location": sa.String(1000),
+            "creation_timestamp_ms": sa.BigInteger(),
+            "last_updated_timestamp_ms": sa.BigInteger(),
+            "status": sa.Integer(),
+            "lifecycle_stage": sa.String(32),
+            "source_run_id": _ID,
+        },
+        frozenset({"model_id"}),
+        {"experiment_id": "experiments"},
+    ),
+    "logged_model_params": Table(
+        {
+            "experiment_id": sa.Integer(),
+            "model_id": _MODEL_ID,
+            "param_key": _KEY,
+            "param_value": sa.String(6000),
+        },
+        frozenset({"model_id", "param_key"}),
+        _OF_A_MODEL,
+    ),
+    "logged_model_tags": Table(
+        {
+            "model_id": _MODEL_ID,
+            "experiment_id": sa.Integer(),
+            "tag_key": _KEY,
+            "tag_value": sa.Text(),
+        },
+        frozenset({"model_id", "tag_key"}),
+        _OF_A_MODEL,
+    ),
+    "logged_model_metrics": Table(
+        {
+            "model_id": _MODEL_ID,
+            "metric_name": _KEY,
+            "metric_timestamp_ms": sa.BigInteger(),
+            "metric_step": sa.BigInteger(),
+            "metric_value": sa.Float(53),
+            "experiment_id": sa.Integer(),
+            "run_id": _ID,
+        },
+        frozenset({"model_id", "metric_name", "metric_timestamp_ms", "metric_step", "run_id"}),
+        {**_OF_A_MODEL, "run_id": "runs"},
+    ),
+    "inputs": Table(
+        {
+            "input_uuid": _MODEL_ID,
+            "source_type": _MODEL_ID,
+            "source_id": _MODEL_ID,
+            "destination_type": _MODEL_ID,
+            "destination_id": _MODEL_ID,
+        },
+        frozenset({"source_type", "source_id", "destination_type", "destination_id"}),
+        {},
+    ),
+}
+"""Those of models, which are written for a model of a run only."""
 CHECKED = {
     "source_type": ("'UNKNOWN'",),
     "status": ("'RUNNING'", "'FINISHED'", "'FAILED'", "'KILLED'"),
@@ -106,7 +170,7 @@ CHECKED = {
 
 
 def _for_statements(name: str) -> sa.Table:
-    about = TABLES[name]
+    about = {**TABLES, **MODEL_TABLES}[name]
     columns = [
         sa.Column(column, kind, primary_key=column in about.key)
         for column, kind in about.columns.items()
@@ -117,13 +181,20 @@ def _for_statements(name: str) -> sa.Table:
 EXPERIMENTS, EXPERIMENT_TAGS = map(_for_statements, ("experiments", "experiment_tags"))
 RUNS, TAGS, PARAMS = map(_for_statements, ("runs", "tags", "params"))
 METRICS, LATEST_METRICS = map(_for_statements, ("metrics", "latest_metrics"))
+LOGGED_MODELS, LOGGED_MODEL_PARAMS = map(
+    _for_statements, ("logged_models", "logged_model_params")
+)
+LOGGED_MODEL_TAGS, LOGGED_MODEL_METRICS = map(
+    _for_statements, ("logged_model_tags", "logged_model_metrics")
+)
+INPUTS = _for_statements("inputs")
 """The same tables, as statements name them."""
 
 
-def difference(inspector: sa.Inspector) -> str | None:
-    """Return what of a database is not as it is written in bulk, or ``None``."""
+def difference(inspector: sa.Inspector, tables: Mapping[str, Table] = TABLES) -> str | None:
+    """Return what of a database is not as it is written here, or ``None``."""
     there = set(inspector.get_table_names())
-    for name, table in TABLES.items():
+    for name, table in tables.items():
         if name not in there:
             return f"the table {name} is not there"
         for what in _differences(inspector, name, table):

@@ -86,6 +86,30 @@ impl Activation {
             Self::Softplus => each!(|z| softplus(z)),
         }
     }
+
+    /// Replaces each z by the second derivative of φ(gain·z) with respect to z, given what
+    /// [`Activation::apply`] gives. It is 0 where ReLU has its kink.
+    #[inline(always)]
+    pub(crate) fn bend(self, gain: f64, z: &mut [f64], values: &[f64], derivatives: &[f64]) {
+        macro_rules! each {
+            (|$z:ident, $value:ident, $derivative:ident| $second:expr) => {
+                for ((z, value), derivative) in z.iter_mut().zip(values).zip(derivatives) {
+                    let ($z, $value, $derivative) = (gain * *z, *value, *derivative);
+                    *z = gain * $second;
+                }
+            };
+        }
+        match self {
+            Self::Identity | Self::Relu | Self::LeakyRelu => z.fill(0.0),
+            Self::Tanh => each!(|_z, value, derivative| -2.0 * value * derivative),
+            Self::Sigmoid => each!(|_z, value, derivative| (1.0 - 2.0 * value) * derivative),
+            Self::Gelu => each!(|z, _value, _derivative| gain * gelu_bend(z)),
+            Self::Softplus => each!(|z, _value, _derivative| {
+                let (_, own, rest) = sigmoid(z);
+                gain * own * rest
+            }),
+        }
+    }
 }
 
 #[inline(always)]
@@ -153,6 +177,19 @@ fn gelu(z: f64) -> Point {
         distribution + z * (density * rest)
     };
     (z * distribution, own, if tail { rest } else { 1.0 })
+}
+
+/// Of z·Φ(z), with the density n: (2 − z²)·n(z).
+#[inline(always)]
+fn gelu_bend(z: f64) -> f64 {
+    let square = z * z;
+    let density = exp(-0.5 * square) / (2.0 * std::f64::consts::PI).sqrt();
+    // Beyond, the density is 0.
+    if square < 1400.0 {
+        (2.0 - square) * density
+    } else {
+        0.0
+    }
 }
 
 /// tanh(z/2) is (1 − e)/(1 + e) with e = e^−|z|, arranged so that 1 − e keeps its digits near
@@ -308,6 +345,11 @@ mod tests {
                     let difference = (value(z + step).0 - value(z - step).0) / (2.0 * step);
                     let error = (value(z).1 - difference).abs();
                     assert!(error < 1e-8, "{activation:?} at {z}: {error}");
+                    let difference = (value(z + step).1 - value(z - step).1) / (2.0 * step);
+                    let (mut second, (own, slope)) = ([z], value(z));
+                    activation.bend(gain, &mut second, &[own], &[slope]);
+                    let error = (second[0] - difference).abs();
+                    assert!(error < 1e-8, "{activation:?} bends at {z}: {error}");
                 }
             }
         }

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod activation;
+mod curvature;
 mod data;
 mod dead;
 mod deaths;
@@ -44,6 +45,7 @@ mod train;
 mod validation;
 
 pub use activation::Activation;
+pub use curvature::{curvature, Curvature, Ends};
 pub use data::Data;
 pub use error::{Error, Result};
 pub use evaluate::{check_memory, gradients, predict, Gradients};

@@ -54,6 +54,30 @@ impl Loss {
         }
     }
 
+    /// Replaces each z of the outputs by ∂²L/∂z², given what [`Loss::evaluate`] gives; of a
+    /// softmax, whose outputs depend on each other, by ∂²L/∂z² / (1 − ŷ).
+    #[inline(always)]
+    pub(crate) fn bend(self, z: &mut [f64], outputs: &[f64], mass: &[f64]) {
+        let count = (outputs.len() / mass.len()) as f64;
+        match self {
+            Self::HalfSquaredError => z.fill(1.0),
+            Self::Mse => z.fill(2.0 / count),
+            Self::BinaryCrossEntropy => {
+                for z in z {
+                    *z = sigmoid(*z).1 * (1.0 / count);
+                }
+            }
+            Self::SoftmaxCrossEntropy => {
+                let rows = z.chunks_exact_mut(mass.len());
+                for (z, outputs) in rows.zip(outputs.chunks_exact(mass.len())) {
+                    for ((z, output), mass) in z.iter_mut().zip(outputs).zip(mass) {
+                        *z = mass * output;
+                    }
+                }
+            }
+        }
+    }
+
     /// Losses of some samples, and ∂L/∂z; the z of the outputs become ŷ. Shape of outputs,
     /// targets and deltas: (outputs, samples).
     #[inline(always)]

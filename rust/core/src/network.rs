@@ -279,6 +279,13 @@ impl Network {
             .apply(self.gain, self.negative_slope, neurons, derivatives);
     }
 
+    /// Replaces each z of a hidden layer by the second derivative of φ(gain·z), given φ and its
+    /// derivative.
+    #[inline(always)]
+    pub(crate) fn bend(&self, z: &mut [f64], neurons: &[f64], derivatives: &[f64]) {
+        self.activation.bend(self.gain, z, neurons, derivatives);
+    }
+
     /// The number of inputs.
     #[must_use]
     pub fn inputs(&self) -> usize {

@@ -10,8 +10,8 @@ mod network;
 mod settings;
 
 use backprop_core::{
-    check_memory, collected, filled, Activation, Arrays, Data, Error, Looks, Machine, Network,
-    Outcome, PerQuantity, Quantity, Record, Settings, Stall, Start,
+    check_memory, collected, filled, Activation, Arrays, Data, Ends, Error, Looks, Machine,
+    Network, Outcome, PerQuantity, Quantity, Record, Settings, Stall, Start,
 };
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
@@ -239,6 +239,40 @@ fn predict<'py>(
     array(py, predictions, &[runs, rows, network.outputs()])
 }
 
+type Eigenvalues<'py> = Bound<'py, PyArrayDyn<f64>>;
+
+#[pyfunction]
+fn curvature<'py>(
+    py: Python<'py>,
+    network: &PyNetwork,
+    weights: PyReadonlyArrayDyn<'py, f64>,
+    x: PyReadonlyArrayDyn<'py, f64>,
+    y: PyReadonlyArrayDyn<'py, f64>,
+    both: bool,
+) -> PyResult<(Eigenvalues<'py>, Option<Eigenvalues<'py>>, Eigenvalues<'py>)> {
+    let network = &network.0;
+    let (weights, x, y) = (values(&weights)?, values(&x)?, values(&y)?);
+    let data = Data::new(network, &x, &y).map_err(PyCoreError)?;
+    let work = weights
+        .len()
+        .saturating_mul(data.rows())
+        .saturating_mul(network.parameters());
+    let (ends, machine) = (
+        if both { Ends::Both } else { Ends::Largest },
+        machine(None)?,
+    );
+    let found = interruptible(py, work, None, None, |progress| {
+        backprop_core::curvature(network, &data, &weights, ends, machine, progress)
+    })?;
+    let runs = found.largest.len();
+    let smallest = both.then(|| array(py, found.smallest, &[runs]));
+    Ok((
+        array(py, found.largest, &[runs])?,
+        smallest.transpose()?,
+        array(py, found.error, &[runs])?,
+    ))
+}
+
 /// Version, build profile, the instruction set in use and the default number of threads.
 #[pyfunction]
 fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
@@ -259,6 +293,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(train, module)?)?;
     module.add_function(wrap_pyfunction!(gradients, module)?)?;
     module.add_function(wrap_pyfunction!(predict, module)?)?;
+    module.add_function(wrap_pyfunction!(curvature, module)?)?;
     module.add_function(wrap_pyfunction!(build_info, module)?)?;
     module.add(
         "ACTIVATIONS",

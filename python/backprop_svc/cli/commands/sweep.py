@@ -147,12 +147,12 @@ class SweepCommand:
 
     def _log_models(self, outcomes: Outcomes) -> None:
         where = self._settings.tracking
-        if where.model == "none" or not np.isfinite(outcomes.best_score()):
+        if not np.isfinite(outcomes.best_score()):
             return
         runs = len(outcomes) if where.model == "all" else 1
         with foreseen(*FORESEEN):
-            for best in outcomes.best(runs):
-                model.log(best["run_id"], where.uri, where.register)
+            ids = [best["run_id"] for best in outcomes.best(runs)]
+            model.log_asked(ids, where, "model of the best run")
 
     def stop(self, error: BaseException) -> None:
         """End the parent, and say how to go on."""

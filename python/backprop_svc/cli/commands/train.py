@@ -153,8 +153,7 @@ def _track(prepared: Prepared, opening: Opening, run: RunRecord) -> None:
     say(f"tracked as {place}")
     if not place.startswith("http"):
         say(f"look at it with: {show.look(where.uri)}")
-    if where.model != "none":
-        model.log(run_id, where.uri, where.register)
+    model.log_asked([run_id], prepared.config.tracking, "its model")
 
 
 def _kept_by(writer: Writer, run: RunRecord, experiment: str) -> str:

@@ -82,12 +82,15 @@ def tracking(config: Config) -> Tracking | None:
 
 
 def _check_model(where: TrackingConfig) -> None:
-    model = check("model", where.model, Models)
-    if model != "none" and where.weights != "all":
-        raise SettingError(
-            "model", f"{model}, with weights={where.weights}", "weights=all",
-            "keep the weights of which a model is made",
-        )  # fmt: skip
+    model = check("model", where.model, Models | None)
+    if model == "none" or where.weights == "all":
+        return
+    for name, value in (("model", model), ("register", where.register)):
+        if value is not None:
+            raise SettingError(
+                name, f"{value}, with weights={where.weights}", "weights=all",
+                "keep the weights of which a model is made",
+            )  # fmt: skip
 
 
 def _experiment(config: Config, data_name: str) -> tuple[Experiment, tuple[str, ...]]:

@@ -193,8 +193,7 @@ def _prepared(data: DataConfig, network: NetworkConfig) -> datasets.Prepared:
         encoded,
         x_scale=_plain(data.x_scale),
         y_scale=_plain(data.y_scale),
-        validation=data.validation,
-        validation_seed=data.validation_seed,
+        **_aside(data),
     )
 
 
@@ -204,7 +203,17 @@ def _prepared_again(data: DataConfig, done: datasets.Preparation) -> datasets.Pr
         encoded = datasets.same_columns(_arrays(data), done)
     else:
         encoded = datasets.encode_again(datasets.read(data.path, done.reading), done)
-    return datasets.finish_again(encoded, data.validation, data.validation_seed)
+    return datasets.finish_again(encoded, **_aside(data))
+
+
+def _aside(data: DataConfig) -> dict[str, Any]:
+    """Return the settings that say which rows are set aside."""
+    return {
+        "validation": data.validation,
+        "validation_seed": data.validation_seed,
+        "folds": data.folds,
+        "fold": data.fold,
+    }
 
 
 def _arrays(data: DataConfig) -> datasets.Encoded:

@@ -71,6 +71,9 @@ class DataConfig:
     # and do not affect the scales.
     validation: float = 0.0
     validation_seed: int = 0
+    # Instead of a fraction: in how many folds the rows are cut, and which one validates.
+    folds: Optional[int] = None
+    fold: Optional[int] = None
     # The unit of y before scaling: terminal and picture show y × unit_factor in this unit.
     unit: str = ""
     unit_factor: float = 1.0
@@ -138,8 +141,9 @@ class TrackingConfig:
     experiment: str = "${oc.env:MLFLOW_EXPERIMENT_NAME,backprop-svc}"
     history: str = "all"
     weights: str = "all"
-    # Of which runs an MLflow model is logged, and the name under which it is registered.
-    model: str = "none"
+    # Of which runs an MLflow model is logged, and the name under which it is registered. By
+    # default of a single run, and of the best one of a sweep, where its weights are kept.
+    model: Optional[str] = None
     register: Optional[str] = None
 
 

@@ -41,7 +41,10 @@ _GIVEN: Need = (
     "initial weights that are given: init=guide, and network.sizes instead of network.hidden",
     lambda c: c.init.method is None,
 )
-_VALIDATED: Need = ("data.validation above 0", lambda c: c.data.validation > 0)
+_VALIDATED: Need = (
+    "data.validation above 0, or data.folds",
+    lambda c: c.data.validation > 0 or c.data.folds is not None,
+)
 _TABLE: Need = ("data.path, a table", lambda c: c.data.path is not None)
 _TRACKED: Need = ("tracking=mlflow", lambda c: c.tracking.enabled)
 

@@ -54,13 +54,23 @@ def named(section: str, schema: type) -> Iterator[None]:
 
 
 def require_values(config: DictConfig) -> None:
-    """Name the settings that have no default and were not given."""
+    """Name the settings that have no default and were not given, and check what is referred to.
+
+    OmegaConf checks ``${…}`` where it stands for a number or a text, and not for a list.
+    """
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         stop(
             f"{', '.join(missing)} not set; allowed: a value; "
             f"add {' '.join(f'{name}=…' for name in missing)} to the command"
         )
+    for section in filter(OmegaConf.is_dict, config.values()):
+        for name in section:
+            if (
+                OmegaConf.is_interpolation(section, name)
+                and OmegaConf.get_type(section, name) is list
+            ):
+                OmegaConf.update(section.copy(), name, section[name])
 
 
 def describe(error: BaseException) -> str:

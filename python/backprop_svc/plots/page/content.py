@@ -129,9 +129,14 @@ def _curves(curves: Curves, outcomes: Outcomes, columns: Columns) -> dict[str, A
     epochs = np.unique(np.geomspace(1, count, MOST_EPOCHS).astype(np.int64)) - 1
     if count <= MOST_EPOCHS:
         epochs = np.arange(count)
+    told = {"loss": curves.loss, "val_loss": curves.val_loss}
     return {
-        "epochs": epochs.tolist(),
+        "epochs": curves.epochs[epochs].tolist(),
         "rows": curves.rows.tolist(),
         "outcome": outcomes.outcome_code[curves.rows].tolist(),
-        "loss": columns.add(curves.loss[:, epochs].astype(np.float64).ravel()),
+        "histories": {
+            name: columns.add(history[:, epochs].astype(np.float64).ravel())
+            for name, history in told.items()
+            if history is not None
+        },
     }

@@ -13,7 +13,8 @@ use super::arithmetic::{Arithmetic, Number};
 use super::backprop::Workspace;
 use super::chain::Chain;
 use super::dense::Dense;
-use super::{Kernel, Predictor};
+use super::spectrum::Ends;
+use super::{Kernel, Predictor, Spectrum};
 use crate::task::Task;
 use crate::{InstructionSet, Machine, Network, Precision, Progress};
 
@@ -64,6 +65,19 @@ pub(crate) fn predictor<'a, N: Number>(
         machine.instruction_set,
         |simd| Box::new(Workspace::<_, N::Exact>::new(simd, network, progress)),
         Box::new(Workspace::<_, N::Exact>::new(Scalar, network, progress))
+    )
+}
+
+/// What finds the ends of the spectrum of the Hessian.
+pub(crate) fn spectrum<'a>(
+    network: &'a Network,
+    machine: Machine,
+    progress: &'a Progress,
+) -> Box<dyn Spectrum + 'a> {
+    dispatch!(
+        machine.instruction_set,
+        |simd| Box::new(Ends::new(simd, network, progress)),
+        Box::new(Ends::new(Scalar, network, progress))
     )
 }
 

@@ -10,16 +10,20 @@ use std::ops::Range;
 use crate::Data;
 
 pub(crate) use arithmetic::Number;
-pub(crate) use instances::{kernel, predictor, vectorized};
+pub(crate) use instances::{kernel, predictor, spectrum, vectorized};
+pub(crate) use spectrum::planes;
 pub(crate) use trace::Trace;
 
 mod arithmetic;
 mod backprop;
 mod chain;
 mod dense;
+mod hessian;
 mod instances;
 mod matmul;
+mod spectrum;
 mod trace;
+mod tridiagonal;
 mod unwatched;
 mod update;
 
@@ -82,6 +86,20 @@ pub(crate) trait Predictor<N: Number> {
         loss: &mut [f64],
         accuracy: &mut [f64],
     );
+}
+
+/// A block of runs whose loss is differentiated twice, in double precision.
+pub(crate) trait Spectrum {
+    /// Runs side by side.
+    fn width(&self) -> usize;
+
+    /// The weights w, shape (parameters, width).
+    fn weights(&mut self) -> &mut [f64];
+
+    /// The largest and, if both are asked for, the smallest eigenvalue of ∂²L/∂w², L the mean
+    /// over all rows; and the distance within which there is an eigenvalue of either, but for
+    /// rounding. Shape (width,) each.
+    fn measure(&mut self, data: &Data, both: bool) -> [&[f64]; 3];
 }
 
 /// The number of rows in a tile, which goes through a network together.

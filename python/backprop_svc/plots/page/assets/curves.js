@@ -1,11 +1,13 @@
-// How the loss falls: bands of quantiles of all histories, and single ones.
+// How the losses fall: bands of quantiles of all histories, and single ones.
 
 const BANDS = [[0.05, 0.95, "5 to 95 %"], [0.25, 0.75, "25 to 75 %"]];
 
 function drawCurves(runs, place, buffer) {
   const told = runs.content.curves;
-  const loss = readArray(buffer, told.loss);
-  const state = { what: "bands", x: "linear", y: "log", of: "all" };
+  const histories = Object.fromEntries(Object.entries(told.histories)
+    .map(([name, column]) => [name, readArray(buffer, column)]));
+  const names = Object.keys(histories);
+  const state = { name: "loss", what: "bands", x: "linear", y: "log", of: "all" };
   const choices = make("div", { class: "choices" });
   const plot = make("div", { class: "plot" }), keys = make("div", { class: "legend" });
   const said = make("p", { class: "behind" }), box = chosenBox();
@@ -15,29 +17,31 @@ function drawCurves(runs, place, buffer) {
     const set = (key) => (value) => { state[key] = value; draw(); };
     const scales = [["log", "logarithmic"], ["linear", "linear"]];
     choices.replaceChildren(
+      ...(names.length > 1
+        ? [select("history", names.map((name) => [name, name]), state.name, set("name"))] : []),
       select("show", [["bands", "bands of quantiles"], ["single", "single runs"]], state.what,
         set("what")),
       select("outcome", [["all", "all"], ...present.map((name) => [name, name])], state.of,
         set("of")),
-      select("loss", scales, state.y, set("y")), select("epochs", scales, state.x, set("x")),
+      select("scale", scales, state.y, set("y")), select("epochs", scales, state.x, set("x")),
     );
     const kept = told.rows.map((_, place) => place).filter((place) => state.of === "all"
       || runs.content.outcomes[told.outcome[place]] === state.of);
-    const curves = { ...told, loss, kept, width: told.epochs.length,
+    const curves = { ...told, loss: histories[state.name], kept, width: told.epochs.length,
       // Epoch 0 has no logarithm.
       x: told.epochs.map((epoch) => epoch + (state.x === "log" ? 1 : 0)) };
     const { traces, entries } = state.what === "bands" ? bands(curves) : single(runs, curves);
     keys.replaceChildren(...legend(entries));
     Plotly.react(plot, traces, { ...LAYOUT, showlegend: false,
       xaxis: { title: { text: state.x === "log" ? "epoch + 1" : "epoch" }, type: state.x },
-      yaxis: { title: { text: "loss" }, type: state.y, exponentformat: "power",
+      yaxis: { title: { text: state.name }, type: state.y, exponentformat: "power",
         automargin: true } }, CONFIG);
     const all = runs.content.runs;
     said.textContent = `Behind this picture: ${count(kept.length, "run")}${kept.length < all
       ? ` of ${all.toLocaleString("en")}; the histories of ${count(told.rows.length, "run")}, ` +
         "evenly spaced among all, are here" : ""}. A run that diverged counts as the worst.`;
     listen(plot, (point) => (point.customdata?.length ? runs.row(point.customdata[0]) : undefined),
-      (row, point) => [["epoch", String(point.customdata[1])], ["loss then", show(point.y)],
+      (row, point) => [["epoch", String(point.customdata[1])], [`${state.name} then`, show(point.y)],
         ...describe(runs, row)], runs, box);
   };
   draw();
