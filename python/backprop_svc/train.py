@@ -77,12 +77,13 @@ def train(
     state
         The ``state`` of an earlier result, whose ``weights`` are then the initial ones. The
         training goes on with the bits of a single one of all epochs: schedule, mini-batches
-        and the optimizer's memory are those of the epoch that comes next, and ``recorded`` and
-        ``diverged_at`` are numbered on. All other settings have to be given again, with
-        ``schedule_epochs`` for the schedule ``"cosine"``. ``loss_ratio`` is compared with the
-        first loss of this training, and a period of ``oscillating`` runs is looked for in its
-        epochs alone. Runs that diverged cannot go on, nor runs that ended at different epochs
-        together: select them, ``result[result.state.epochs == 50]``.
+        and the optimizer's memory are those of the epoch that comes next, and ``recorded``,
+        ``diverged_at`` and the numbers of other epochs are numbered on. All other settings have
+        to be given again, with ``schedule_epochs`` for the schedule ``"cosine"``.
+        ``loss_ratio`` is compared with the first loss of this training, and outcomes,
+        ``highest_loss`` and ``died_at`` are those of its epochs alone. Runs that diverged
+        cannot go on, nor runs that ended at different epochs together: select them,
+        ``result[result.state.epochs == 50]``.
     learning_rate
         A number, or shape (runs,), or (runs, layers) for one of each layer. One set of
         weights is repeated for many learning rates.
@@ -183,6 +184,8 @@ def train(
     )
     if done["best_epoch"] is not None:
         done["best_epoch"] += first_epoch
+    for name in ("died_at", "highest_loss_at"):
+        done[name][done[name] >= 0] += first_epoch
     return Result(
         network=network,
         learning_rate=rates,

@@ -347,11 +347,13 @@ def series_of(
         series["period"] = final(result.period, end, result.period > 0)
     if result.stall_code.any():
         series["stall"] = final(result.stall_code, end, result.stall_code > 0)
-    for name, at in (("died_at", result.died_at), ("highest_loss", result.highest_loss_at)):
-        # The highest loss of most runs is their first one, which their history has.
-        some = (at > 0) | ((at == 0) & (name == "died_at"))
-        if some.any():
-            series[name] = final(getattr(result, name), at, some & np.isfinite(at))
+    died, at = result.died_at >= 0, result.highest_loss_at
+    if died.any():
+        series["died_at"] = final(result.died_at, result.died_at, died)
+    # The highest loss of most runs is their first one, which their history has.
+    later = at > result.first_epoch
+    if later.any():
+        series["highest_loss"] = final(result.highest_loss, at, later)
     return series
 
 

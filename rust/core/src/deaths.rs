@@ -57,9 +57,10 @@ fn date<N: Number>(
     }
     let [own, memory] = kernel.state();
     load(own, width, &weights, deaths.len());
-    match remembered.is_empty() {
-        true => memory.fill(N::rounded(0.0)),
-        false => load(memory, width, &remembered, deaths.len()),
+    if remembered.is_empty() {
+        memory.fill(N::rounded(0.0));
+    } else {
+        load(memory, width, &remembered, deaths.len());
     }
     let mut planes = vec![N::rounded(0.0); task.rates_per_run * width];
     load(&mut planes, width, &rates, deaths.len());

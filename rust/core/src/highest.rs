@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use pulp::NullaryFnOnce;
 
-use crate::kernel::{load, vectorized, Kernel, Number, Trace};
+use crate::kernel::{load, vectorized, Kernel, Number, Trace, UNKNOWN};
 use crate::results::{Arrays, Runs};
 use crate::task::Task;
 use crate::InstructionSet;
@@ -31,8 +31,8 @@ pub(crate) struct Highest<N> {
     weights: Vec<f64>,
 }
 
-/// The number of an epoch that is not known.
-const UNKNOWN: i64 = -1;
+/// The number of an epoch that is not known, or not there.
+const NONE: i64 = -1;
 
 struct Left {
     run: usize,
@@ -45,7 +45,7 @@ impl<N: Number> Highest<N> {
         Self {
             set,
             loss: vec![zero; width],
-            at: vec![UNKNOWN; width],
+            at: vec![NONE; width],
             within: vec![0..0; width],
             began: Vec::new(),
             kept: vec![zero; width],
@@ -57,7 +57,7 @@ impl<N: Number> Highest<N> {
     /// Begins with other runs.
     pub fn begin(&mut self) {
         self.loss.fill(N::rounded(f64::NAN));
-        self.at.fill(UNKNOWN);
+        self.at.fill(NONE);
         self.within.fill(0..0);
     }
 
@@ -87,8 +87,8 @@ impl<N: Number> Highest<N> {
         }
         let most = Most {
             losses,
-            most: &mut self.kept,
-            least: &self.loss,
+            raised: &mut self.kept,
+            before: &self.loss,
         };
         if !vectorized(self.set, most) {
             return;
@@ -97,13 +97,13 @@ impl<N: Number> Highest<N> {
             if most > self.loss[lane] && active[lane] {
                 self.loss[lane] = most;
                 self.at[lane] = if trace.first > 0 && between.loss[lane] >= most {
-                    let epoch: f64 = between.epoch[lane].into();
-                    if epoch.is_nan() {
+                    let epoch = between.epoch[lane];
+                    if epoch == UNKNOWN {
                         remember(&mut self.began, width, lane, weights);
                         self.within[lane] = span.start..traced;
-                        UNKNOWN
+                        NONE
                     } else {
-                        number(span.start + epoch as usize)
+                        number(span.start + epoch)
                     }
                 } else {
                     let own = losses.iter().skip(lane).step_by(width);
@@ -117,7 +117,7 @@ impl<N: Number> Highest<N> {
     pub fn keep(&mut self, first: usize, lane: usize, arrays: &mut Arrays) {
         arrays.highest_loss[lane] = self.of(lane);
         arrays.highest_loss_at[lane] = self.at[lane];
-        if self.at[lane] == UNKNOWN && !self.within[lane].is_empty() {
+        if self.at[lane] == NONE && !self.within[lane].is_empty() {
             self.left.push(Left {
                 run: first + lane,
                 within: self.within[lane].clone(),
@@ -130,7 +130,7 @@ impl<N: Number> Highest<N> {
     /// The same for all runs of the block.
     pub fn keep_all(&mut self, first: usize, arrays: &mut Arrays) {
         let count = arrays.highest_loss.len();
-        if self.at[..count].contains(&UNKNOWN) {
+        if self.at[..count].contains(&NONE) {
             for lane in 0..count {
                 self.keep(first, lane, arrays);
             }
@@ -205,12 +205,12 @@ fn number(epoch: usize) -> i64 {
     i64::try_from(epoch).unwrap_or(i64::MAX)
 }
 
-/// Raises `most` to the highest of some losses of each run, shape (epochs, width); tells whether
-/// one is above the least.
+/// Raises numbers to the highest of some losses of each run, shape (epochs, width); tells whether
+/// one is above what it was before.
 struct Most<'m, N> {
     losses: &'m [N],
-    most: &'m mut [N],
-    least: &'m [N],
+    raised: &'m mut [N],
+    before: &'m [N],
 }
 
 impl<N: Number> NullaryFnOnce for Most<'_, N> {
@@ -218,12 +218,12 @@ impl<N: Number> NullaryFnOnce for Most<'_, N> {
 
     #[inline(always)]
     fn call(self) -> bool {
-        for losses in self.losses.chunks_exact(self.most.len()) {
-            for (most, loss) in self.most.iter_mut().zip(losses) {
+        for losses in self.losses.chunks_exact(self.raised.len()) {
+            for (most, loss) in self.raised.iter_mut().zip(losses) {
                 *most = if *loss > *most { *loss } else { *most };
             }
         }
-        let pairs = self.most.iter().zip(self.least);
-        pairs.fold(false, |any, (most, least)| any | (most > least))
+        let pairs = self.raised.iter().zip(self.before);
+        pairs.fold(false, |any, (most, before)| any | (most > before))
     }
 }

@@ -7,19 +7,21 @@
 mod convert;
 mod interrupt;
 mod network;
+mod results;
 mod settings;
 
 use backprop_core::{
-    check_memory, collected, filled, Activation, Arrays, Data, Ends, Error, Looks, Machine,
-    Network, Outcome, PerQuantity, Quantity, Record, Settings, Stall, Start,
+    check_memory, Activation, Data, Ends, Error, Machine, Network, Outcome, Quantity, Record,
+    Settings, Stall, Start,
 };
-use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
+use numpy::{PyArray1, PyArrayDyn, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::convert::{array, empty, in_row_order, values, PyCoreError};
+use crate::convert::{array, in_row_order, values, PyCoreError};
 use crate::interrupt::{interruptible, Callback};
 use crate::network::PyNetwork;
+use crate::results::Results;
 use crate::settings::{core_settings, machine, time_limit};
 
 #[pyfunction]
@@ -68,118 +70,13 @@ fn train<'py>(
         .saturating_add(orders)
         .saturating_mul(data.rows() + aside.as_ref().map_or(0, Data::rows));
     check_memory(network, data.rows(), runs, &settings).map_err(PyCoreError)?;
-    let (records, columns) = (settings.records(), settings.columns(network));
-    let final_weights = empty(py, runs, parameters)?;
-    let values = settings.optimizer.memory(network);
-    let final_memory = empty(py, runs, values)?;
-    let each = || empty::<f64>(py, runs, 1);
-    let [last_loss, loss_ratio, highest_loss] = [each()?, each()?, each()?];
-    let each = || empty::<i64>(py, runs, 1);
-    let [epochs_done, died_at, highest_loss_at] = [each()?, each()?, each()?];
-    let mut outcome = filled(Outcome::default(), runs).map_err(PyCoreError)?;
-    let mut period = filled(0_u8, runs).map_err(PyCoreError)?;
-    let mut stall = filled(Stall::default(), runs).map_err(PyCoreError)?;
-    let histories = PerQuantity::try_new(|quantity| empty::<f64>(py, runs, columns[quantity]))?;
-    let looks = settings.columns_of_validation(network);
-    let [val_loss, val_accuracy] = [
-        empty(py, runs, looks.loss)?,
-        empty(py, runs, looks.accuracy)?,
-    ];
-    let stops = settings.early_stopping.is_some();
-    let best_epoch = empty(py, runs, usize::from(stops))?;
-    {
-        let [mut weights, mut memory, mut last_loss, mut loss_ratio, mut highest_loss] = [
-            &final_weights,
-            &final_memory,
-            &last_loss,
-            &loss_ratio,
-            &highest_loss,
-        ]
-        .map(PyArrayMethods::readwrite);
-        let [mut val_loss, mut val_accuracy] =
-            [&val_loss, &val_accuracy].map(PyArrayMethods::readwrite);
-        let [mut epochs, mut best_epoch, mut died_at, mut highest_loss_at] =
-            [&epochs_done, &best_epoch, &died_at, &highest_loss_at].map(PyArrayMethods::readwrite);
-        let mut written = PerQuantity::new(|quantity| histories[quantity].readwrite());
-        let mut slices = written.iter_mut();
-        let arrays = Arrays {
-            weights: weights.as_slice_mut()?,
-            memory: memory.as_slice_mut()?,
-            outcome: &mut outcome,
-            epochs: epochs.as_slice_mut()?,
-            last_loss: last_loss.as_slice_mut()?,
-            loss_ratio: loss_ratio.as_slice_mut()?,
-            period: &mut period,
-            stall: &mut stall,
-            died_at: died_at.as_slice_mut()?,
-            highest_loss: highest_loss.as_slice_mut()?,
-            highest_loss_at: highest_loss_at.as_slice_mut()?,
-            histories: PerQuantity::try_new(|_| match slices.next() {
-                Some(history) => history.as_slice_mut(),
-                None => Ok(&mut []),
-            })?,
-            validation: Looks {
-                loss: val_loss.as_slice_mut()?,
-                accuracy: val_accuracy.as_slice_mut()?,
-            },
-            best_epoch: best_epoch.as_slice_mut()?,
-        };
+    let mut results = Results::new(py, network, &settings, runs)?;
+    results.write(|arrays| {
         interruptible(py, work, report, limit, |progress| {
             backprop_core::train_into(network, &data, &start, &settings, progress, arrays)
-        })?;
-    }
-    let codes = outcome.iter().map(|outcome| *outcome as u8);
-    let codes = collected(codes).map_err(PyCoreError)?;
-    let stalls = stall.iter().map(|stall| *stall as u8);
-    let stalls = collected(stalls).map_err(PyCoreError)?;
-    let result = PyDict::new(py);
-    result.set_item("weights", final_weights.reshape([runs, parameters])?)?;
-    result.set_item("memory", final_memory.reshape([runs, values])?)?;
-    result.set_item("outcome_code", array(py, codes, &[runs])?)?;
-    result.set_item("epochs", epochs_done)?;
-    result.set_item("last_loss", last_loss)?;
-    result.set_item("loss_ratio", loss_ratio)?;
-    result.set_item("period", array(py, period, &[runs])?)?;
-    result.set_item("stall_code", array(py, stalls, &[runs])?)?;
-    result.set_item("died_at", died_at)?;
-    result.set_item("highest_loss", highest_loss)?;
-    result.set_item("highest_loss_at", highest_loss_at)?;
-    set_histories(&result, &histories, &settings, [runs, parameters])?;
-    let shaped = |history: &Bound<'py, PyArray1<f64>>, is_kept: bool| {
-        let shaped = is_kept.then(|| history.reshape([runs, records]));
-        shaped.transpose()
-    };
-    let validates = settings.record_validation;
-    let classifies = validates && network.loss().is_cross_entropy();
-    result.set_item("val_loss", shaped(&val_loss, validates)?)?;
-    result.set_item("val_accuracy", shaped(&val_accuracy, classifies)?)?;
-    result.set_item("best_epoch", stops.then_some(best_epoch))?;
-    Ok(result)
-}
-
-/// Gives a result its histories of the shape (runs, records), or (runs, records, parameters).
-fn set_histories<'py>(
-    result: &Bound<'py, PyDict>,
-    histories: &PerQuantity<Bound<'py, PyArray1<f64>>>,
-    settings: &Settings,
-    [runs, parameters]: [usize; 2],
-) -> PyResult<()> {
-    let records = settings.records();
-    for quantity in Quantity::ALL {
-        let history = &histories[quantity];
-        let history = match (settings.record[quantity], quantity.is_per_parameter()) {
-            (false, _) => None,
-            (true, false) => Some(history.reshape([runs, records])?.into_any()),
-            (true, true) => Some(history.reshape([runs, records, parameters])?.into_any()),
-        };
-        // The weights of a result are its final ones.
-        let name = match quantity {
-            Quantity::Weights => "weight_history",
-            _ => quantity.name(),
-        };
-        result.set_item(name, history)?;
-    }
-    Ok(())
+        })
+    })?;
+    results.into_dict(py, network, &settings)
 }
 
 /// Refuses a pass for which there is not enough memory.

@@ -65,9 +65,10 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
             progress,
             weights: aligned(zero, network.parameters()),
             gradients: aligned(zero, network.parameters()),
-            gradient_sums: match Self::SINGLE {
-                true => vec![0.0; network.parameters() * A::lanes::<S>()],
-                false => Vec::new(),
+            gradient_sums: if Self::SINGLE {
+                vec![0.0; network.parameters() * A::lanes::<S>()]
+            } else {
+                Vec::new()
             },
             loss: zero,
             prediction: zero,

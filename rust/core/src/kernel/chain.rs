@@ -25,6 +25,7 @@ use std::ops::Range;
 use pulp::{bytemuck, Simd, WithSimd};
 
 use super::arithmetic::{aligned, Aligned, Arithmetic, Number};
+use super::trace::UNKNOWN;
 use super::{all_at_most, all_finite, unwatched, Kernel, Trace};
 use crate::task::Task;
 use crate::{Activation, Data, Loss, PerQuantity, Quantity};
@@ -407,12 +408,11 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         let mut all = true;
         for (lane, (last, rate)) in last.iter().zip(rates).enumerate() {
             let (last, rate, highest) = ((*last).into(), (*rate).into(), highest[lane].into());
-            all &= match LAYERS {
-                1 => unwatched::stays_below_without_hidden(highest, given, last, rate),
-                _ => {
-                    let weights = [first[lane].into(), last];
-                    unwatched::stays_below(highest, is_relu, given, weights, rate)
-                }
+            all &= if LAYERS == 1 {
+                unwatched::stays_below_without_hidden(highest, given, last, rate)
+            } else {
+                let weights = [first[lane].into(), last];
+                unwatched::stays_below(highest, is_relu, given, weights, rate)
             };
         }
         all
@@ -463,7 +463,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         highest
             .loss
             .copy_from_slice(bytemuck::cast_slice(&self.highest));
-        highest.epoch.fill(A::Number::rounded(f64::NAN));
+        highest.epoch.fill(UNKNOWN);
         let seen = [watched, largest];
         // A loss that is NaN is not seen, but leaves weights that never are a number again.
         all_at_most::<A::Number>(bytemuck::cast_slice(&seen), bound) & all_finite(self.weights())

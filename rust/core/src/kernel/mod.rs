@@ -12,7 +12,7 @@ use crate::Data;
 pub(crate) use arithmetic::Number;
 pub(crate) use instances::{kernel, predictor, spectrum, vectorized};
 pub(crate) use spectrum::planes;
-pub(crate) use trace::Trace;
+pub(crate) use trace::{Trace, UNKNOWN};
 
 mod arithmetic;
 mod backprop;

@@ -16,24 +16,26 @@ pub(crate) struct Trace<N> {
     pub highest: Highest<N>,
 }
 
+/// The number of an epoch that a kernel does not know.
+pub(crate) const UNKNOWN: usize = usize::MAX;
+
 /// The highest losses of some epochs, shape (width,) each.
 pub(crate) struct Highest<N> {
     pub loss: Aligned<N>,
-    /// Where it was raised the first epoch that had it, counted from the start of the span; NaN if
-    /// that is not known.
-    pub epoch: Aligned<N>,
+    /// Where it was raised the first epoch that had it, counted from the start of the span, or
+    /// [`UNKNOWN`].
+    pub epoch: Vec<usize>,
 }
 
 impl<N: Number> Highest<N> {
     /// Looks at the losses of an epoch.
     #[inline(always)]
     pub fn see(&mut self, epoch: usize, losses: &[N]) {
-        let number = N::rounded(epoch as f64);
         let highest = self.loss.iter_mut().zip(self.epoch.iter_mut());
         for ((highest, when), loss) in highest.zip(losses) {
             let higher = *loss > *highest;
             *highest = if higher { *loss } else { *highest };
-            *when = if higher { number } else { *when };
+            *when = if higher { epoch } else { *when };
         }
     }
 }
@@ -50,7 +52,7 @@ impl<N: Number> Trace<N> {
             room: epochs,
             highest: Highest {
                 loss: aligned(zero, width),
-                epoch: aligned(zero, width),
+                epoch: vec![UNKNOWN; width],
             },
             planes: values.map(|values| aligned(zero, epochs * values)),
         }

@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn losses_stay_where_they_are_proven_to_stay() {
         let spread = |index: u32, by: f64| (f64::from(index) * by).fract();
-        let (mut said, mut true_of) = (0, 0);
+        let (mut said, mut really) = (0, 0);
         for index in 0..20_000 {
             let weights = [spread(index, 0.819_172_5), spread(index, 0.671_043_6)];
             let [p, q] = weights.map(|share| 4.0 * share - 2.0);
@@ -238,7 +238,7 @@ mod tests {
                 0.5 * error * error
             };
             let highest = loss(p, q) * (1.0 + 1e-8);
-            let says = stays_below(highest, is_relu, [x, y], [p, q], rate);
+            let proven = stays_below(highest, is_relu, [x, y], [p, q], rate);
             let (mut p, mut q, mut stays) = (p, q, true);
             for _ in 0..300 {
                 if !off(p) {
@@ -247,10 +247,10 @@ mod tests {
                 }
                 stays &= loss(p, q) <= highest;
             }
-            assert!(stays || !says, "{p} {q} {x} {y} {rate}");
-            said += u32::from(says);
-            true_of += u32::from(stays);
+            assert!(stays || !proven, "{p} {q} {x} {y} {rate}");
+            said += u32::from(proven);
+            really += u32::from(stays);
         }
-        assert!(10 * said > 7 * true_of, "{said} of {true_of}");
+        assert!(10 * said > 7 * really, "{said} of {really}");
     }
 }

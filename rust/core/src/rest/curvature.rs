@@ -19,9 +19,10 @@ impl Rest<'_> {
         for (lane, own) in self.lanes.iter().enumerate() {
             let random = own.steepness == 0.0 || !own.steepness.is_finite();
             for (index, value) in column(&mut current, width, lane).enumerate() {
-                *value = match random {
-                    true => pseudorandom(index, self.layers.len()),
-                    false => self.gradient[index * width + lane] / own.steepness,
+                *value = if random {
+                    pseudorandom(index, self.layers.len())
+                } else {
+                    self.gradient[index * width + lane] / own.steepness
                 };
             }
         }
@@ -84,10 +85,10 @@ impl Rest<'_> {
         }
         for own in &mut self.lanes {
             let steps = own.steps.max(1);
-            let [least, most] = extremes(&own.diagonal[..steps], &own.beside[..steps - 1]);
-            own.largest = most;
-            own.curvature = most.abs().max(least.abs());
-            own.is_degenerate = least <= 1e-5 * own.curvature;
+            let [lowest, highest] = extremes(&own.diagonal[..steps], &own.beside[..steps - 1]);
+            own.largest = highest;
+            own.curvature = highest.abs().max(lowest.abs());
+            own.is_degenerate = lowest <= 1e-5 * own.curvature;
         }
         (self.current, self.before) = (current, last);
     }
@@ -149,10 +150,10 @@ mod tests {
     #[test]
     fn extreme_eigenvalues_are_those_of_the_second_difference() {
         for count in 1..=STEPS {
-            let [least, most] = extremes(&[2.0; STEPS][..count], &[-1.0; STEPS][..count - 1]);
+            let [lowest, highest] = extremes(&[2.0; STEPS][..count], &[-1.0; STEPS][..count - 1]);
             let angle = std::f64::consts::PI / (count + 1) as f64;
-            assert!((least - 2.0 + 2.0 * angle.cos()).abs() < 1e-12);
-            assert!((most - 2.0 - 2.0 * angle.cos()).abs() < 1e-12);
+            assert!((lowest - 2.0 + 2.0 * angle.cos()).abs() < 1e-12);
+            assert!((highest - 2.0 - 2.0 * angle.cos()).abs() < 1e-12);
         }
     }
 }

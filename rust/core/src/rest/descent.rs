@@ -58,7 +58,7 @@ impl Rest<'_> {
             }
             own.last = own.here;
             let length = own.step * norm(&self.direction, width, lane);
-            let most = own.nudge.max(own.from_zero());
+            let most = own.nudge.max(own.nudge_of_zeros());
             let shortened = if length > most { most / length } else { 1.0 };
             for index in 0..parameters {
                 let at = index * width + lane;
@@ -75,7 +75,11 @@ impl Rest<'_> {
             for (lane, own) in self.lanes.iter().enumerate() {
                 let at = index * width + lane;
                 let is_zero = own.is_degenerate && self.start[at].abs() <= ZERO * own.natural;
-                let length = if is_zero { own.from_zero() } else { own.nudge };
+                let length = if is_zero {
+                    own.nudge_of_zeros()
+                } else {
+                    own.nudge
+                };
                 self.place[at] = self.start[at] + length * random * self.scale[at];
             }
         }

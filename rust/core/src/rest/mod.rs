@@ -196,9 +196,10 @@ impl<'a> Rest<'a> {
             let nothing = own.start <= NOTHING * question.highest;
             let falls = !nothing && own.lowest < own.start - margin;
             // What is won by a nudge there is won along the gradient, not by curvature.
-            let nudge = match own.size <= ZERO * own.natural {
-                true => own.from_zero(),
-                false => own.nudge,
+            let nudge = if own.size <= ZERO * own.natural {
+                own.nudge_of_zeros()
+            } else {
+                own.nudge
             };
             let is_slope = own.steepness >= own.curvature * nudge && own.steepness > 0.0;
             let is_flat = own.curvature * own.nudge * own.nudge <= 1e-10 * own.start;
@@ -306,7 +307,7 @@ impl<'a> Rest<'a> {
 
 impl Lane {
     /// The length of a nudge of weights that are 0.
-    fn from_zero(&self) -> f64 {
+    fn nudge_of_zeros(&self) -> f64 {
         if self.is_degenerate {
             FROM_ZERO * self.natural
         } else {
