@@ -32,6 +32,8 @@ ALL = (
     f"{MODEL}::test_the_folder_is_what_mlflow_writes",
     f"{MODEL}::test_it_is_logged_once_and_as_by_mlflow",
     f"{MODEL}::test_mlflow_loads_it",
+    "tests/test_own_tables.py",
+    "tests/test_python_sweep.py::test_python_writes_what_the_command_writes",
     "tests/test_tracking.py",
     "tests/test_local_client.py",
     "tests/test_guide.py",
