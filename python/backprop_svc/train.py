@@ -184,7 +184,7 @@ def train(
     )
     if done["best_epoch"] is not None:
         done["best_epoch"] += first_epoch
-    for name in ("died_at", "highest_loss_at"):
+    for name in ("died_at", "highest_loss_at") if first_epoch else ():
         done[name][done[name] >= 0] += first_epoch
     return Result(
         network=network,
