@@ -38,7 +38,8 @@ class Outcomes:
     ``len(outcomes)`` counts the runs. ``outcomes["loss"]`` is a column, shape (runs,): one
     of the axes, or ``loss`` (the last one, infinite where the run diverged), ``outcome``,
     ``diverged_at``, ``epochs``, ``loss_ratio``, ``period``, and ``accuracy``, ``val_loss``,
-    ``val_accuracy`` where they apply.
+    ``val_accuracy`` where they apply; with ``sharpness=True`` ``initial_sharpness``,
+    ``sharpness`` and ``sharpness_ratio``.
 
     Attributes
     ----------
