@@ -171,7 +171,7 @@ BAD = {
     "network.activation=ReLU": "gelu, softplus; write network.activation=relu",
     "train.optimizer=sgd": "nesterov, adam; write train.optimizer=gradient_descent",
     "tracking.history=lst": "weights only); write tracking.history=last",
-    "data=amse": "iris, xor; write data=ames",
+    "data=amse": "xor, zero; write data=ames",
     "network.sizes=[12,choice(8,16),3]": (
         "has several values within one; allowed: one value, or a choice of whole values in a "
         "sweep; write network.sizes=choice([12,8,3],[12,16,3])"
