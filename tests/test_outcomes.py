@@ -33,6 +33,8 @@ def told(network: bp.Network, weights: Any, x: Any, y: Any, **settings: Any) -> 
         (bp.Network(1, 1, 1, 1, activation="identity"), [0, 0, 0], 1, 1, {}, "stalled saddle"),
         (bp.Network(1, 1, output="sigmoid"), [-1000], 1, 1, {}, "stalled plateau"),
         (bp.Network(1, 1, output="sigmoid"), [-25], 1, 1, {}, "stalled plateau"),
+        # The square of a gradient that is this small is 0.
+        (bp.Network(1, 1, 1, activation="sigmoid"), [-400, 1], 1, 1, {}, "stalled plateau"),
         (bp.Network(1, 1, output="sigmoid"), [-2], 1, 1, {}, "unresolved"),
         # Exactly on a minimum: lr·λ is 1.3, and 13.
         (LINEAR, [1, 1.5], 2, 3, {"learning_rate": 0.1}, "converged"),

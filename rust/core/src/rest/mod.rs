@@ -342,8 +342,13 @@ fn dot(a: &[f64], b: &[f64], width: usize, lane: usize) -> f64 {
     pairs.map(|(a, b)| a * b).sum()
 }
 
+/// The length of a vector, whose squares may be too small for a number.
 fn norm(planes: &[f64], width: usize, lane: usize) -> f64 {
-    dot(planes, planes, width, lane).sqrt()
+    let values = || planes.iter().skip(lane).step_by(width);
+    let most = values().fold(0.0, |most: f64, value| value.abs().max(most));
+    let unit = if most > 0.0 { most } else { 1.0 };
+    let sum: f64 = values().map(|value| (value / unit).powi(2)).sum();
+    unit * sum.sqrt()
 }
 
 /// The elements of a direction of length 1 that no problem is made for.
