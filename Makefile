@@ -72,6 +72,7 @@ format: .venv/developed  ## Let rustfmt and ruff have their way
 
 bench: .venv/developed  ## Our figures beside those of others, for each instruction set
 	$(BIN)/python benchmarks/kernel.py
+	$(BIN)/python benchmarks/curvature.py
 	$(BIN)/python benchmarks/tracking.py
 
 wheel: .venv/developed  ## One abi3 wheel in dist/

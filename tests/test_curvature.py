@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,8 @@ from hypothesis import strategies as st
 
 import backprop_svc as bp
 from backprop_svc import _core
+from backprop_svc.tracking.record import series_of
+from command import call
 
 GUIDE = bp.Network(1, 1, 1)
 LINEAR = bp.Network(1, 1, 1, activation="identity")
@@ -147,3 +152,60 @@ def test_what_is_wrong_is_refused() -> None:
         bp.curvature(GUIDE, [1, np.nan], 2.0, 3.0)
     with pytest.raises(bp.SettingError, match="y has 3 rows; allowed: 2"):
         bp.sharpness(GUIDE, [1, 2], [1, 2], [1, 2, 3])
+
+
+def test_a_training_keeps_the_sharpness_of_its_weights() -> None:
+    network = bp.Network(2, 3, 1, activation="tanh")
+    x, y = np.random.default_rng(0).normal(size=(6, 2)), np.arange(6.0)
+    starts, rates = bp.initial_weights(network, range(3)), np.array([0.01, 0.2, 1e9])
+
+    def train(record: list[Any], rates: Any) -> bp.Result:
+        return bp.train(
+            network, starts, x, y, learning_rate=rates, epochs=30, record=record, sharpness=True
+        )
+
+    assert train(["loss"], rates).sharpness_history is None
+    result = train(["weights"], rates)
+    assert result.sharpness is not None
+    assert result.sharpness_history is not None
+    np.testing.assert_array_equal(result.sharpness, bp.sharpness(network, result.weights, x, y))
+    np.testing.assert_array_equal(result.initial_sharpness, result.sharpness_history[:, 0])
+    np.testing.assert_array_equal(result.sharpness_ratio, rates * result.sharpness / 2)
+    for run in result:
+        history, weights = run.sharpness_history, run.weight_history
+        assert history is not None
+        assert weights is not None
+        went = int(run.epochs[0])
+        expected = bp.sharpness(network, weights[0, :went], x, y)
+        np.testing.assert_array_equal(history[0, :went], expected)
+        assert np.isnan(history[0, went:]).all()
+    np.testing.assert_array_equal(result.to_pandas()["sharpness"], result.sharpness)
+    assert train([], np.full((3, 2), 0.1)).sharpness_ratio is None
+
+
+def test_only_finite_numbers_are_tracked() -> None:
+    starts = [[0.5, 1.0], [1e160, 1e160]]
+    result = bp.train(GUIDE, starts, 2.0, 3.0, learning_rate=1e-9, epochs=2, sharpness=True)
+    series = series_of(result)["sharpness"]
+    assert series.kept.tolist() == [[True, True], [False, False]]
+    assert series.steps[0].tolist() == [0, 2]
+    unrecorded = series_of(result, "none")["sharpness"]
+    assert unrecorded.steps[0].tolist() == [2]
+
+
+def test_the_command_keeps_the_sharpness(tmp_path: Path) -> None:
+    done = call(tmp_path, "train", "train.sharpness=true", "train.epochs=3")
+    assert done.returncode == 0, done.stderr
+    done = call(tmp_path, "sweep", "train.sharpness=true", "train.lr=0.1,0.2")
+    assert done.returncode == 0, done.stderr
+    one = bp.train(GUIDE, [0.5, 1.0], 2.0, 3.0, epochs=3, sharpness=True, record="weights")
+    swept = bp.sweep(
+        GUIDE, 2.0, 3.0, {"lr": [0.1, 0.2]}, init=[0.5, 1.0], sharpness=True, progress=False
+    )
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        found = database.execute("SELECT value FROM metrics WHERE key = 'sharpness'").fetchall()
+    assert one.sharpness_history is not None
+    assert one.sharpness is not None
+    expected = [*one.sharpness_history[0], *one.sharpness]
+    expected += [*swept["initial_sharpness"], *swept["sharpness"]]
+    assert sorted(value for (value,) in found) == sorted(expected)

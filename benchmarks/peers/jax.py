@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,12 +15,12 @@ NAME = "JAX jit(vmap(scan))"
 jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
 
 
-def ways(work: Work) -> dict[str, Way]:
-    network, order = work.network, work.order
-    weights, rates, x, y = map(jnp.asarray, work.arrays())
-    batches = None if order is None else jnp.asarray(order)
+def mean_loss(work: Work) -> Callable[..., Any]:
+    """Return the mean loss as a function of weights, and of rows if they are not all."""
+    network = work.network
+    _, _, x, y = map(jnp.asarray, work.arrays())
 
-    def loss(flat: Any, rows: Any) -> Any:
+    def loss(flat: Any, rows: Any = None) -> Any:
         h, targets = (x, y) if rows is None else (x[rows], y[rows])
         *hidden, last = work.layers(flat)
         for layer in hidden:
@@ -29,6 +30,14 @@ def ways(work: Work) -> dict[str, Way]:
         if network.loss == "half_squared_error":
             return 0.5 * ((targets - z) ** 2).sum(axis=1).mean()
         return -(targets * jax.nn.log_softmax(z)).sum(axis=1).mean()
+
+    return loss
+
+
+def ways(work: Work) -> dict[str, Way]:
+    order, loss = work.order, mean_loss(work)
+    weights, rates, _, _ = map(jnp.asarray, work.arrays())
+    batches = None if order is None else jnp.asarray(order)
 
     def run(flat: Any, rate: Any) -> Any:
         def update(flat: Any, rows: Any) -> tuple[Any, Any]:

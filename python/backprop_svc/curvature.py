@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from backprop_svc import _core
@@ -60,3 +62,39 @@ def curvature(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) 
     largest, smallest, error = _core.curvature(network, starts, *pairs(network, x, y), True)
     assert smallest is not None
     return Curvature(largest, smallest, error)
+
+
+def of_training(
+    network: Network,
+    rates: Floats,
+    starts: Floats,
+    trained: Mapping[str, Any],
+    x: Floats,
+    y: Floats,
+) -> dict[str, Floats | None]:
+    """Compute what ``sharpness=True`` adds to the result of a training, by its field.
+
+    Parameters
+    ----------
+    rates
+        Learning rates, shape (runs,) or (runs, layers).
+    starts
+        Initial weights, shape (runs, parameters).
+    trained
+        Fields of the result: final weights, and those of every epoch if they were recorded.
+    """
+    last = sharpness(network, trained["weights"], x, y)
+    history, found = trained["weight_history"], None
+    if history is not None:
+        epochs = history.reshape(-1, network.parameters)
+        # After an early end there are no weights.
+        there = np.isfinite(epochs).all(axis=1)
+        found = np.full(len(epochs), np.nan)
+        found[there] = sharpness(network, epochs[there], x, y)
+        found = found.reshape(history.shape[:2])
+    return {
+        "initial_sharpness": sharpness(network, starts, x, y),
+        "sharpness": last,
+        "sharpness_ratio": rates * last / 2 if rates.ndim == 1 else None,
+        "sharpness_history": found,
+    }

@@ -31,15 +31,18 @@ HISTORIES = {
     "weights": "weight_history",
     "val_loss": "val_loss",
     "val_accuracy": "val_accuracy",
+    "sharpness": "sharpness_history",
 }
 """Of each history, the field of :class:`Result` in which it is."""
-RECORDED_WITH = {"val_loss": "loss", "val_accuracy": "loss"}
+RECORDED_WITH = {"val_loss": "loss", "val_accuracy": "loss", "sharpness": "weights"}
 """Histories that are recorded with another one."""
 ON_THE_WAY = ("stall", "died_at", "highest_loss", "highest_loss_at")
 FACTS = ("outcome", "epochs", "diverged_at", "period", "loss_ratio", *ON_THE_WAY)
 """What tables say of how a run ended, and of what happened on the way."""
 PER_PARAMETER = {"gradients", "weights"}
 """Histories with one value for each parameter; the others have one for each run."""
+CURVATURE = ("initial_sharpness", "sharpness", "sharpness_ratio")
+"""Numbers of each run that a training with ``sharpness`` adds."""
 SHARED_BY_RUNS = {"network", "optimizer", "first_epoch", "recorded"}
 """Fields of :class:`Result` without a run axis."""
 
@@ -127,6 +130,17 @@ class Result:
     """With early stopping (``patience``) the number of epochs after which :attr:`weights` were,
     those with the smallest loss on the rows of validation; shape (runs,)."""
 
+    initial_sharpness: Floats | None = None
+    """With ``sharpness`` the largest eigenvalue of the Hessian before training, (runs,)."""
+    sharpness: Floats | None = None
+    """The same at :attr:`weights`; shape (runs,)."""
+    sharpness_ratio: Floats | None = None
+    """learning rate · sharpness / 2 at the end, by the rate without its schedule; None with a
+    rate for each layer; (runs,). Gradient descent is stable at a minimum only if it is below 1.
+    """
+    sharpness_history: Floats | None = None
+    """With recorded weights the sharpness before the update of each epoch, (runs, records)."""
+
     @property
     def diverged_at(self) -> Integers:
         """The epoch in which a run diverged, else -1; shape (runs,)."""
@@ -171,6 +185,12 @@ class Result:
         return len(self.recorded) == int(self.recorded[-1]) - self.first_epoch + 1
 
     @property
+    def curvature(self) -> dict[str, Floats]:
+        """Those of :data:`CURVATURE` that there are, by their names."""
+        found = {name: getattr(self, name) for name in CURVATURE}
+        return {name: values for name, values in found.items() if values is not None}
+
+    @property
     def outcome(self) -> NDArray[np.str_]:
         """How each run ended, shape (runs,); docs/outcomes.md defines it.
 
@@ -198,8 +218,8 @@ class Result:
         Its columns are ``learning_rate`` (``learning_rate_1``, … with one for each layer);
         ``initial_w1``, … and ``w1``, …, the first and last weights of networks of at most 16
         parameters; ``outcome``, ``epochs``, ``last_loss``, ``loss_ratio``, ``period`` and
-        ``diverged_at``; with early stopping ``best_epoch``. Its index is the position of the
-        run.
+        ``diverged_at``; with early stopping ``best_epoch``; with ``sharpness`` its three
+        numbers. Its index is the position of the run.
         """
         import pandas as pd
 
@@ -218,6 +238,7 @@ class Result:
         columns |= {name: getattr(self, name) for name in ON_THE_WAY}
         if self.best_epoch is not None:
             columns["best_epoch"] = self.best_epoch
+        columns |= self.curvature
         return pd.DataFrame(columns, index=pd.RangeIndex(len(self), name="run"))
 
     # NumPy would take its runs for nested sequences, and compare it with a scalar one by one.

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from backprop_svc import _core
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats, Integers, floats, pairs, parameters, validation_pairs
+from backprop_svc.curvature import of_training
 from backprop_svc.errors import SettingError, SettingTypeError, counted, shown
 from backprop_svc.result import Result
 from backprop_svc.settings import Natural, Positive, Seed, check
@@ -55,6 +56,7 @@ def train(
     divergence_bound: float = float("inf"),
     record: Record | Collection[Record] = ("loss", "prediction", "gradients"),
     record_every: Natural = 1,
+    sharpness: bool = False,
     threads: Positive | None = None,
     validation: tuple[ArrayLike, ArrayLike] | None = None,
     progress: Callable[[int, int], object] | None = None,
@@ -139,6 +141,10 @@ def train(
     record_every
         1 keeps every epoch. k > 1 keeps every k-th, from the first on, and, in the last place,
         the last epoch that each run went through. 0 keeps that last epoch only.
+    sharpness
+        Compute the largest eigenvalue of the Hessian where each run began and where it ended,
+        with recorded weights in every recorded epoch, too: see :func:`backprop_svc.sharpness`.
+        That is done after the training, over all of its rows, by all cores.
     threads
         Number of threads; every core by default. At most 64 are started, or four on each core
         where these are more.
@@ -186,6 +192,8 @@ def train(
         done["best_epoch"] += first_epoch
     for name in ("died_at", "highest_loss_at") if first_epoch else ():
         done[name][done[name] >= 0] += first_epoch
+    if settings.sharpness:
+        done |= of_training(network, rates, starts, done, inputs, targets)
     return Result(
         network=network,
         learning_rate=rates,

@@ -136,4 +136,4 @@ class Chunk:
         columns = {name: getattr(self.result, name) for name in COLUMNS}
         if self.result.best_epoch is not None:
             columns["best_epoch"] = self.result.best_epoch
-        return {"loss": self.loss, **columns, **self.achieved}
+        return {"loss": self.loss, **columns, **self.result.curvature, **self.achieved}

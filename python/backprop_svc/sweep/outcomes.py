@@ -39,7 +39,8 @@ class Outcomes:
     of the axes, or ``loss`` (the last one, infinite where the run diverged), ``outcome``,
     ``stall``, ``period``, ``died_at``, ``diverged_at``, ``epochs``, ``loss_ratio``,
     ``highest_loss``, ``highest_loss_at``, and ``accuracy``, ``val_loss``, ``val_accuracy``
-    where they apply.
+    where they apply; with ``sharpness=True`` ``initial_sharpness``, ``sharpness`` and
+    ``sharpness_ratio``.
 
     Attributes
     ----------

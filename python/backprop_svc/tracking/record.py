@@ -19,6 +19,8 @@ from backprop_svc.tracking.plan import Plan
 from backprop_svc.tracking.states import States, parameters_of_layers
 
 Metrics = list[tuple[str, float, int]]
+ENDS = ("sharpness", "sharpness_ratio")
+"""Numbers of :attr:`Result.curvature` that are kept of where a run ended."""
 Picture = Callable[[], bytes]
 """Waits for a picture or a page that is made meanwhile, and returns it as a PNG or as HTML."""
 
@@ -299,8 +301,12 @@ def series_of(
     histories: dict[str, np.ndarray] = {}
     if result.loss is not None:
         histories["loss"] = result.loss
-    of_validation = {"val_loss": result.val_loss, "val_accuracy": result.val_accuracy}
-    looks = {name: values for name, values in of_validation.items() if values is not None}
+    finite = {
+        "val_loss": result.val_loss,
+        "val_accuracy": result.val_accuracy,
+        "sharpness": result.sharpness_history,
+    }
+    looks = {name: values for name, values in finite.items() if values is not None}
     if every is not None:
         histories |= looks
     if result.prediction is not None and every is not None:
@@ -335,7 +341,12 @@ def series_of(
     if named:
         for index, name in enumerate(names):
             series[name] = final(result.weights[:, index], end, everywhere)
-    for name, values in (achieved or {}).items():
+    if result.initial_sharpness is not None and every is not None:
+        begun = np.isfinite(result.initial_sharpness) & (result.epochs > 0)
+        begin = np.full(runs, result.first_epoch)
+        series.setdefault("sharpness", final(result.initial_sharpness, begin, begun))
+    ends = {name: result.curvature[name] for name in ENDS if name in result.curvature}
+    for name, values in {**ends, **(achieved or {})}.items():
         if np.isfinite(values).any():
             last = final(values, end, np.isfinite(values))
             series[name] = series[name].ended_by(last) if name in series else last

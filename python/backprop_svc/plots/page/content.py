@@ -21,7 +21,7 @@ from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.repeats import DEVIATION, FAILED, MEAN, RUNS
 from backprop_svc.tracking.links import Place
 
-LOGARITHMIC = ("loss", "val_loss", "loss_ratio", "rmse", "val_rmse")
+LOGARITHMIC = ("loss", "val_loss", "loss_ratio", "rmse", "val_rmse", "sharpness")
 """Results whose colours and scales are logarithmic."""
 MOST_BYTES = 5_500_000
 """Compressed numbers of all runs; of more of them the page holds some runs."""
