@@ -66,9 +66,11 @@ impl<N: Number> Highest<N> {
         self.loss[lane].into()
     }
 
-    /// Tells a kernel, before a span.
+    /// Tells a kernel, before a span. Of a span that is kept whole it need not know.
     pub fn tell(&self, trace: &mut Trace<N>) {
-        trace.highest.loss.copy_from_slice(&self.loss);
+        if trace.first > 0 {
+            trace.highest.loss.copy_from_slice(&self.loss);
+        }
     }
 
     /// Looks at a span that began with these weights, of shape (parameters, width). The first
@@ -82,8 +84,10 @@ impl<N: Number> Highest<N> {
             self.loss.copy_from_slice(&losses[..width]);
             self.kept.copy_from_slice(&losses[..width]);
             self.at.fill(0);
-        } else {
+        } else if trace.first > 0 {
             self.kept.copy_from_slice(&between.loss);
+        } else {
+            self.kept.copy_from_slice(&self.loss);
         }
         let most = Most {
             losses,

@@ -440,8 +440,10 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
     ) -> bool {
         let mut next = trace.first;
         let mut watched = self.given(0).zero;
-        let highest = &mut trace.highest.loss;
-        bytemuck::cast_slice_mut(&mut self.highest).copy_from_slice(highest);
+        if trace.first > 0 {
+            let highest = &trace.highest.loss;
+            bytemuck::cast_slice_mut(&mut self.highest).copy_from_slice(highest);
+        }
         let unwatched = ONE_ROW && PHI != RELU && self.needs_no_watch(epochs, bound);
         if unwatched {
             let stays = trace.first >= LONG && self.stays_below(&trace.highest.loss);
@@ -459,11 +461,11 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         if unwatched && !unwatched::is_moderate(self.weights()) {
             return false;
         }
-        let highest = &mut trace.highest;
-        highest
-            .loss
-            .copy_from_slice(bytemuck::cast_slice(&self.highest));
-        highest.epoch.fill(UNKNOWN);
+        if trace.first > 0 {
+            let (highest, found) = (&mut trace.highest, bytemuck::cast_slice(&self.highest));
+            highest.loss.copy_from_slice(found);
+            highest.epoch.fill(UNKNOWN);
+        }
         let seen = [watched, largest];
         // A loss that is NaN is not seen, but leaves weights that never are a number again.
         all_at_most::<A::Number>(bytemuck::cast_slice(&seen), bound) & all_finite(self.weights())

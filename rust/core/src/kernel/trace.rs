@@ -12,7 +12,7 @@ pub(crate) struct Trace<N> {
     room: usize,
     pub planes: PerQuantity<Aligned<N>>,
     /// The highest loss of each run: of the epochs before the span when a kernel begins, raised
-    /// in those of the span that are not kept.
+    /// in those of the span that are not kept. Of a span that is kept whole nothing is told.
     pub highest: Highest<N>,
 }
 
