@@ -192,22 +192,25 @@ def _without_chance(name: str, told: Any) -> Any:
 
 def test_it_is_logged_once_and_as_by_mlflow(tmp_path: Path) -> None:
     uri = stores.empty_database(tmp_path / "mlflow.db")
-    done = call(tmp_path, "train", f"tracking.uri={uri}", "tracking.model=none")
-    assert done.returncode == 0, done.stderr
-    client = MlflowClient(uri)
-    (run,) = client.search_runs(["1"])
-    own = bp.load_run(run.info.run_id, tracking=uri)
-    write = functools.partial(mlflow_model._write, own.model, own.run_id)
-    found = []
+    client, found = MlflowClient(uri), []
     for kind in (connect(uri), client_of(uri)):
+        done = call(tmp_path, "train", f"tracking.uri={uri}", "tracking.model=none")
+        assert done.returncode == 0, done.stderr
+        run = client.search_runs(["1"], order_by=["attributes.start_time DESC"])[0]
+        own = bp.load_run(run.info.run_id, tracking=uri)
+        write = functools.partial(mlflow_model._write, own.model, own.run_id)
         ids = {kind.log_model(kind.get_run(own.run_id), "network", write) for _ in range(2)}
         (model_id,) = ids
         model = client.get_logged_model(model_id)
         assert model.artifact_location == f"{tmp_path}/mlruns/1/models/{model_id}/artifacts"
         told = model.to_dictionary()
-        chance = ("model_id", "model_uri", "artifact_location", "metrics")
+        chance = ("model_id", "model_uri", "artifact_location", "metrics", "source_run_id")
+        assert model.source_run_id == own.run_id
         told = {k: v for k, v in told.items() if k not in chance and "timestamp" not in k}
-        metrics = {(m.key, m.value, m.step, m.timestamp, m.run_id) for m in model.metrics or ()}
+        metrics = {(m.key, m.value, m.step) for m in model.metrics or ()}
+        assert {(m.timestamp, m.run_id) for m in model.metrics or ()} <= {
+            (run.info.end_time, own.run_id)
+        }
         found.append((told, model.params, metrics))
     if not found[0][2] and mlflow.__version__.startswith("3.1."):
         # This release refuses metrics of models in a store without a default experiment.
@@ -217,12 +220,42 @@ def test_it_is_logged_once_and_as_by_mlflow(tmp_path: Path) -> None:
     assert len(client.search_logged_models(["1"])) == 2
     outputs = client.get_run(own.run_id).outputs
     assert outputs is not None
-    assert len(outputs.model_outputs) == 2
-    # One that was deleted may be logged again.
-    client.delete_logged_model(model_id)
-    kind = client_of(uri)
-    assert kind.log_model(kind.get_run(own.run_id), "network", write) == model_id
-    assert str(client.get_logged_model(model_id).status) == "READY"
+    assert [output.model_id for output in outputs.model_outputs] == [model_id]
+    # One that was deleted may be logged again; what MLflow logged is there, too.
+    for kind in (client_of(uri), connect(uri), client_of(uri)):
+        client.delete_logged_model(model_id)
+        again = kind.log_model(kind.get_run(own.run_id), "network", write)
+        assert str(client.get_logged_model(again).status) == "READY"
+        other = client_of(uri)
+        assert other.log_model(other.get_run(own.run_id), "network", write) == again
+        model_id = again
+
+
+def test_what_was_trained_is_kept_whatever_becomes_of_its_model(tmp_path: Path) -> None:
+    folder = tmp_path / "with # and ?"
+    folder.mkdir()
+    uri = stores.empty_database(tmp_path / "mlflow.db")
+    single = call(folder, "train", f"tracking.uri={uri}")
+    assert single.returncode == 0, single.stderr
+    # By default it is logged, within the folder of the project.
+    assert "its model: models:/m-" in single.stdout
+    models = folder / "mlruns" / "1" / "models"
+    assert len(list(models.iterdir())) == 1
+    models.rename(folder / "before")
+    models.touch()
+    swept = call(folder, "sweep", "train.lr=0.1,0.2", f"tracking.uri={uri}")
+    assert swept.returncode == 0
+    assert "model of the best run was not logged" in swept.stderr
+    assert "log it with: backprop-svc model run=" in swept.stderr
+    client = MlflowClient(uri)
+    assert {run.info.status for run in client.search_runs(["1"])} == {"FINISHED"}
+    assert len(client.search_runs(["1"])) == 4
+    models.unlink()
+    parent = client.search_runs(["1"], "tags.`backprop.kind` = 'sweep'")[0]
+    words = ("train.lr=0.1,0.2", "tracking.model=all", f"tracking.uri={uri}")
+    every = call(folder, "sweep", *words)
+    assert "models of 2 of 2 runs logged" in every.stdout, every.stderr
+    assert parent.info.status == "FINISHED"
 
 
 def test_mlflow_serves_it(folder: Path, logged: tuple[bp.TrackedRun, str]) -> None:
@@ -430,6 +463,8 @@ def test_commands_log_the_models_that_are_asked_for(tmp_path: Path) -> None:
         assert predicted == pytest.approx(expected, rel=1e-12)
     refused = call(tmp_path, "train", *where[:2], "tracking.weights=none")
     assert "tracking.model is best, with weights=none; allowed: weights=all" in refused.stderr
+    refused = call(tmp_path, "train", where[0], "tracking.register=a/b")
+    assert "register is 'a/b'; allowed: names of models without / and :" in refused.stderr
 
 
 def _parent(run: Any) -> str:

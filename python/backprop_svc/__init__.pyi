@@ -1,3 +1,4 @@
+from backprop_svc import datasets, tracking
 from backprop_svc._core import Network, build_info
 from backprop_svc.curvature import Curvature, curvature, sharpness
 from backprop_svc.datasets.model import Model
@@ -50,6 +51,7 @@ __all__ = [
     "build_info",
     "chain_rule",
     "curvature",
+    "datasets",
     "evaluate",
     "explain",
     "figure",
@@ -60,5 +62,6 @@ __all__ = [
     "predict",
     "sharpness",
     "sweep",
+    "tracking",
     "train",
 ]

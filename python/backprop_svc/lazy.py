@@ -25,20 +25,24 @@ def attach(package: str, file: str) -> list[str]:
         if isinstance(node, ast.ImportFrom)
         for name in node.names
     }
+    parts = [name for name, home in homes.items() if home == package]
 
     class Package(ModuleType):
         def __getattr__(self, name: str) -> Any:
             if name not in homes:
                 raise AttributeError(f"module {package!r} has no attribute {name!r}")
             with Deferred():
-                found = getattr(import_module(homes[name]), name)
+                if name in parts:
+                    found = import_module(f"{package}.{name}")
+                else:
+                    found = getattr(import_module(homes[name]), name)
             vars(self)[name] = found
             return found
 
         def __setattr__(self, name: str, value: object) -> None:
             # Python sets a submodule here once it is imported. It must not hide a function
             # of the same name, such as `train`.
-            if not (name in homes and isinstance(value, ModuleType)):
+            if name in parts or not (name in homes and isinstance(value, ModuleType)):
                 super().__setattr__(name, value)
 
         def __dir__(self) -> list[str]:

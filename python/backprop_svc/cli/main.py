@@ -155,6 +155,7 @@ def _train(arguments: list[str]) -> None:
     # The option goes first, since argparse takes the overrides only if nothing stands between.
     words = [argument for argument in arguments if argument not in {"-m", "--multirun"}]
     arguments = ["-m", *words] if multirun else words
+    arguments = _each_fold(arguments) if multirun else arguments
     named = any(argument.startswith("sweep.id=") for argument in arguments)
     if multirun and not named:
         arguments = [*arguments, f"sweep.id={new_sweep_id()}"]
@@ -170,12 +171,17 @@ def _train(arguments: list[str]) -> None:
 
 
 def _sweep(arguments: list[str]) -> None:
-    folds = [word.removeprefix(_FOLDS) for word in arguments if word.startswith(_FOLDS)]
-    told = any(word.startswith("data.fold=") for word in arguments)
-    if len(folds) == 1 and folds[0].isdecimal() and not told:
-        # Each of them once.
-        arguments = [*arguments, f"data.fold=range({folds[0]})"]
     _train(["-m", *arguments])
+
+
+def _each_fold(arguments: list[str]) -> list[str]:
+    """Return words of a sweep that takes each fold once, where no fold is told."""
+    plain = [word.lstrip("+") for word in arguments]
+    folds = [word.removeprefix(_FOLDS) for word in plain if word.startswith(_FOLDS)]
+    told = any(word.startswith("data.fold=") for word in plain)
+    if len(folds) == 1 and folds[0].isdecimal() and int(folds[0]) > 1 and not told:
+        return [*arguments, f"data.fold=range({folds[0]})"]
+    return arguments
 
 
 def _explain(arguments: list[str]) -> None:

@@ -150,7 +150,7 @@ def _fold(
     if fraction:
         raise SettingError(
             "data.validation", f"{shown(fraction)}, with data.folds={folds}",
-            "one of them", "leave one of them out",
+            "one of them", "write data.validation=0, or leave data.folds out",
         )  # fmt: skip
     if not 2 <= folds <= rows:
         raise SettingError(

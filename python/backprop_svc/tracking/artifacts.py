@@ -44,8 +44,10 @@ def new_root() -> str:
 def below(uri: str, *names: str) -> str:
     """Return the address of what is below another one."""
     parts = urlsplit(uri)
-    path = "/".join([parts.path.rstrip("/"), *names])
-    return urlunsplit(parts._replace(path=path)) if parts.scheme else path
+    if len(parts.scheme) < 2:
+        # A path may have signs that mean something in an address.
+        return "/".join([uri.rstrip("/"), *names])
+    return urlunsplit(parts._replace(path="/".join([parts.path.rstrip("/"), *names])))
 
 
 def local_folder(uri: str) -> Path | None:
@@ -58,7 +60,7 @@ def local_folder(uri: str) -> Path | None:
 
         return Path(url2pathname(parts.path))
     # A drive of Windows is no scheme.
-    return Path(uri) if len(parts.scheme) < 2 and not parts.query else None
+    return Path(uri) if len(parts.scheme) < 2 else None
 
 
 class Folder:

@@ -54,7 +54,11 @@ from backprop_svc.tracking.values import log_metrics, log_params, log_tag
 class LocalClient(ArtifactsOfRuns):
     """The methods of :class:`.entities.Client` on a database whose tables are known."""
 
-    failures: tuple[type[Exception], ...] = (sa.exc.SQLAlchemyError, OSError, RefusedError)
+    failures: tuple[type[Exception], ...] = (
+        *(sa.exc.SQLAlchemyError, OSError, RefusedError),
+        # What a store of artifacts elsewhere needs.
+        ImportError,
+    )
 
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
@@ -221,8 +225,9 @@ class LocalClient(ArtifactsOfRuns):
         if folder is None or differs is not None:
             return self._elsewhere().log_model(run, name, write)
         with self.reading() as database:
-            if models.is_there(database, run):
-                return model_id
+            there = models.logged(database, run, name)
+            if there is not None:
+                return there
         models.write_files(folder, location, model_id, write)
         with self._writing(run.info.run_id) as database:
             models.log_rows(database, run, name, location)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -42,32 +43,54 @@ def log_model(run_id: str, *, tracking: str | None = None, register: str | None 
     Raises
     ------
     SettingError
-        The store has no such run, the weights of the run were not kept, or it was trained with
-        ``data.affixes=drop``.
+        The store has no such run, the weights of the run were not kept or are not finite, or it
+        was trained with ``data.affixes=drop``.
     ConnectionError
         The store cannot be opened, or refuses the model.
     """
     uri, client = opened(tracking)
     found = read_run(run_id, uri, client)
-    _refuse_affixes(found)
-    address = _log(found, uri, client, register)
-    _gather_changes(uri)
-    return address
+    reason = _why_not(found)
+    if reason is not None:
+        raise SettingError(
+            f"the run {found.run_id}", f"no model, since {reason}",
+            "runs of finite weights that are kept, on data with data.affixes=keep",
+            "choose another run", verb="has",
+        )  # fmt: skip
+    try:
+        return _log(found, uri, client, register)
+    finally:
+        _gather_changes(uri)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What became of a model that a command was asked for."""
+
+    address: str | None
+    """``None`` where no model can be made."""
+    why_not: str | None = None
 
 
 def log_models(
     run_ids: Iterable[str], *, tracking: str | None = None, register: str | None = None
-) -> list[str]:
-    """Log the networks of those runs of which a model can be made, and return their URIs.
+) -> list[Asked]:
+    """Log the networks of those runs of which a model can be made.
 
     It can be if the weights were kept, all of them are finite, and a served model can read the
     columns as in training. The arguments are those of :func:`log_model`.
     """
     uri, client = opened(tracking)
-    found = (read_run(run_id, uri, client) for run_id in run_ids)
-    addresses = [_log(run, uri, client, register) for run in found if _has_model(run)]
-    _gather_changes(uri)
-    return addresses
+    try:
+        return [_asked(run_id, uri, client, register) for run_id in run_ids]
+    finally:
+        _gather_changes(uri)
+
+
+def _asked(run_id: str, uri: str, client: Client, register: str | None) -> Asked:
+    run = read_run(run_id, uri, client)
+    reason = _why_not(run)
+    return Asked(_log(run, uri, client, register) if reason is None else None, reason)
 
 
 def _log(run: TrackedRun, uri: str, client: Client, register: str | None) -> str:
@@ -82,22 +105,15 @@ def _log(run: TrackedRun, uri: str, client: Client, register: str | None) -> str
     return address
 
 
-def _has_model(run: TrackedRun) -> bool:
-    weights = run.weights
-    return weights is not None and bool(np.isfinite(weights).all()) and not _drops_affixes(run)
-
-
-def _drops_affixes(run: TrackedRun) -> bool:
-    return run.preparation is not None and run.preparation.reading.affixes == "drop"
-
-
-def _refuse_affixes(run: TrackedRun) -> None:
-    if _drops_affixes(run):
-        raise SettingError(
-            f"the run {run.run_id}", "with data.affixes=drop, which a served model cannot do",
-            "runs with data.affixes=keep", "train on numbers without what stands beside them",
-            verb="was trained",
-        )  # fmt: skip
+def _why_not(run: TrackedRun) -> str | None:
+    """Say why there can be no model of a run; ``None`` where there can be one."""
+    if run.weights is None:
+        return "its weights were not kept"
+    if not np.isfinite(run.weights).all():
+        return "its weights are not finite"
+    if run.preparation is not None and run.preparation.reading.affixes == "drop":
+        return "it was trained with data.affixes=drop, which a served model cannot do"
+    return None
 
 
 def _write(model: Model, run_id: str, model_id: str, location: str, folder: Path) -> None:

@@ -53,10 +53,13 @@ def write_files(folder: Path, location: str, model_id: str, write: WriteModel) -
             Folder(folder).copy(entry, entry.name)
 
 
-def is_there(database: sa.Connection, run: Run) -> bool:
-    """Tell whether the model of a run was logged, and not deleted."""
-    stage = sa.select(LOGGED_MODELS.c.lifecycle_stage)
-    return database.scalar(stage.where(LOGGED_MODELS.c.model_id == id_of(run))) == ACTIVE
+def logged(database: sa.Connection, run: Run, name: str) -> str | None:
+    """Return the id of the model of a run that was logged by this name, and not deleted."""
+    own = LOGGED_MODELS.c
+    of_run = (own.source_run_id == run.info.run_id) & (own.name == name)
+    whole = (own.status == READY) & (own.lifecycle_stage == ACTIVE)
+    found = database.scalar(sa.select(own.model_id).where(of_run, whole).limit(1))
+    return None if found is None else str(found)
 
 
 def log_rows(database: sa.Connection, run: Run, name: str, location: str) -> None:
@@ -64,7 +67,8 @@ def log_rows(database: sa.Connection, run: Run, name: str, location: str) -> Non
 
     It has the params of its run, and the last value of each metric.
     """
-    if is_there(database, run):
+    if logged(database, run, name) is not None:
+        # Another process was quicker.
         return
     model_id, experiment_id = id_of(run), int(run.info.experiment_id)
     run_id, time = run.info.run_id, now()

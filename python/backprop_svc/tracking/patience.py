@@ -11,7 +11,7 @@ T = TypeVar("T")
 ATTEMPTS, PAUSE = 8, 0.5
 """Tries, and seconds before the second; they double: a minute in all, as a restart takes."""
 ANSWER = 60.0
-"""Seconds that one call of a server may take; of artifacts, ten times as many."""
+"""Seconds that one call of a server may take; of artifacts and models, ten times as many."""
 
 
 class _Bounded:
@@ -22,7 +22,8 @@ class _Bounded:
         method = getattr(self._client, name)
         if not callable(method):
             return method
-        seconds = ANSWER * 10 if "artifact" in name or "image" in name else ANSWER
+        is_long = any(part in name for part in ("artifact", "image", "log_model"))
+        seconds = ANSWER * 10 if is_long else ANSWER
         return lambda *given, **named: _within(seconds, lambda: method(*given, **named))
 
 

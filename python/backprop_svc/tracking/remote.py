@@ -30,15 +30,21 @@ for _name in ("mlflow", "alembic"):
 class RemoteClient(MlflowClient):
     """MLflow's client, which also takes the light entities."""
 
-    failures: tuple[type[Exception], ...] = (MlflowException, SQLAlchemyError, OSError)
+    failures: tuple[type[Exception], ...] = (
+        *(MlflowException, SQLAlchemyError, OSError),
+        # What a store of artifacts elsewhere needs.
+        ImportError,
+    )
 
     def log_model(self, run: entities.Run, name: str, write: entities.WriteModel) -> str:
         """Log the model of a run, once; return its id."""
         own = self.get_run(run.info.run_id)
         for output in own.outputs.model_outputs if own.outputs else ():
-            there = self.get_logged_model(output.model_id)
-            if there.name == name and there.status == LoggedModelStatus.READY:
-                return str(there.model_id)
+            # One that was deleted is not found.
+            with suppress(MlflowException):
+                there = self.get_logged_model(output.model_id)
+                if there.name == name and there.status == LoggedModelStatus.READY:
+                    return str(there.model_id)
         run_id, params = own.info.run_id, own.data.params
         model = self.create_logged_model(
             own.info.experiment_id, name=name, source_run_id=run_id, params=params
@@ -53,9 +59,12 @@ class RemoteClient(MlflowClient):
                 Metric(m.key, m.value, m.timestamp, m.step, model.model_id, run_id=run_id)
                 for m in last
             ]
-            # MLflow 3.1 looks for the run in the default experiment, which may not be there.
-            with suppress(MlflowException):
+            try:
                 super().log_batch(run_id, metrics)
+            except MlflowException as error:
+                # MLflow 3.1 puts them into the default experiment, which may not be there.
+                if "foreign key" not in str(error).lower():
+                    raise
             self.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
             status = LoggedModelStatus.READY
         finally:

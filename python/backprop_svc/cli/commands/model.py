@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from backprop_svc.cli.commands import words
 from backprop_svc.cli.config.schema import TrackingConfig
 from backprop_svc.cli.terminal import show
-from backprop_svc.cli.terminal.errors import foreseen, stop
+from backprop_svc.cli.terminal.errors import describe, foreseen, stop
 from backprop_svc.errors import SettingError, StoreError, counted
 from backprop_svc.interactive.terminal import say
-from backprop_svc.tracking import DEFAULT_URI
+from backprop_svc.tracking import DEFAULT_URI, shown_uri
 
 USAGE = f"""\
 backprop-svc model run=… [register=NAME] [tracking.uri={DEFAULT_URI}]
 Logs the network of a tracked run as a model that MLflow's tools load and serve.
   run       a run id (32 hex digits), or best: the best run of sweep=… (its identity, or last)
   register  the name under which it is registered, too"""
-WITHOUT_MODEL = "since its weights are not finite, or it was trained with data.affixes=drop"
 SETTINGS = ("run", "sweep", "register", "tracking.uri")
 
 
@@ -51,11 +51,28 @@ def log_asked(run_ids: Sequence[str], where: TrackingConfig, whose: str) -> None
     from backprop_svc.tracking.mlflow_model import log_models
 
     chosen = run_ids if where.model == "all" else run_ids[:1]
-    with show.waiting("logging the model"):
-        found = log_models(chosen, tracking=where.uri, register=where.register)
+    try:
+        with show.waiting("logging the model"):
+            found = log_models(chosen, tracking=where.uri, register=where.register)
+    except (SettingError, OSError) as error:
+        # What was trained is kept, whatever becomes of its model.
+        say(
+            f"backprop-svc: {whose} was not logged: {describe(error)}; what was trained is "
+            f"kept; log it with: {_again(chosen[0], where)}",
+            stderr=True,
+        )
+        return
+    logged = [one.address for one in found if one.address is not None]
     if len(chosen) > 1:
-        say(f"models of {len(found):,} of {counted(len(chosen), 'run')} logged")
-    elif found:
-        say(f"{whose}: {found[0]}")
+        say(f"models of {len(logged):,} of {counted(len(chosen), 'run')} logged")
+    elif logged:
+        say(f"{whose}: {logged[0]}")
     elif where.model is not None or where.register is not None:
-        say(f"no model of the run {chosen[0]} was logged, {WITHOUT_MODEL}", stderr=True)
+        say(f"{whose} was not logged, since {found[0].why_not}", stderr=True)
+
+
+def _again(run_id: str, where: TrackingConfig) -> str:
+    words = ["backprop-svc", "model", f"run={run_id}", f"tracking.uri={shown_uri(where.uri)}"]
+    if where.register is not None:
+        words.append(f"register={where.register}")
+    return shlex.join(words)

@@ -116,6 +116,13 @@ def run_point(config: DictConfig) -> float:
                 "with hydra/sweeper=arrays, which knows the whole sweep",
                 "leave hydra/sweeper out",
             )
+    where = cast(Config, config).tracking
+    for name, told in (("model", where.model), ("register", where.register)):
+        if told not in {None, "none"}:
+            raise SettingError(
+                f"tracking.{name}", repr(told), "with hydra/sweeper=arrays",
+                "leave it out, and log the model of a run with backprop-svc model run=…",
+            )  # fmt: skip
     try:
         outcomes = run_shard(config, first=number)
     except BaseException as error:

@@ -134,10 +134,12 @@ class SweepCommand:
                 write_file(results, outcomes.parquet)
             say(f"results: {results}")
         if self._parent is not None:
-            place = self._close(self._parent, outcomes)
+            parent, place = self._parent, self._close(self._parent, outcomes)
+            # It has ended, whatever comes now.
+            self._parent = None
             there = f", {outcomes.there:,} were there" if outcomes.there else ""
             say(f"{counted(outcomes.written, 'run')} tracked{there}: {place}")
-            sweep, sweeps = self._parent.links
+            sweep, sweeps = parent.links
             if place != sweep:
                 say(f"look at them with: {show.look(self._settings.tracking.uri)}")
                 say(f"this sweep: {sweep}")
@@ -150,9 +152,8 @@ class SweepCommand:
         if not np.isfinite(outcomes.best_score()):
             return
         runs = len(outcomes) if where.model == "all" else 1
-        with foreseen(*FORESEEN):
-            ids = [best["run_id"] for best in outcomes.best(runs)]
-            model.log_asked(ids, where, "model of the best run")
+        ids = [best["run_id"] for best in outcomes.best(runs)]
+        model.log_asked(ids, where, "model of the best run")
 
     def stop(self, error: BaseException) -> None:
         """End the parent, and say how to go on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from backprop_svc.cli.config.schema import (
     TrainConfig,
 )
 from backprop_svc.cli.terminal.errors import named
-from backprop_svc.errors import SettingError
+from backprop_svc.errors import SettingError, shown
 from backprop_svc.settings import check
 from backprop_svc.sweep.axes import RATES
 from backprop_svc.sweep.experiment import Draw, Experiment
@@ -83,14 +84,22 @@ def tracking(config: Config) -> Tracking | None:
 
 def _check_model(where: TrackingConfig) -> None:
     model = check("model", where.model, Models | None)
-    if model == "none" or where.weights == "all":
-        return
+    named = where.register
+    if named is not None and not re.fullmatch(r"[^/:]*[^/:\s][^/:]*", named):
+        raise SettingError(
+            "register",
+            shown(where.register),
+            "names of models without / and :",
+            "choose another",
+        )
+    kept = {"all": ("best", "all"), "best": ("best",), "none": ()}[where.weights]
     for name, value in (("model", model), ("register", where.register)):
-        if value is not None:
-            raise SettingError(
-                name, f"{value}, with weights={where.weights}", "weights=all",
-                "keep the weights of which a model is made",
-            )  # fmt: skip
+        if value is None or model == "none" or (model or "best") in kept:
+            continue
+        raise SettingError(
+            name, f"{value}, with weights={where.weights}", "weights=all",
+            "keep the weights of which a model is made",
+        )  # fmt: skip
 
 
 def _experiment(config: Config, data_name: str) -> tuple[Experiment, tuple[str, ...]]:
