@@ -98,6 +98,29 @@ def test_a_network_with_drawn_weights_on_a_table(folder: Path) -> None:
     assert "cannot be trained again: its loss in epoch 7 was" in done.stderr
 
 
+def test_runs_that_go_on_and_settings_with_signs_of_yaml(folder: Path) -> None:
+    days = [f"0{day}.01.2024;{day * 10}" for day in range(1, 7)]
+    (folder / "days.csv").write_text("\n".join(["day;price", *days]), encoding="utf-8")
+    words = (
+        *("data=csv", "data.path=days.csv", "data.x=day", "data.y=price", "data.dates=[day]"),
+        *("data.date_format=%d.%m.%Y", "data.x_scale=standard", "data.y_scale=standard"),
+        *("network.hidden=[2]", "train.epochs=6", "init.seed=1,2"),
+    )
+    assert call(folder, "sweep", *words).returncode == 0
+    on = call(folder, "sweep", "init.run=best", "init.best=2", "train.epochs=4")
+    assert on.returncode == 0, on.stderr
+    uri, runs = sweep_of(folder)
+    for run in runs:
+        steps, losses = bp.load_run(run, tracking=uri).histories["loss"]
+        assert steps.tolist() == [6, 7, 8, 9]
+        done = call(folder, "explain", f"run={run}", "epoch=8")
+        assert done.returncode == 0, done.stderr
+        assert "epoch 8 of 4 from 6 on; " in done.stdout
+        assert f"loss of all 6 rows {losses[2]:.10g}, as it was tracked" in done.stdout
+    early = call(folder, "explain", f"run={runs[0]}", "epoch=5")
+    assert "allowed: whole numbers from 6 to 9" in early.stderr
+
+
 def test_mistakes(folder: Path) -> None:
     _, runs = sweep_of(folder)
     own = f"run={runs[0]}"

@@ -429,7 +429,7 @@ def test_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_words_that_do_not_fit(folder: Path) -> None:
-    for words, told in (([], "was not told run"), (["run=x"], "run_id is 'x'")):
+    for words, told in (([], "was not told run"), (["run=x"], "run is 'x'; allowed: a run id")):
         done = call(folder, "model", *words)
         assert done.returncode == 1
         assert told in done.stderr

@@ -89,7 +89,7 @@ def test_rows_that_do_not_fit(folder: Path, new: str, told: str) -> None:
         (["run=best", "out=a.csv"], "was not told data.path"),
         (["run=best", "data.path=new.csv"], "allowed: files that end with"),
         (["run=best", "data.path=nowhere.csv", "out=a.csv"], "which is no file"),
-        (["run=x", "data.path=new.csv", "out=a.csv"], "run_id is 'x'"),
+        (["run=x", "data.path=new.csv", "out=a.csv"], "run is 'x'; allowed: a run id"),
         (["run=x", "sweep=last", "data.path=new.csv", "out=a.csv"], "leave one out"),
         (["best", "data.path=new.csv"], "was told 'best'"),
     ],

@@ -54,6 +54,11 @@ def run_of(command: str, given: dict[str, str]) -> str:
             f"{command} was told run={run_id} and sweep={sweep}; allowed: one run; leave one "
             "out"
         )
+    if not (len(run_id) == 32 and run_id.isalnum()):
+        stop(
+            f"run is {run_id!r}; allowed: a run id (32 hex digits), or {BEST}, the best run of "
+            f"sweep=… (its identity, or last); copy an id from MLflow, or write run={BEST}"
+        )
     return run_id
 
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from backprop_svc.arrays import Floats
 from backprop_svc.cli.config.experiment import Prepared
+from backprop_svc.cli.config.going_on import go_on
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.errors import SettingError, shown
 from backprop_svc.result import Result
@@ -56,7 +58,11 @@ class Again:
         run = load_run(run_id, tracking=uri)
         try:
             config = OmegaConf.create(run_file(run_id, "config.yaml", tracking=uri).decode())
-            experiment = Prepared.of(_config(cast(DictConfig, config), run)).experiment
+            own = _config(cast(DictConfig, config), run)
+            if cast(Config, own).init.run is not None:
+                # What it does not say itself is that of the run that it went on from.
+                own, _ = go_on(own, [n for n in _named(run) if not n.startswith("init.")], "")
+            experiment = Prepared.of(own).experiment
         except OmegaConfBaseException:
             raise _unknown(run_id, "it was trained on arrays, which are not kept") from None
         rates, weights = experiment.starts(Points(1, {}))
@@ -75,20 +81,27 @@ class Again:
             the store has.
         """
         epochs, data = int(self.result.epochs[0]), self.experiment.data
-        epoch = epochs - 1 if epoch is None else epoch
-        for name, value, count in (("epoch", epoch, epochs), ("row", row, len(data.x))):
-            if not 0 <= value < count:
+        # A run that went on counts from there.
+        first = self.result.first_epoch
+        epoch = first + epochs - 1 if epoch is None else epoch
+        for name, value, least, count in (
+            ("epoch", epoch, first, epochs),
+            ("row", row, 0, len(data.x)),
+        ):
+            if not least <= value < least + count:
                 raise SettingError(
                     name, f"{value}, and the run has {count:,} of them",
-                    f"whole numbers from 0 to {count - 1:,}", "try {name}=0",
+                    f"whole numbers from {least:,} to {least + count - 1:,}",
+                    f"try {{name}}={least}",
                 )  # fmt: skip
         assert self.result.loss is not None
         assert self.result.weight_history is not None
-        loss = float(self.result.loss[0, epoch])
+        loss = float(self.result.loss[0, epoch - first])
         rates = self.result.learning_rate.reshape(-1)
         several = len(data.x) > 1
         told = [
-            f"run {self.run.run_id} ({self.run.name}), epoch {epoch} of {epochs:,}",
+            f"run {self.run.run_id} ({self.run.name}), epoch {epoch} of {epochs:,}"
+            f"{f' from {first:,} on' if first else ''}",
             f"loss{f' of all {len(data.x):,} rows' if several else ''} {loss:.10g}, "
             f"{self._compared(epoch, loss)}",
         ]
@@ -99,7 +112,7 @@ class Again:
                 "the update shown is gradient descent's, at the rate of the first layer"
             )
         return Moment(
-            self.result.weight_history[0, epoch],
+            self.result.weight_history[0, epoch - first],
             data.x[row],
             data.y[row],
             float(rates[0]),
@@ -131,17 +144,33 @@ def _config(kept: DictConfig, run: TrackedRun) -> DictConfig:
     config = OmegaConf.merge(OmegaConf.structured(Config), kept)
     drawn = OmegaConf.select(config, "init.method") is not None
     config = OmegaConf.merge(config, {"sweep": {"axes": []}, "tracking": {"enabled": False}})
-    named = {name: value for name, value in run.params.items() if "." in name}
+    named = _named(run)
     if "init.method" in named or "init.seed" in named:
         drawn = True
     for name, value in named.items():
         # Weights that were drawn are drawn again.
         if drawn and name.startswith("init.w"):
             continue
-        if _is_setting(config, name):
-            own = OmegaConf.from_dotlist([f"{name}={value}"])
-            config = OmegaConf.merge(config, own)
+        # What all runs of a sweep share is there as it was written.
+        if _is_setting(config, name) and str(OmegaConf.select(config, name)) != value:
+            OmegaConf.update(config, name, _read(config, name, value), merge=False)
     return cast(DictConfig, config)
+
+
+def _named(run: TrackedRun) -> dict[str, str]:
+    """Return the settings among the params of a run."""
+    return {name: value for name, value in run.params.items() if "." in name}
+
+
+def _read(config: object, name: str, text: str) -> object:
+    """Return the value of a setting that a store has as a text."""
+    group, _, last = name.rpartition(".")
+    if OmegaConf.get_type(OmegaConf.select(cast(DictConfig, config), group), last) is str:
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def _is_setting(config: object, name: str) -> bool:

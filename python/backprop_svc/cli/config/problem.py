@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from backprop_svc.arrays import Floats
 from backprop_svc.cli.config.schema import DataConfig, InitConfig, NetworkConfig
 from backprop_svc.cli.terminal.errors import named
 from backprop_svc.errors import SettingError, counted, shown
+from backprop_svc.evaluate import classifies
 from backprop_svc.tracking import TrackedRun
 
 
@@ -94,7 +95,18 @@ def problem(
             f"use {linear}init=random or init=weights init.weights=[…]",
             verb="gives",
         )
-    return Problem(shape, rows.train, rows.validation, weights, rows.preparation, rows.notes)
+    notes = (*rows.notes, *_note_on_classes(shape, rows.preparation))
+    return Problem(shape, rows.train, rows.validation, weights, rows.preparation, notes)
+
+
+def _note_on_classes(network: Network, done: datasets.Preparation | None) -> Iterator[str]:
+    """Say which loss makes probabilities of several outputs that are classes."""
+    classes = None if done is None else done.classes
+    if classes is not None and network.outputs > 1 and not classifies(network):
+        yield (
+            f"the outputs are {len(classes)} classes; network.loss=softmax_cross_entropy makes "
+            "probabilities of them, and tells the accuracy"
+        )
 
 
 def draw_by_default(network: NetworkConfig, init: InitConfig) -> None:
