@@ -22,7 +22,7 @@ BAD = {
         for word in (
             *("train.lr=choice()", "train.lr=shuffle()", "train.lr=range(1,1)"),
             *("train.epochs=range(1,1)", "train.epochs=range(3,1)", "train.epochs=sort()"),
-            *("network.activation=choice()", "data=glob(z*)", "train.lr=tag(zip,range(2,1))"),
+            *("network.activation=choice()", "data=glob(q*)", "train.lr=tag(zip,range(2,1))"),
         )
     },
     "train.epochs=range(1,1) hydra/sweeper=basic": "train.epochs=range(1,1) has no values",
