@@ -41,7 +41,7 @@ GRID = ["train.lr=tag(log,interval(0.001,1))", "init.w1=interval(-2,2)"]
 def test_ctrl_c_while_packages_are_imported(moment: str, tmp_path: Path) -> None:
     store = f"tracking.uri={stores.empty_database(tmp_path / 'kept.db')}"
     process = subprocess.Popen(
-        [*COMMAND, "sweep", *GRID, "sweep.points=[999,999]", store],
+        [*COMMAND, "sweep", *GRID, "sweep.points=[499,499]", store],
         cwd=tmp_path,
         env=CLEAN,
         text=True,
