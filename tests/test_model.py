@@ -203,7 +203,7 @@ def test_it_is_logged_once_and_as_by_mlflow(tmp_path: Path) -> None:
         run = client.search_runs(["1"], order_by=["attributes.start_time DESC"])[0]
         own = bp.load_run(run.info.run_id, tracking=uri)
         write = functools.partial(mlflow_model._write, own.model, own.run_id)
-        ids = {kind.log_model(kind.get_run(own.run_id), "network", write) for _ in range(2)}
+        ids = {kind.log_model(own.run_id, "network", write) for _ in range(2)}
         (model_id,) = ids
         model = client.get_logged_model(model_id)
         assert model.artifact_location == f"{tmp_path}/mlruns/1/models/{model_id}/artifacts"
@@ -228,10 +228,10 @@ def test_it_is_logged_once_and_as_by_mlflow(tmp_path: Path) -> None:
     # One that was deleted may be logged again; what MLflow logged is there, too.
     for kind in (client_of(uri), connect(uri), client_of(uri)):
         client.delete_logged_model(model_id)
-        again = kind.log_model(kind.get_run(own.run_id), "network", write)
+        again = kind.log_model(own.run_id, "network", write)
         assert str(client.get_logged_model(again).status) == "READY"
         other = client_of(uri)
-        assert other.log_model(other.get_run(own.run_id), "network", write) == again
+        assert other.log_model(own.run_id, "network", write) == again
         model_id = again
 
 

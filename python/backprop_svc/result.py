@@ -38,7 +38,7 @@ RECORDED_WITH = {"val_loss": "loss", "val_accuracy": "loss", "sharpness": "weigh
 """Histories that are recorded with another one."""
 ON_THE_WAY = ("stall", "died_at", "highest_loss", "highest_loss_at")
 FACTS = ("outcome", "epochs", "diverged_at", "period", "loss_ratio", *ON_THE_WAY)
-"""What tables say of how a run ended, and of what happened on the way."""
+"""What tables say of how a run ended, and of what happened on the way, in their order."""
 PER_PARAMETER = {"gradients", "weights"}
 """Histories with one value for each parameter; the others have one for each run."""
 CURVATURE = ("initial_sharpness", "sharpness", "sharpness_ratio")

@@ -23,9 +23,6 @@ from backprop_svc.result import (
 from backprop_svc.sweep.space import Points
 from backprop_svc.train import Record
 
-COLUMNS = FACTS
-"""Columns that come from a result, in the order of the table; the loss stands before them."""
-
 
 def with_histories(result: Result, record: Sequence[Record]) -> Result:
     """Return a result with these of its histories only."""
@@ -133,7 +130,7 @@ class Chunk:
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return the results of each run by their names, each of shape (runs,)."""
-        columns = {name: getattr(self.result, name) for name in COLUMNS}
+        columns = {name: getattr(self.result, name) for name in FACTS}
         if self.result.best_epoch is not None:
             columns["best_epoch"] = self.result.best_epoch
         return {"loss": self.loss, **columns, **self.result.curvature, **self.achieved}

@@ -10,6 +10,7 @@ import math
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 
 import sqlalchemy as sa
 
@@ -215,23 +216,28 @@ class LocalClient(ArtifactsOfRuns):
         if not done.rowcount:
             raise RefusedError(f"the run {run_id} has no tag {key!r}")
 
-    def log_model(self, run: Run, name: str, write: WriteModel) -> str:
+    def log_model(self, run_id: str, name: str, write: WriteModel) -> str:
         """Log the model of a run, once; return its id."""
+        run = self.get_run(run_id)
         root = self.get_experiment(run.info.experiment_id).artifact_location
         model_id = models.id_of(run)
         location = models.location_of(root, model_id)
         folder = local_folder(location)
-        differs = difference(sa.inspect(self._engine), MODEL_TABLES)
-        if folder is None or differs is not None:
-            return self._elsewhere().log_model(run, name, write)
+        if folder is None or not self._knows_models:
+            return self._elsewhere().log_model(run_id, name, write)
         with self.reading() as database:
             there = models.logged(database, run, name)
             if there is not None:
                 return there
         models.write_files(folder, location, model_id, write)
-        with self._writing(run.info.run_id) as database:
+        with self._writing(run_id) as database:
             models.log_rows(database, run, name, location)
         return model_id
+
+    @cached_property
+    def _knows_models(self) -> bool:
+        """Tell whether the tables of models are as they are written here."""
+        return difference(sa.inspect(self._engine), MODEL_TABLES) is None
 
     def _experiments(self, where: sa.ColumnElement[bool]) -> list[Experiment]:
         with self._engine.connect() as database:

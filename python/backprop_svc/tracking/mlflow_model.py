@@ -97,8 +97,7 @@ def _log(run: TrackedRun, uri: str, client: Client, register: str | None) -> str
     model = run.model
     with store_errors(uri, client.failures):
         # A server may have drawn an id of its own for a run of a sweep.
-        own = client.get_run(run.run_id)
-        model_id = client.log_model(own, NAME, partial(_write, model, run.run_id))
+        model_id = client.log_model(run.run_id, NAME, partial(_write, model, run.run_id))
     address = f"models:/{model_id}"
     if register is not None:
         _register(address, register, uri)

@@ -36,18 +36,17 @@ class RemoteClient(MlflowClient):
         ImportError,
     )
 
-    def log_model(self, run: entities.Run, name: str, write: entities.WriteModel) -> str:
+    def log_model(self, run_id: str, name: str, write: entities.WriteModel) -> str:
         """Log the model of a run, once; return its id."""
-        own = self.get_run(run.info.run_id)
+        own = self.get_run(run_id)
         for output in own.outputs.model_outputs if own.outputs else ():
             # One that was deleted is not found.
             with suppress(MlflowException):
                 there = self.get_logged_model(output.model_id)
                 if there.name == name and there.status == LoggedModelStatus.READY:
                     return str(there.model_id)
-        run_id, params = own.info.run_id, own.data.params
         model = self.create_logged_model(
-            own.info.experiment_id, name=name, source_run_id=run_id, params=params
+            own.info.experiment_id, name=name, source_run_id=run_id, params=own.data.params
         )
         status = LoggedModelStatus.FAILED
         try:

@@ -84,16 +84,13 @@ def tracking(config: Config) -> Tracking | None:
 
 def _check_model(where: TrackingConfig) -> None:
     model = check("model", where.model, Models | None)
-    named = where.register
-    if named is not None and not re.fullmatch(r"[^/:]*[^/:\s][^/:]*", named):
+    register = where.register
+    if register is not None and not re.fullmatch(r"[^/:]*[^/:\s][^/:]*", register):
         raise SettingError(
-            "register",
-            shown(where.register),
-            "names of models without / and :",
-            "choose another",
+            "register", shown(register), "names of models without / and :", "choose another"
         )
     kept = {"all": ("best", "all"), "best": ("best",), "none": ()}[where.weights]
-    for name, value in (("model", model), ("register", where.register)):
+    for name, value in (("model", model), ("register", register)):
         if value is None or model == "none" or (model or "best") in kept:
             continue
         raise SettingError(
