@@ -156,6 +156,30 @@ def test_a_locked_database_is_waited_for(tmp_path: Path) -> None:
     assert len(content(tmp_path)["runs"]) == 13
 
 
+def test_ctrl_c_is_heard_while_the_database_is_locked(tmp_path: Path) -> None:
+    stores.empty_database(tmp_path / "mlflow.db")
+    process = start(tmp_path, "tracking.history=every:5")
+    wait_for_runs(f"sqlite:///{tmp_path}/mlflow.db", 100)
+    holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None, timeout=30)
+    holder.execute("BEGIN IMMEDIATE")
+    process.send_signal(signal.SIGINT)
+    stop = time.monotonic()
+    time.sleep(4)
+    # It waits for the lock, so that the sweep does not seem to go on.
+    assert process.poll() is None
+    holder.execute("ROLLBACK")
+    holder.close()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert time.monotonic() - stop < 15
+    assert f"another program has locked {tmp_path}/mlflow.db; waiting for it" in err
+    assert "what was written stays; go on with" in err
+    with sqlite3.connect(tmp_path / "mlflow.db") as db:
+        (status,) = db.execute("select status from runs where name not like 'lr=%'").fetchone()
+    db.close()
+    assert status == "KILLED"
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     with stores.mounted(tmp_path / "disk", "size=300m", "a full disk") as folder:

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from pkgutil import resolve_name
-from tempfile import TemporaryDirectory
 from typing import NamedTuple, NoReturn, TextIO, cast
 
 from backprop_svc.cli.terminal import ending, interrupt
 from backprop_svc.errors import printable
 from backprop_svc.interactive.terminal import Terminal, WithoutPasswords
 from backprop_svc.plots import painter
+from backprop_svc.scratch import scratch
 from backprop_svc.tracking.identity import new_sweep_id
 from backprop_svc.tracking.uri import remember, without_password
 
@@ -162,7 +162,7 @@ def _train(arguments: list[str]) -> None:
     others = ("hydra/sweeper=", "hydra/launcher=")
     if multirun and any(argument.startswith(others) for argument in arguments):
         # They leave a multirun.yaml and more behind; what these say is in MLflow.
-        with TemporaryDirectory(prefix="backprop-svc-") as folder:
+        with scratch() as folder:
             told = any(argument.startswith("hydra.sweep.dir=") for argument in arguments)
             folders = [] if told else [f"hydra.sweep.dir={folder}"]
             _hydra(COMMANDS["train"], [*arguments, *folders])

@@ -7,11 +7,13 @@ from functools import lru_cache
 
 import sqlalchemy as sa
 
+from backprop_svc.tracking.waiting import WAITING
+
 
 @lru_cache(maxsize=100)
 def connections(uri: str) -> sa.Engine:
     """Return our connections to a database; those that a restart has cut are made again."""
-    waits = {"timeout": 20} if uri.startswith("sqlite") else {}
+    waits = WAITING if uri.startswith("sqlite") else {}
     engine = sa.create_engine(uri, connect_args=waits, pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
         # As for MLflow's searches.

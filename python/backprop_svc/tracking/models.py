@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 
+from backprop_svc.scratch import scratch
 from backprop_svc.tracking.artifacts import ARTIFACTS, Folder, below
 from backprop_svc.tracking.entities import ACTIVE, Run, WriteModel
 from backprop_svc.tracking.record import now
@@ -47,9 +47,9 @@ def write_files(folder: Path, location: str, model_id: str, write: WriteModel) -
     model_id, write
         The model, and what writes its files into an empty folder.
     """
-    with TemporaryDirectory(prefix="backprop-svc-") as draft:
-        write(model_id, location, Path(draft))
-        for entry in sorted(Path(draft).iterdir(), key=lambda entry: entry.name == "MLmodel"):
+    with scratch() as draft:
+        write(model_id, location, draft)
+        for entry in sorted(draft.iterdir(), key=lambda entry: entry.name == "MLmodel"):
             Folder(folder).copy(entry, entry.name)
 
 

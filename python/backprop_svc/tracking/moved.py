@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from backprop_svc.tracking.waiting import WAITING
+
 ARTIFACTS = "mlruns"
 """The folder of artifacts beside a database."""
 MODELS = (
@@ -29,7 +31,7 @@ def stay_together(file: Path) -> int:
     """
     here = file.resolve().parent / ARTIFACTS
     changed = 0
-    with closing(sqlite3.connect(file, timeout=20)) as database:
+    with closing(sqlite3.connect(file, **WAITING)) as database:
         experiments = list(database.execute(
             "SELECT experiment_id, artifact_location FROM experiments"
         ))  # fmt: skip

@@ -7,11 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from backprop_svc.errors import SettingError
+from backprop_svc.scratch import scratch
 from backprop_svc.tracking import links
 from backprop_svc.tracking.artifacts import smaller
 from backprop_svc.tracking.entities import (
@@ -295,9 +294,9 @@ class Parents:
         self._client.log_image(parent, _opened(picture()), key=title, step=0)
 
     def _log_preview(self, parent: str, name: str, png: bytes) -> None:
-        with TemporaryDirectory() as folder:
-            smaller(_opened(png)).save(Path(folder, name))
-            self._client.log_artifact(parent, str(Path(folder, name)), "images")
+        with scratch() as folder:
+            smaller(_opened(png)).save(folder / name)
+            self._client.log_artifact(parent, str(folder / name), "images")
 
 
 def _opened(png: bytes) -> Image:
@@ -312,13 +311,13 @@ def log_files(
     """Keep artifacts by their paths, over those of before."""
     if not texts and not files:
         return
-    with TemporaryDirectory() as folder:
+    with scratch() as folder:
         told = {name: text.encode() for name, text in texts.items()}
         for name, content in (told | dict(files)).items():
-            path = Path(folder, name)
+            path = folder / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
-        client.log_artifacts(run_id, folder)
+        client.log_artifacts(run_id, str(folder))
 
 
 def batches(items: list[Any], size: int) -> Iterator[list[Any]]:

@@ -69,6 +69,11 @@ def given_up() -> Iterator[None]:
         _ending.clear()
 
 
+def is_given_up() -> bool:
+    """Tell whether nothing shall be tried again."""
+    return _ending.is_set()
+
+
 def patiently(work: Callable[[], T], passes: Callable[[Exception], bool]) -> T:
     """Try again while what is raised may pass; the last error is raised."""
     for attempt in range(ATTEMPTS - 1):

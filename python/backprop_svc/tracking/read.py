@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from backprop_svc.datasets import Preparation
 from backprop_svc.datasets.model import Model
 from backprop_svc.errors import SettingError, SettingTypeError, shown
 from backprop_svc.metric import objective
+from backprop_svc.scratch import scratch
 from backprop_svc.state import DIVERGED_EPOCH, State
 from backprop_svc.tracking.access import client_of, default_uri
 from backprop_svc.tracking.entities import MLFLOW_PARENT_RUN_ID, Client, Run
@@ -315,8 +315,8 @@ def _file(client: Client, run_id: str, name: str) -> bytes | None:
     """Return the content of an artifact, if it is there."""
     if name not in {file.path for file in client.list_artifacts(run_id)}:
         return None
-    with TemporaryDirectory(prefix="backprop-svc-") as folder:
-        return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
+    with scratch() as folder:
+        return Path(client.download_artifacts(run_id, name, str(folder))).read_bytes()
 
 
 def opened(tracking: str | None) -> tuple[str, Client]:
@@ -384,8 +384,8 @@ def _files(client: Client, run_id: str) -> list[tuple[range, str]]:
 
 
 def _read(client: Client, run_id: str, path: str) -> States:
-    with TemporaryDirectory(prefix="backprop-svc-") as folder:
-        return read_states(client.download_artifacts(run_id, path, folder))
+    with scratch() as folder:
+        return read_states(client.download_artifacts(run_id, path, str(folder)))
 
 
 def _states(client: Client, run_id: str) -> Iterator[States]:

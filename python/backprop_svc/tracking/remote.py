@@ -6,10 +6,9 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
+from backprop_svc.scratch import scratch
 from backprop_svc.tracking import entities
 from backprop_svc.tracking.environment import told
 from backprop_svc.tracking.failures import store_errors
@@ -50,9 +49,9 @@ class RemoteClient(MlflowClient):
         )
         status = LoggedModelStatus.FAILED
         try:
-            with TemporaryDirectory(prefix="backprop-svc-") as folder:
-                write(model.model_id, model.artifact_location, Path(folder))
-                self.log_model_artifacts(model.model_id, folder)
+            with scratch() as folder:
+                write(model.model_id, model.artifact_location, folder)
+                self.log_model_artifacts(model.model_id, str(folder))
             last = [self.get_metric_history(run_id, key)[-1] for key in own.data.metrics]
             metrics = [
                 Metric(m.key, m.value, m.timestamp, m.step, model.model_id, run_id=run_id)

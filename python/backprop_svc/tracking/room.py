@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import repeat
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from backprop_svc.scratch import scratch
 from backprop_svc.tracking.record import Runs
 
 OF_A_RUN, OF_A_TEXT, OF_A_VALUE, OF_A_LAST = 220, 175, 235, 160
@@ -59,10 +59,7 @@ def seconds_to_write(uri: str, runs: Runs) -> float | None:
     if _file(uri) is None:
         return None
     rows = _rows(runs)
-    with (
-        TemporaryDirectory(prefix="backprop-svc-", ignore_cleanup_errors=True) as folder,
-        closing(sqlite3.connect(Path(folder, "scratch.db"))) as database,
-    ):
+    with scratch() as folder, closing(sqlite3.connect(folder / "scratch.db")) as database:
         database.executescript(_TABLES)
         before = time.perf_counter()
         for table, own in rows.items():

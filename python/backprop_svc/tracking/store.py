@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 
 from backprop_svc.errors import counted
+from backprop_svc.scratch import scratch
 from backprop_svc.tracking import sqlite
 from backprop_svc.tracking.check import check, one_line, patience, refused
 from backprop_svc.tracking.moved import ARTIFACTS, stay_together
@@ -86,8 +86,8 @@ def _fill(file: Path) -> None:
     """
     from backprop_svc.tracking.remote import make_tables
 
-    with TemporaryDirectory(prefix="backprop-svc-", ignore_cleanup_errors=True) as folder:
-        draft = Path(folder, "mlflow.db")
+    with scratch() as folder:
+        draft = folder / "mlflow.db"
         with closing(sqlite3.connect(draft)) as database:
             database.execute(f"PRAGMA page_size = {PAGE}")
             database.execute("VACUUM")

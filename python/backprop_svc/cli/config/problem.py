@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -15,7 +15,9 @@ from backprop_svc.cli.config.schema import DataConfig, InitConfig, NetworkConfig
 from backprop_svc.cli.terminal.errors import named
 from backprop_svc.errors import SettingError, counted, shown
 from backprop_svc.evaluate import classifies
-from backprop_svc.tracking import TrackedRun
+
+if TYPE_CHECKING:
+    from backprop_svc.tracking import TrackedRun
 
 
 class Problem(NamedTuple):
