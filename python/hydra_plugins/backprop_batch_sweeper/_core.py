@@ -6,15 +6,19 @@ import itertools
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
+from hydra.types import HydraContext
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
+
+from hydra_plugins.backprop_batch_sweeper._composer import Composer
 
 if TYPE_CHECKING:
     from hydra_plugins.backprop_batch_sweeper.batch_sweeper import BatchSweeper
@@ -59,6 +63,9 @@ def sweep(sweeper: BatchSweeper, arguments: list[str]) -> Any:
     context, task, config = sweeper.hydra_context, sweeper.task_function, sweeper.config
     if context is None or task is None or config is None:
         raise HydraException("setup() must come before sweep()")
+    context = HydraContext(
+        cast(ConfigLoader, Composer(context.config_loader)), context.callbacks
+    )
     launcher = Plugins.instance().instantiate_launcher(
         hydra_context=context, task_function=task, config=config
     )
