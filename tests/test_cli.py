@@ -370,7 +370,7 @@ def test_a_sweep_may_be_asked_for_anywhere(tmp_path: Path) -> None:
 def test_help_and_configuration(tmp_path: Path) -> None:
     assert "backprop-svc explain" in call_anew(tmp_path, "--help").stdout
     assert (
-        "experiment: ames, ames_features, catapult, digits, edge_of_stability"
+        "experiment: ames, ames_features, bifurcation, catapult, digits, edge_of_stability"
         in call_anew(tmp_path, "train", "--help").stdout
     )
     assert "lr: 0.1" in call_anew(tmp_path, "train", "--cfg", "job").stdout

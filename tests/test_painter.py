@@ -5,11 +5,21 @@ from __future__ import annotations
 import os
 import signal
 
+import numpy as np
 import pytest
 
 import backprop_svc as bp
 from backprop_svc.plots import painter as painter_module
-from backprop_svc.plots.painter import TRAINING, Painter, dismiss, draw_here, prepare, take
+from backprop_svc.plots.painter import (
+    CURVES,
+    MAP,
+    TRAINING,
+    Painter,
+    dismiss,
+    draw_here,
+    prepare,
+    take,
+)
 
 # Other tests may have imported JAX into this process, which warns of every fork.
 pytestmark = pytest.mark.filterwarnings("ignore:os.fork")
@@ -43,6 +53,23 @@ def test_what_cannot_be_drawn_is_told_here(result: bp.Result) -> None:
         with pytest.raises(TypeError):
             painter.draw(TRAINING, result, 0, lambda: 3.0)()
         assert painter.draw(TRAINING, result, 0, 3.0)().startswith(b"\x89PNG")
+
+
+def test_what_diverges_to_the_largest_numbers_is_drawn(result: bp.Result) -> None:
+    """A scale with its margins ends beyond its largest number."""
+    rates, huge = np.array([0.1, 1.0]), np.array([1.0, np.finfo(float).max])
+    outcome = np.array(["unresolved", "unresolved"])
+    wild = bp.train(
+        bp.Network(1, 1, 1, activation="identity"), [1e50, 1e50], 1.0, 1.0,
+        epochs=5, divergence_bound=np.finfo(float).max, record=["loss", "prediction"],
+    )  # fmt: skip
+    for picture in (
+        draw_here(MAP, {"train.lr": rates}, huge, outcome),
+        draw_here(CURVES, np.array([[1e-30, 1.0], huge]), rates, np.arange(2)),
+        draw_here(TRAINING, wild, 0, 1.0),
+        draw_here(TRAINING, wild, 0, 1.0, factor=1e300),
+    ):
+        assert picture().startswith(b"\x89PNG")
 
 
 def test_no_process_is_left() -> None:

@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 from backprop_svc.arrays import Floats
 from backprop_svc.errors import counted
 from backprop_svc.metric import MAXIMIZED, objective, shown
+from backprop_svc.plots.drawable import drawable
 from backprop_svc.plots.training import DPI
 from backprop_svc.sweep.space import is_logarithmic
 
 MOST_CELLS = 400
 """Cells of the heat map along an axis; finer grids show the best run of each cell."""
+MOST_LARGE = 400
+"""Runs along a single axis that are drawn as large points."""
 SIZE = (6.4, 4.8)
 """Inches of a picture: its text is still read where MLflow shows it small."""
 TEXT: Any = {"font.size": 13.0, "axes.titlesize": 15.0, "legend.fontsize": 12.0}
@@ -67,6 +70,7 @@ def _map_figure(
     figure, plot = _begin()
     label = shown(metric)
     main = sorted(axes, key=lambda name: -len(np.unique(axes[name])))[:2]
+    values = drawable(values)
     good = np.isfinite(values) & (outcome != "dead") & (outcome != "diverged")
     if metric not in MAXIMIZED:
         values = np.maximum(values, _floor(values[good]))
@@ -76,12 +80,12 @@ def _map_figure(
         name = main[0] if main else "run"
         x = axes.get(name, np.arange(len(values), dtype=np.float64))
         if good.any():
-            plot.scatter(x[good], values[good], s=16, label=label)
+            size = 16 if len(values) <= MOST_LARGE else 2
+            plot.scatter(x[good], values[good], s=size, label=label)
         for kind, color in (("dead", DEAD), ("diverged", DIVERGED)):
             some = outcome == kind
             if some.any():
-                height = np.where(np.isfinite(values[some]), values[some], np.nan)
-                height = np.where(np.isnan(height), plot.get_ylim()[1], height)
+                height = np.where(np.isnan(values[some]), plot.get_ylim()[1], values[some])
                 plot.scatter(x[some], height, s=16, marker="x", color=color, label=kind)
         plot.set(xlabel=name, ylabel=label)
         if good.any() and metric not in MAXIMIZED:
@@ -114,6 +118,7 @@ def _curves_png(loss: Floats, learning_rate: Floats, epochs: NDArray[np.int64]) 
     from matplotlib import colormaps
 
     figure, plot = _begin()
+    loss = drawable(loss)
     low, high = learning_rate.min(), learning_rate.max()
     norm = LogNorm(low, high if high > low else low * 1.01)
     colors = ScalarMappable(norm, colormaps["viridis"])

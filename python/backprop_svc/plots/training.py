@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from backprop_svc.errors import SettingError
+from backprop_svc.plots.drawable import drawable
 from backprop_svc.result import Result
 
 DPI = 110
@@ -50,13 +51,13 @@ def training_png(
     figure = Figure(figsize=(11, 4), dpi=DPI, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    loss, prediction = result.loss[run], result.prediction[run] * factor
+    loss, prediction = drawable(result.loss[run]), drawable(result.prediction[run], factor)
     marker = "o" if len(loss) <= 50 else ""
     epochs = result.recorded
     drawn: dict[str, Any] = {"marker": marker, "markersize": 4}
     left.plot(epochs, loss, **drawn, color="tab:red", label="training")
     if result.val_loss is not None:
-        aside = result.val_loss[run]
+        aside = drawable(result.val_loss[run])
         left.plot(epochs, aside, **drawn, color="tab:blue", label="validation")
         loss = np.append(loss, aside)
     if result.best_epoch is not None:

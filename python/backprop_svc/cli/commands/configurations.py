@@ -59,6 +59,7 @@ class Configurations:
         """
         self._tell()
         data_name = str(config.hydra.runtime.choices.get("data"))
+        preset: dict[str, str] = OmegaConf.select(config, "hydra.sweeper.params") or {}
         config = task_config(config)
         require_values(config)
         OmegaConf.update(config, "sweep.axes", self.axes)
@@ -68,6 +69,8 @@ class Configurations:
         if prepared.tracking is not None:
             self.plans.append(planned(prepared, config))
         unneeded = unused(prepared.config, [*self.axes, *words])
+        # A preset that is swept says how its runs are kept, if they are.
+        unneeded -= {name for name in preset if name.startswith("tracking.")}
         # A setting may be needed by one configuration of the sweep and unused in another.
         self._unused = unneeded if self.first is None else self._unused & unneeded
         self.first = self.first or prepared
