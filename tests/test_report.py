@@ -16,7 +16,7 @@ import backprop_svc as bp
 from backprop_svc.datasets import Dataset
 from backprop_svc.plots.page import page
 from backprop_svc.plots.page.assemble import as_script
-from backprop_svc.plots.page.axes import PageAxis
+from backprop_svc.plots.page.axes import PageAxis, axes_of
 from backprop_svc.plots.page.importance import importance
 from backprop_svc.plots.page.sample import sample
 from backprop_svc.plots.page.surface import sharpness
@@ -50,6 +50,22 @@ def told(html: str) -> Any:
     found = re.search(r'<script type="application/json" id="content">(.*?)</script>', html)
     assert found
     return json.loads(found[1])
+
+
+def test_numbers_that_lie_on_no_scale_are_drawn_evenly() -> None:
+    axes: dict[str, Any] = {
+        "w1": [0.1, 0, 1e-4, 1e-3, 1e-2],
+        "lr": [0.01, 0.1, 1.0],
+        "w2": [1, 2, 4],
+    }
+    found = bp.sweep(GUIDE, 2.0, 3.0, axes, progress=False)
+    w1, lr, w2 = axes_of(found)
+    assert w1.labels == ["0", "0.0001", "0.001", "0.01", "0.1"]
+    told = [w1.labels[code] for code in w1.values[::9]]
+    assert told == ["0.1", "0", "0.0001", "0.001", "0.01"]
+    assert lr.log
+    assert lr.labels is None
+    assert w2.labels is None
 
 
 def test_one_axis_explains_what_depends_on_it_alone() -> None:
@@ -394,7 +410,8 @@ def test_a_notebook_shows_it(browser: Browser) -> None:
         assert place.locator(".ytitle").text_content() == name
         best[name] = place.locator(".js-plotly-plot").evaluate("plot => plot.data.at(-1).y")
     assert outcomes.experiment is not None
-    curves = sample_curves(outcomes.experiment, outcomes)
+    curves = sample_curves([outcomes.experiment], outcomes)
+    assert curves is not None
     assert curves.val_loss is not None
     for name, history in (("loss", curves.loss), ("val_loss", curves.val_loss)):
         lowest = np.nanmin(history, axis=0)

@@ -290,6 +290,25 @@ def test_a_curve_goes_on_after_a_run_converged(tmp_path: Path) -> None:
     assert values == sorted(values, reverse=True), "the best of all runs never gets worse"
 
 
+def test_curves_are_those_of_all_configurations(tmp_path: Path) -> None:
+    stores.empty_database(tmp_path / "mlflow.db")
+    words = ["train.lr=0.01,0.05,0.1", "train.optimizer=gradient_descent,adam,momentum"]
+    done = call(tmp_path, "sweep", *words, "train.epochs=12")
+    assert done.returncode == 0, done.stderr
+    losses = "SELECT metrics.step, min(metrics.value) FROM metrics JOIN runs USING (run_uuid)"
+    with sqlite3.connect(tmp_path / "mlflow.db") as db:
+        told = db.execute(
+            f"{losses} WHERE key = 'sweep/loss_best' GROUP BY metrics.step"
+        ).fetchall()
+        lowest = db.execute(f"{losses} WHERE key = 'loss' GROUP BY metrics.step").fetchall()
+    db.close()
+    assert len(told) == 12
+    assert told == lowest
+    # Histories that are not of the same epochs have no quantiles.
+    done = call(tmp_path, "sweep", *words, "train.epochs=3,4")
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_last_sweep_is_one_that_can_go_on(tmp_path: Path) -> None:
     uri = stores.empty_database(tmp_path / "mlflow.db")
     words = ("train.lr=0.05,0.1", "train.epochs=3")

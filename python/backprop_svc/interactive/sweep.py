@@ -236,7 +236,7 @@ def sweep(
             return outcomes
         from backprop_svc.plots.report import summary
 
-        curves = sample_curves(work, outcomes) if work.settings["epochs"] else None
+        curves = sample_curves([work], outcomes) if work.settings["epochs"] else None
         place = parent.finish(summary(outcomes, curves, place=parent.place))
     except BaseException as error:
         if parent is not None:

@@ -29,7 +29,7 @@ def summary(
     outcomes
         What came of all its runs.
     curves
-        A sample of the histories of loss, where all runs share their number of epochs.
+        A sample of the histories of loss, where all runs have the same epochs.
     draw
         Who draws: :func:`.painter.draw_here`, or the method of a painter.
     place

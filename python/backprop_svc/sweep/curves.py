@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -40,20 +41,48 @@ class Curves(NamedTuple):
         return dict(zip(QUANTILES, curves, strict=True))
 
 
-def sample_curves(experiment: Experiment, outcomes: Outcomes) -> Curves:
-    """Train a sample of the runs again, which takes microseconds, and record their losses."""
-    runs = len(outcomes)
+def sample_curves(experiments: Sequence[Experiment], outcomes: Outcomes) -> Curves | None:
+    """Train a sample of the runs again, which takes microseconds, and record their losses.
+
+    Parameters
+    ----------
+    experiments
+        What each configuration of the sweep trains; all have equally many points.
+    outcomes
+        What came of their runs, those of the first configuration first.
+
+    Returns
+    -------
+    ``None`` where the histories of configurations are not of the same epochs.
+    """
+    runs, points = len(outcomes), len(outcomes) // len(experiments)
     rows = np.unique(np.linspace(0, runs - 1, min(SAMPLE, runs)).astype(np.int64))
+    parts = [
+        _curves(experiment, outcomes, own)
+        for number, experiment in enumerate(experiments)
+        if (own := rows[rows // points == number]).size
+    ]
+    first, *others = parts
+    if not all(np.array_equal(first.epochs, other.epochs) for other in others):
+        return None
+    of_validation = [part.val_loss for part in parts if part.val_loss is not None]
+    return Curves(
+        np.concatenate([part.loss for part in parts]),
+        np.concatenate([part.learning_rate for part in parts]),
+        rows,
+        first.epochs,
+        np.concatenate(of_validation) if len(of_validation) == len(parts) else None,
+    )
+
+
+def _curves(experiment: Experiment, outcomes: Outcomes, rows: NDArray[np.int64]) -> Curves:
     points = {name: values[rows] for name, values in outcomes.points.items()}
     rates, weights = experiment.starts(Points(len(rows), points))
     result = experiment.train(rates, weights, ("loss",))
     loss = _to_the_end(cast(Floats, result.loss), result)
     first_rates = rates.reshape(len(rates), -1)[:, 0]
-    if result.val_loss is None:
-        return Curves(loss, first_rates, rows, result.recorded)
-    return Curves(
-        loss, first_rates, rows, result.recorded, _to_the_end(result.val_loss, result)
-    )
+    val_loss = None if result.val_loss is None else _to_the_end(result.val_loss, result)
+    return Curves(loss, first_rates, rows, result.recorded, val_loss)
 
 
 def _to_the_end(history: Floats, result: Result) -> Floats:

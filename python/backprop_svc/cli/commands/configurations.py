@@ -19,8 +19,12 @@ from backprop_svc.interactive.progress import FIRST_LINE, MOST_BETWEEN
 from backprop_svc.interactive.terminal import say
 from backprop_svc.sweep.description import Shared
 from backprop_svc.sweep.estimate import Estimate
+from backprop_svc.sweep.experiment import Experiment
 from backprop_svc.sweep.space import Grid
 from backprop_svc.tracking.plan import Plan
+
+MOST_HELD = 1 << 28
+"""Bytes of data of all configurations that are held until the sweep ends."""
 
 
 class Configurations:
@@ -39,6 +43,8 @@ class Configurations:
         self.first: Prepared | None = None
         self.plans: list[Plan] = []
         self.shared = Shared()
+        self.experiments: list[Experiment] = []
+        """Of each configuration; none where their data are too much to be held at once."""
         self.notes: dict[str, None] = {}
         """What was done unasked to the data, a line for each."""
         self.goes_on_from: dict[str | None, None] = {}
@@ -46,6 +52,7 @@ class Configurations:
         self._epochs: list[int] = []
         self._metrics: list[str] = []
         self._unused: set[str] = set()
+        self._held = 0
         self._common: dict[str, list[object]] = {}
         self._told, self._between = time.monotonic(), FIRST_LINE
 
@@ -74,6 +81,7 @@ class Configurations:
         # A setting may be needed by one configuration of the sweep and unused in another.
         self._unused = unneeded if self.first is None else self._unused & unneeded
         self.first = self.first or prepared
+        self._hold(prepared.experiment)
         self.notes |= dict.fromkeys(prepared.notes)
         self.shared.add(prepared.experiment, prepared.grid, dict(map(split, swept(words))))
         self._epochs.append(int(prepared.experiment.settings["epochs"]))
@@ -82,6 +90,11 @@ class Configurations:
             values = self._common.setdefault(name, [])
             if value not in values:
                 values.append(value)
+
+    def _hold(self, experiment: Experiment) -> None:
+        data = experiment.data
+        self._held += data.x.nbytes + data.y.nbytes
+        self.experiments = [*self.experiments, experiment] if self._held <= MOST_HELD else []
 
     def common(self) -> dict[str, object]:
         """Return the settings of the sweep as a whole, by name.

@@ -231,11 +231,11 @@ class SweepCommand:
         from backprop_svc.plots.report import summary
 
         with foreseen(*FORESEEN), show.waiting("writing the summary"):
-            curves, first = None, self._configurations.first
-            if first is not None and len(self._configurations.words) == 1:
-                trained = first.config.train.epochs > 0
-                curves = sample_curves(first.experiment, outcomes) if trained else None
-                outcomes = replace(outcomes, experiment=first.experiment)
+            curves, experiments = None, self._configurations.experiments
+            if experiments and all(own.settings["epochs"] for own in experiments):
+                curves = sample_curves(experiments, outcomes)
+            if len(experiments) == 1:
+                outcomes = replace(outcomes, experiment=experiments[0])
             draw = painter.draw_here if self._painter is None else self._painter.draw
             return parent.finish(summary(outcomes, curves, draw, parent.place))
 

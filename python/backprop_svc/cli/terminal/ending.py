@@ -58,6 +58,7 @@ def close_databases() -> None:
     if sqlite is None:
         return
     for found in gc.get_objects():
-        if type(found) is sqlite.Connection:
+        # Not isinstance(): objects of libraries may import something when they are asked.
+        if issubclass(type(found), sqlite.Connection):
             with suppress(sqlite.Error):
                 found.close()

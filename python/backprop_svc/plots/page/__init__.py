@@ -24,7 +24,7 @@ def report(outcomes: Outcomes, place: Place | None = None) -> Page:
     """Make the report of a sweep: see :meth:`backprop_svc.sweep.outcomes.Outcomes.report`."""
     curves = None
     if outcomes.experiment is not None and outcomes.experiment.settings["epochs"]:
-        curves = sample_curves(outcomes.experiment, outcomes)
+        curves = sample_curves([outcomes.experiment], outcomes)
     return Page(page(outcomes, curves, place))
 
 

@@ -17,6 +17,8 @@ from backprop_svc.sweep.space import is_logarithmic
 
 LONGEST = 60
 """Characters of the value of a setting that the page shows."""
+FEW, UNEVEN = 12, 4.0
+"""Up to so many numbers are drawn evenly if a gap between them is so many times another one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +74,25 @@ def axes_of(outcomes: Outcomes) -> list[PageAxis]:
     for name in names:
         values = [chunk.settings.get(name) for chunk in outcomes.chunks]
         if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-            axis = PageAxis(name, np.repeat(np.array(values, dtype=np.float64), lengths))
+            axis = _of_numbers(name, np.repeat(np.array(values, dtype=np.float64), lengths))
         else:
             texts = ["" if v is None else middle(one_line(str(v)), LONGEST) for v in values]
             labels = list(dict.fromkeys(texts))
             codes = np.array([labels.index(text) for text in texts])
             axis = PageAxis(name, np.repeat(codes, lengths), labels)
         found.append(axis)
-    found += [PageAxis(name, values) for name, values in outcomes.points.items()]
+    found += [_of_numbers(name, values) for name, values in outcomes.points.items()]
     return [axis for axis in found if (axis.values != axis.values[0]).any()]
+
+
+def _of_numbers(name: str, values: NDArray[Any]) -> PageAxis:
+    """Return an axis of numbers, or of their names: 0, 1e-4, 0.1 lie on no scale apart."""
+    axis = PageAxis(name, values)
+    distinct = axis.distinct
+    if not 2 < len(distinct) <= FEW:
+        return axis
+    gaps = np.diff(np.log(distinct) if axis.log else distinct)
+    if gaps.max() < UNEVEN * gaps.min():
+        return axis
+    codes = np.searchsorted(distinct, values)
+    return PageAxis(name, codes, [f"{value:.6g}" for value in distinct.tolist()])

@@ -15,6 +15,8 @@ function drawParallel(runs, place) {
   box.textContent = "Drag along an axis to choose a range: the best run within all ranges is here.";
   place.append(choices, plot, said, behind(runs, more), box);
   const columns = [...runs.axes, ...shownMeasures(runs)];
+  const longest = Math.max(0, ...(columns[0].labels ?? []).map((label) => label.length));
+  const left = Math.min(Math.max(80, 20 + 7 * longest), 240);
   const draw = () => {
     choices.replaceChildren(select("colour", names, state.color, (value) => {
       state.color = value;
@@ -27,7 +29,7 @@ function drawParallel(runs, place) {
         cmin: color.low, cmax: color.high,
         colorbar: { title: { text: plain(state.color), side: "right" },
           ...ticks(color.low, color.high, color.log) } },
-    }], { ...LAYOUT, margin: { l: 80, r: 40, t: 60, b: 30 } }, CONFIG);
+    }], { ...LAYOUT, margin: { l: left, r: 40, t: 60, b: 30 } }, CONFIG);
     plot.removeAllListeners("plotly_restyle");
     plot.on("plotly_restyle", () => sayChosen(runs, rows, plot.data[0].dimensions, said, box));
   };
