@@ -143,6 +143,17 @@ def test_the_time_to_escape_from_a_saddle(tmp_path: Path) -> None:
             expected = (start**power - start[-1] ** power) / (layers - 2) / 0.1
         np.testing.assert_allclose(longer, expected, rtol=0.01, atol=7)
     assert longer[0] > 500_000
+    # What counts is how many layers begin at ε, and not how many there are.
+    start = np.array([0.003, 0.006, 0.012, 0.1])
+    for others in (1, 2):
+        network = bp.Network(*[1] * (4 + others), activation="identity")
+        weights = np.column_stack([*[start] * 3, *[np.ones(4)] * others])
+        epochs = bp.train(
+            network, weights, 1.0, 1.0,
+            epochs=100_000, stop_when_converged=True, record=[],
+        ).epochs  # fmt: skip
+        expected = (1 / start - 1 / start[-1]) / 0.1
+        np.testing.assert_allclose(epochs - epochs[-1], expected, rtol=0.01, atol=20)
 
 
 def test_sharpness_grows_with_depth(tmp_path: Path) -> None:

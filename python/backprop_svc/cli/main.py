@@ -215,7 +215,7 @@ def _hydra(command: Command, arguments: list[str]) -> None:
 
     for word in arguments:
         # Hydra takes abbreviations too.
-        if word.startswith("--e"):
+        if len(word) > 2 and "--experimental-rerun".startswith(word.partition("=")[0]):
             raise SystemExit(
                 f"backprop-svc: {word} runs what a pickle file holds; allowed: the settings of "
                 "a run; see config.yaml among the artifacts of the run"

@@ -30,6 +30,12 @@ INTERNAL = {
 """What a sweep tells its jobs, and nobody else."""
 SETTINGS_OF_USERS = [name for name in _FIELDS if name not in INTERNAL]
 """The names of all settings of ``backprop-svc train``, with their sections."""
+TEXTS = {
+    name
+    for name, kind in _FIELDS.items()
+    if ("str" in kind or kind.endswith("Any")) and name != "tracking.uri"
+} - INTERNAL
+"""The settings whose values may be texts, but that which may hold a password."""
 CHOICES: dict[str, list[str]] = {
     **{name: ["false", "true"] for name, kind in _FIELDS.items() if kind == "bool"},
     **{

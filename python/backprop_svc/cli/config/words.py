@@ -50,6 +50,7 @@ def refuse(arguments: Sequence[str], schema: type) -> None:
     SettingError
         Names of no setting; settings that are removed; values that are several at once.
     """
+    _refuse_options(arguments)
     parser = OverridesParser.create()
     sections = {
         section: [field.name for field in dataclasses.fields(kind)]
@@ -83,6 +84,35 @@ def _unreadable(word: str, error: Exception) -> SettingError:
             "write PYTHONOPTIMIZE= before the command", verb="cannot be read,",
         )  # fmt: skip
     return SettingError(word, str(error), "name=value", "correct it", verb="cannot be read:")
+
+
+def _refuse_options(arguments: Sequence[str]) -> None:
+    """Refuse what begins as an option does and is none of Hydra's."""
+    try:
+        from hydra._internal.utils import get_args_parser
+
+        known = list(get_args_parser()._option_string_actions)
+    except (ImportError, AttributeError):
+        # A Hydra that is built otherwise says it in its own words.
+        return
+    for word, after in zip(arguments, [*arguments, ""][1:], strict=True):
+        option, equals, value = word.partition("=")
+        if not option.startswith("-") or option == "--":
+            continue
+        # Long ones may be cut short, and a short one may have its value behind it.
+        if any(name.startswith(option) for name in known if name.startswith("--")) or any(
+            option.startswith(name) for name in known if not name.startswith("--")
+        ):
+            continue
+        if not equals and "=" not in after and not after.startswith("-"):
+            value = after
+        meant = nearest(option.lstrip("-").replace("-", "_"))
+        fix = f"write {meant}={value or '…'}" if meant else "leave it out"
+        raise SettingError(
+            word, "an option",
+            "settings as name=value, and the options that --hydra-help shows", fix,
+            verb="is not",
+        )  # fmt: skip
 
 
 def _refuse_unknown(

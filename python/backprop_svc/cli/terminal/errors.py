@@ -76,7 +76,10 @@ def require_values(config: DictConfig) -> None:
 def describe(error: BaseException) -> str:
     """Put an error into one line."""
     if isinstance(error, SettingError):
-        line = _line(_with_nearest(error.renamed(_OF_STORES.get(error.name, error.name))))
+        error = _with_nearest(error.renamed(_OF_STORES.get(error.name, error.name)))
+        line = _line(error)
+        for python, command in _OF_PYTHON.items():
+            line = line.replace(python, command)
         return f"{line}: tracking=none" if line.endswith("do not track") else line
     if isinstance(error, MissingConfigException) and error.options:
         return translate.option(error)
@@ -118,6 +121,13 @@ _OF_STORES = {
     "sweep_id": "sweep.id",
 }
 """What the command calls the arguments that a store complains of."""
+_OF_PYTHON = {
+    "give validation=(x, y), or": "write data.validation=0.2, or",
+    'see bp.datasets.prepare(…, missing="mean")': "write data.missing=mean",
+    "such as Network(1, 1, 1)": "such as network.sizes=[1,1,1]",
+    "such as 1, 1, 1": "such as network.sizes=[1,1,1]",
+}
+"""What a fix says in Python, and what the command has for it."""
 
 
 def _line(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import MISSING
 from omegaconf.errors import OmegaConfBaseException
 
+from backprop_svc.cli.terminal.meant import quoted, value_of
 from backprop_svc.cli.terminal.nearest import nearest, nearest_of
 
 
@@ -30,8 +31,22 @@ def word(error: OverrideParseException, line: str) -> str:
     hints = [hint for sign, hint in _HINTS.items() if sign in text and closed]
     if _EMPTY.search(line):
         return no_values(text)
-    hint = next(iter(hints), _GRAMMAR)
-    return f"{text} cannot be read: {line.split(' See ')[0]}; {hint}"
+    meant = quoted(text)
+    if meant:
+        hint = f"allowed: name=value, and texts with other signs in quotes; write {meant}"
+    else:
+        hint = next(iter(hints), _GRAMMAR)
+    return f"{text} cannot be read: {_reason(text)}; {hint}"
+
+
+def _reason(text: str) -> str:
+    """Say what is wrong with a word, without the names in Hydra's grammar."""
+    for opened, closed in ("()", "[]", "{}"):
+        if text.count(opened) != text.count(closed):
+            return f"it has {opened} and {closed} that do not belong together"
+    if any(text.count(quote) % 2 for quote in "'\""):
+        return "a quote in it is not closed"
+    return "it has signs that mean something else here"
 
 
 def no_values(text: str) -> str:
@@ -144,11 +159,20 @@ def setting(error: OmegaConfBaseException, line: str) -> str:
                 f"{fix} (--cfg job shows all settings)"
             )
         optional = re.fullmatch(r"Optional\[(.*)\]", str(field.type))
-        allowed = _KINDS.get(optional[1] if optional else str(field.type))
-        if allowed is not None:
-            default = field.default
-            given = default not in (None, MISSING, dataclasses.MISSING)
-            example = f"write {name}={default}, say" if given else f"correct {name}"
+        of = optional[1] if optional else str(field.type)
+        if of in _KINDS:
+            _, told, text = where.partition("=")
+            meant = value_of(of, text) or _example(field)
+            fix = f"write {name}={meant}" if meant else f"correct {name}"
             none = " or null" if optional else ""
-            return f"{where}: {reason}; allowed: {allowed}{none}; {example}"
+            wrong = f"{name} is {text}" if told and text != "null" else f"{where}: {reason}"
+            return f"{wrong}; allowed: {_KINDS[of]}{none}; {fix}"
     return f"{where}: {reason}; allowed: a value of that type; correct it"
+
+
+def _example(field: dataclasses.Field[object]) -> str | None:
+    """Write a value that a setting may have: the usual one, or the other of true and false."""
+    usual = field.default
+    if isinstance(usual, bool):
+        return "false" if usual else "true"
+    return None if usual in (None, 0, MISSING, dataclasses.MISSING) else f"{usual}, say"

@@ -1,0 +1,74 @@
+"""What a word of the command line was meant to be, where that can be told from it."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import suppress
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from backprop_svc.cli.config.choices import TEXTS
+from backprop_svc.cli.config.overrides import split
+
+
+def value_of(kind: str, text: str) -> str | None:
+    """Return a value of a type that a text stands for, or ``None``.
+
+    >>> value_of("int", "1e3"), value_of("float", "20%"), value_of("list[int]", "8")
+    ('1000', '0.2', '[8]')
+    >>> value_of("int", "many"), value_of("list[int]", "x"), value_of("bool", "ja")
+    (None, None, None)
+    """
+    if kind.startswith("list["):
+        element = kind.removeprefix("list[").removesuffix("]")
+        one = text if element == "str" and text[:1] not in ("", "[", "{") else None
+        one = one or value_of(element, text) or (text if _is(element, text) else None)
+        return f"[{one}]" if one else None
+    number = text.removesuffix("%")
+    if not _is("float", number):
+        return None
+    value = float(number) / (1 if number == text else 100)
+    if kind == "int" and value.is_integer():
+        return str(int(value))
+    return f"{value:.12g}" if kind == "float" and number != text else None
+
+
+def quoted(word: str) -> str | None:
+    r"""Return a word that cannot be read with quotes around its texts, for the shell.
+
+    >>> quoted("data.y=Miete (€)"), quoted("data.delimiter=,")
+    ('\'data.y="Miete (€)"\'', '\'data.delimiter=","\'')
+    >>> quoted("data.x=[area,rooms (2)]"), quoted("train.lr=0.1)")
+    ('\'data.x=[area,"rooms (2)"]\'', None)
+    """
+    name, value = split(word)
+    if name not in TEXTS or not value:
+        return None
+    if value.startswith("[") and value.endswith("]"):
+        parts = [part.strip() for part in value[1:-1].split(",")]
+        written = f"[{','.join(part if _reads(part) else _in_quotes(part) for part in parts)}]"
+    elif value[0] in "[{" or (value[0] in "'\"" and len(value) > 1):
+        return None
+    else:
+        written = _in_quotes(value)
+    return shlex.quote(f"{name}={written}") if _reads(written) else None
+
+
+def _in_quotes(text: str) -> str:
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+def _reads(value: str) -> bool:
+    """Tell whether Hydra can read a value."""
+    with suppress(Exception):
+        OverridesParser.create().parse_override(f"name={value}")
+        return True
+    return False
+
+
+def _is(kind: str, text: str) -> bool:
+    """Tell whether a text is a finite number, or a whole one."""
+    with suppress(ValueError, OverflowError):
+        number = float(text)
+        return abs(number) < float("inf") and (kind == "float" or number.is_integer())
+    return False
