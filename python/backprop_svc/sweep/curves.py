@@ -45,10 +45,10 @@ def sample_curves(experiment: Experiment, outcomes: Outcomes) -> Curves:
     runs = len(outcomes)
     rows = np.unique(np.linspace(0, runs - 1, min(SAMPLE, runs)).astype(np.int64))
     points = {name: values[rows] for name, values in outcomes.points.items()}
-    rates, weights = experiment.starts(Points(len(rows), points))
-    result = experiment.train(rates, weights, ("loss",))
+    start = experiment.starts(Points(len(rows), points))
+    result = experiment.train(start, ("loss",))
     loss = _to_the_end(cast(Floats, result.loss), result)
-    first_rates = rates.reshape(len(rates), -1)[:, 0]
+    first_rates = start.rates.reshape(len(rows), -1)[:, 0]
     if result.val_loss is None:
         return Curves(loss, first_rates, rows, result.recorded)
     return Curves(

@@ -15,6 +15,7 @@ from typing import (
     get_origin,
 )
 
+from backprop_svc.sweep.axes import OF_LAYERS
 from backprop_svc.train import SETTINGS, SHARED
 
 # OmegaConf reads these annotations at run time, on Python 3.10 too.
@@ -96,8 +97,6 @@ if TYPE_CHECKING:
         """How gradients become new weights, and for how many epochs."""
 
         lr: float = 0.1
-        lr1: float | None = None
-        lr2: float | None = None
 
         def __getattr__(self, name: str) -> Any: ...
 
@@ -106,9 +105,8 @@ else:
         "TrainConfig",
         [
             ("lr", "float", 0.1),
-            # The learning rates of the first and the second layer, where they differ.
-            ("lr1", "Optional[float]", None),
-            ("lr2", "Optional[float]", None),
+            # The learning rates of the first layer, the second and so on, where they differ.
+            *((name.removeprefix("train."), "Optional[float]", None) for name in OF_LAYERS),
             *((name, _annotation(SETTINGS[name]), usual) for name, usual in SHARED.items()),
         ],
         namespace={"__doc__": "The settings of :func:`backprop_svc.train`."},
