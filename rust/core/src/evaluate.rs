@@ -74,8 +74,18 @@ pub fn gradients<'a>(
     machine: Machine,
     progress: &Progress,
 ) -> Result<Gradients> {
+    // Not in here: what is generic would be compiled once more where it is called.
+    gradients_of(network, data, weights.into(), machine, progress)
+}
+
+fn gradients_of(
+    network: &Network,
+    data: &Data,
+    weights: Weights,
+    machine: Machine,
+    progress: &Progress,
+) -> Result<Gradients> {
     // Training checks the weights.
-    let weights = weights.into();
     let runs = weights.values.len() / network.parameters();
     let settings = Settings {
         epochs: 1,
@@ -110,7 +120,16 @@ pub fn predict<'a>(
     machine: Machine,
     progress: &Progress,
 ) -> Result<Vec<f64>> {
-    let weights = weights.into();
+    predict_of(network, x, weights.into(), machine, progress)
+}
+
+fn predict_of(
+    network: &Network,
+    x: &[f64],
+    weights: Weights,
+    machine: Machine,
+    progress: &Progress,
+) -> Result<Vec<f64>> {
     let runs = weights.runs(network, machine)?;
     let width = room(rows_of(network, x)?, network.outputs())?;
     let mut predictions = zeros(runs, width)?;
