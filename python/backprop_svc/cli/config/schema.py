@@ -90,6 +90,8 @@ def _annotation(kind: Any) -> str:
     return f"Optional[{name}]" if NoneType in one_of else str(name)
 
 
+_RATES = [(name.removeprefix("train."), "Optional[float]", None) for name in OF_LAYERS]
+
 if TYPE_CHECKING:
 
     @dataclass
@@ -105,9 +107,11 @@ else:
         "TrainConfig",
         [
             ("lr", "float", 0.1),
-            # The learning rates of the first layer, the second and so on, where they differ.
-            *((name.removeprefix("train."), "Optional[float]", None) for name in OF_LAYERS),
+            # The learning rates of the first layer, the second and so on, where they differ:
+            # most networks have two, and those of others come last.
+            *_RATES[:2],
             *((name, _annotation(SETTINGS[name]), usual) for name, usual in SHARED.items()),
+            *_RATES[2:],
         ],
         namespace={"__doc__": "The settings of :func:`backprop_svc.train`."},
     )
