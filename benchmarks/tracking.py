@@ -59,7 +59,7 @@ def ours(uri: str, experiment: Experiment, grid: Grid) -> None:
 def few_runs(experiment: Experiment, grid: Grid) -> Runs:
     few = grid.points(0, FEW)
     now = int(time.time() * 1000)
-    result = experiment.train(*experiment.starts(few), ("loss", "gradients"))
+    result = experiment.train(experiment.starts(few), ("loss", "gradients"))
     return to_runs(
         experiment, few, result, {},
         sweep=SWEEP, first=0, settings={}, history="all", keep="all", time=(now, now),

@@ -35,10 +35,19 @@ FORBIDDEN = {
 }
 CORE = (
     *("error", "memory", "machine", "activation", "loss", "network", "data", "optimizer"),
-    *("outcome", "progress", "record", "schedule", "settings", "shuffle", "task"),
+    *(
+        "outcome",
+        "progress",
+        "record",
+        "schedule",
+        "settings",
+        "shuffle",
+        "hyperparameters",
+        "task",
+    ),
     *("kernel", "history", "recent_losses", "parallel", "results", "validation"),
-    *("dead", "deaths", "rest", "motion", "judge", "lanes", "highest", "run_loop", "train"),
-    *("evaluate", "curvature"),
+    *("dead", "deaths", "rest", "motion", "judge", "lanes", "highest", "run_loop", "groups"),
+    *("train", "weights", "evaluate", "curvature"),
 )
 """Modules of the Rust core, each of which uses only those before it."""
 DOORS = ("__init__.py", "__main__.py")

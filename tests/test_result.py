@@ -66,7 +66,9 @@ def test_a_part_has_the_arrays_of_its_runs(index: Any) -> None:
     rows = np.array(rows) if isinstance(rows, list) else rows
     for name, values in arrays(RESULT).items():
         found = getattr(part, name)
-        if not isinstance(values, np.ndarray) or name == "recorded":
+        if name == "hyperparameters":
+            assert found == values == {}
+        elif not isinstance(values, np.ndarray) or name == "recorded":
             assert found is values
         else:
             assert found.tobytes() == values[rows].tobytes()

@@ -236,7 +236,7 @@ def test_what_one_configuration_needs_may_mean_nothing_to_another(tmp_path: Path
     words = ("train.optimizer=gradient_descent,momentum", "train.momentum=0.5,0.9")
     done = call(tmp_path, "sweep", *words, "sweep.dry_run=true")
     assert done.returncode == 0, done.stderr
-    assert "4 runs = 4 configurations" in done.stdout
+    assert "4 runs = 2 configurations × 2 points" in done.stdout
 
 
 def test_configurations_that_a_file_gives_the_same_points(tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ def train(
     network: Network,
     weights: NDArray[np.float64],
     learning_rate: NDArray[np.float64],
+    own: dict[str, NDArray[Any]],
     memory: NDArray[np.float64] | None,
     first_epoch: int,
     x: NDArray[np.float64],
@@ -144,15 +145,20 @@ def train(
 def gradients(
     network: Network,
     weights: NDArray[np.float64],
+    own: dict[str, NDArray[Any]],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
 def predict(
-    network: Network, weights: NDArray[np.float64], x: NDArray[np.float64]
+    network: Network,
+    weights: NDArray[np.float64],
+    own: dict[str, NDArray[Any]],
+    x: NDArray[np.float64],
 ) -> NDArray[np.float64]: ...
 def curvature(
     network: Network,
     weights: NDArray[np.float64],
+    own: dict[str, NDArray[Any]],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
     both: bool,

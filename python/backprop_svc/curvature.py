@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from backprop_svc import _core
 from backprop_svc._core import Network
-from backprop_svc.arrays import Floats, pairs, parameters
+from backprop_svc.arrays import Floats, pairs
+from backprop_svc.hyperparameters import OF_NETWORK, Number, Own, looked_at
 
 
 class Curvature(NamedTuple):
@@ -24,7 +25,15 @@ class Curvature(NamedTuple):
     """Distance from each within which there is an eigenvalue, but for rounding; (runs,)."""
 
 
-def sharpness(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) -> Floats:
+def sharpness(
+    network: Network,
+    weights: ArrayLike,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    gain: Number | None = None,
+    negative_slope: Number | None = None,
+) -> Floats:
     """Compute the largest eigenvalue of the Hessian ∂²L/∂w² of every run, shape (runs,).
 
     L is the mean loss over the rows, w are all parameters. Gradient descent with the learning
@@ -43,11 +52,19 @@ def sharpness(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) 
     >>> bp.sharpness(bp.Network(1, 1, activation="identity"), [0.5], 2.0, 3.0)
     array([4.])
     """
-    starts = parameters(network, weights)
-    return _core.curvature(network, starts, *pairs(network, x, y), False)[0]
+    starts, own = looked_at(network, weights, gain=gain, negative_slope=negative_slope)
+    return _core.curvature(network, starts, own, *pairs(network, x, y), False)[0]
 
 
-def curvature(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) -> Curvature:
+def curvature(
+    network: Network,
+    weights: ArrayLike,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    gain: Number | None = None,
+    negative_slope: Number | None = None,
+) -> Curvature:
     """Compute the largest and the smallest eigenvalue of the Hessian of every run.
 
     See :func:`sharpness`, which is faster: the smallest eigenvalue of a large network is one
@@ -58,8 +75,9 @@ def curvature(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) 
     >>> saddle.largest, saddle.smallest
     (array([6.]), array([-6.]))
     """
-    starts = parameters(network, weights)
-    largest, smallest, error = _core.curvature(network, starts, *pairs(network, x, y), True)
+    starts, own = looked_at(network, weights, gain=gain, negative_slope=negative_slope)
+    found = _core.curvature(network, starts, own, *pairs(network, x, y), True)
+    largest, smallest, error = found
     assert smallest is not None
     return Curvature(largest, smallest, error)
 
@@ -67,6 +85,7 @@ def curvature(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) 
 def of_training(
     network: Network,
     rates: Floats,
+    own: Own,
     starts: Floats,
     trained: Mapping[str, Any],
     x: Floats,
@@ -78,22 +97,26 @@ def of_training(
     ----------
     rates
         Learning rates, shape (runs,) or (runs, layers).
+    own
+        What else runs have of their own, gains among it.
     starts
         Initial weights, shape (runs, parameters).
     trained
         Fields of the result: final weights, and those of every epoch if they were recorded.
     """
-    last = sharpness(network, trained["weights"], x, y)
+    gains = {name: own[name] for name in OF_NETWORK if name in own}
+    last = sharpness(network, trained["weights"], x, y, **gains)
     history, found = trained["weight_history"], None
     if history is not None:
         epochs = history.reshape(-1, network.parameters)
         # After an early end there are no weights.
         there = np.isfinite(epochs).all(axis=1)
         found = np.full(len(epochs), np.nan)
-        found[there] = sharpness(network, epochs[there], x, y)
+        each = {n: np.repeat(v, history.shape[1])[there] for n, v in gains.items()}
+        found[there] = sharpness(network, epochs[there], x, y, **each)
         found = found.reshape(history.shape[:2])
     return {
-        "initial_sharpness": sharpness(network, starts, x, y),
+        "initial_sharpness": sharpness(network, starts, x, y, **gains),
         "sharpness": last,
         "sharpness_ratio": rates * last / 2 if rates.ndim == 1 else None,
         "sharpness_history": found,

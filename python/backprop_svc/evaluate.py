@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from backprop_svc import _core
 from backprop_svc._core import Network
-from backprop_svc.arrays import Floats, floats, pairs, parameters, rows
+from backprop_svc.arrays import Floats, floats, pairs, rows
 from backprop_svc.errors import SettingError, counted
+from backprop_svc.hyperparameters import Number, looked_at
 
 MOST_VALUES = 1 << 22
 """Predictions or gradients in memory at once: 32 MB."""
@@ -34,7 +35,15 @@ class Evaluation(NamedTuple):
     """Share of rows whose class is right, shape (runs,); None but for cross-entropies."""
 
 
-def gradients(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) -> Gradients:
+def gradients(
+    network: Network,
+    weights: ArrayLike,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    gain: Number | None = None,
+    negative_slope: Number | None = None,
+) -> Gradients:
     """Compute loss and ∂L/∂w of every run by one forward and one backward pass.
 
     Parameters
@@ -47,6 +56,8 @@ def gradients(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) 
         Inputs, shape (rows, inputs); (rows,) or a number for networks with one input.
     y
         Targets, shape (rows, outputs); (rows,) or a number for networks with one output.
+    gain, negative_slope
+        Of the activation, in place of those of the network: a number, or shape (runs,).
 
     Raises
     ------
@@ -59,12 +70,19 @@ def gradients(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) 
     >>> bp.gradients(bp.Network(1, 1, 1), [0.5, 1.0], 2.0, 3.0)
     Gradients(loss=array([2.]), gradients=array([[-4., -2.]]))
     """
-    starts = parameters(network, weights)
+    starts, own = looked_at(network, weights, gain=gain, negative_slope=negative_slope)
     inputs, targets = pairs(network, x, y)
-    return Gradients(*_core.gradients(network, starts, inputs, targets))
+    return Gradients(*_core.gradients(network, starts, own, inputs, targets))
 
 
-def predict(network: Network, weights: ArrayLike, x: ArrayLike) -> Floats:
+def predict(
+    network: Network,
+    weights: ArrayLike,
+    x: ArrayLike,
+    *,
+    gain: Number | None = None,
+    negative_slope: Number | None = None,
+) -> Floats:
     """Compute ŷ of every run for every row, shape (runs, rows, outputs).
 
     The arguments and errors are those of :func:`gradients`.
@@ -73,8 +91,8 @@ def predict(network: Network, weights: ArrayLike, x: ArrayLike) -> Floats:
     >>> bp.predict(bp.Network(1, 1, 1), [0.5, 1.0], 2.0)
     array([[[1.]]])
     """
-    starts = parameters(network, weights)
-    return _core.predict(network, starts, rows("x", x, network.inputs))
+    starts, own = looked_at(network, weights, gain=gain, negative_slope=negative_slope)
+    return _core.predict(network, starts, own, rows("x", x, network.inputs))
 
 
 def accuracy(predictions: ArrayLike, y: ArrayLike) -> Floats:
@@ -120,7 +138,15 @@ def accuracy(predictions: ArrayLike, y: ArrayLike) -> Floats:
     return np.where(np.isnan(guesses).any(axis=(1, 2)), np.nan, right.mean(axis=1))
 
 
-def evaluate(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) -> Evaluation:
+def evaluate(
+    network: Network,
+    weights: ArrayLike,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    gain: Number | None = None,
+    negative_slope: Number | None = None,
+) -> Evaluation:
     """Compute loss and accuracy of every run.
 
     The arguments and errors are those of :func:`gradients`.
@@ -129,7 +155,7 @@ def evaluate(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) -
     >>> bp.evaluate(bp.Network(1, 1, 1), [0.5, 1.0], [2.0, 4.0], [3.0, 2.0])
     Evaluation(loss=array([1.]), accuracy=None)
     """
-    starts = parameters(network, weights)
+    starts, own = looked_at(network, weights, gain=gain, negative_slope=negative_slope)
     inputs, targets = pairs(network, x, y)
     # Copies of our own: nobody changes them between one piece and the next.
     starts, inputs, targets = starts.copy(), inputs.copy(), targets.copy()
@@ -138,9 +164,10 @@ def evaluate(network: Network, weights: ArrayLike, x: ArrayLike, y: ArrayLike) -
     size = max(1, MOST_VALUES // max(1, targets.size, network.parameters))
     for low in range(0, len(starts), size):
         piece = slice(low, low + size)
-        loss[piece] = gradients(network, starts[piece], inputs, targets).loss
+        gains = {name: values[piece] for name, values in own.items()}
+        loss[piece] = gradients(network, starts[piece], inputs, targets, **gains).loss
         if share is not None:
-            share[piece] = accuracy(predict(network, starts[piece], inputs), targets)
+            share[piece] = accuracy(predict(network, starts[piece], inputs, **gains), targets)
     return Evaluation(loss, share)
 
 
@@ -153,7 +180,14 @@ class Fit(NamedTuple):
     """Coefficient of determination R², NaN where targets are constant; shape (runs,)."""
 
 
-def fit(network: Network, weights: Floats, x: Floats, y: Floats, unit: ArrayLike = 1.0) -> Fit:
+def fit(
+    network: Network,
+    weights: Floats,
+    x: Floats,
+    y: Floats,
+    unit: ArrayLike = 1.0,
+    **gains: NDArray[Any],
+) -> Fit:
     """Compute how well each run fits its targets; of several outputs it is the mean.
 
     Parameters
@@ -162,19 +196,22 @@ def fit(network: Network, weights: Floats, x: Floats, y: Floats, unit: ArrayLike
         As for :func:`gradients`.
     unit
         What targets were divided by, a number or shape (outputs,).
+    gains
+        ``gain`` and ``negative_slope``, as for :func:`gradients`.
     """
     inputs, targets = pairs(network, x, y)
-    starts = parameters(network, weights)
+    starts, own = looked_at(network, weights, **gains)
     if network.outputs == 1 and network.loss in SQUARED:
-        loss = gradients(network, starts, inputs, targets).loss
+        loss = gradients(network, starts, inputs, targets, **own).loss
         squares = SQUARED[network.loss] * loss[:, np.newaxis]
     else:
         squares = np.empty((len(starts), network.outputs))
         size = max(1, MOST_VALUES // max(1, targets.size))
         for low in range(0, len(starts), size):
             piece = slice(low, low + size)
+            each = {name: values[piece] for name, values in own.items()}
             with np.errstate(over="ignore", invalid="ignore"):
-                errors = predict(network, starts[piece], inputs) - targets
+                errors = predict(network, starts[piece], inputs, **each) - targets
                 squares[piece] = (errors**2).mean(axis=1)
     variance = targets.var(axis=0)
     # Equal values that are no binary fraction have a variance above 0.

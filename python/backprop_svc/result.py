@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -140,6 +140,9 @@ class Result:
     """
     sharpness_history: Floats | None = None
     """With recorded weights the sharpness before the update of each epoch, (runs, records)."""
+    hyperparameters: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """What else runs have of their own: of each other setting of :func:`train` that was given
+    as an array, ``momentum`` say, the value of each run; shape (runs,)."""
 
     @property
     def diverged_at(self) -> Integers:
@@ -215,7 +218,8 @@ class Result:
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with one row for each run, without the histories.
 
-        Its columns are ``learning_rate`` (``learning_rate_1``, … with one for each layer);
+        Its columns are ``learning_rate`` (``learning_rate_1``, … with one for each layer), then
+        :attr:`hyperparameters`;
         ``initial_w1``, … and ``w1``, …, the first and last weights of networks of at most 16
         parameters; ``outcome``, ``epochs``, ``last_loss``, ``loss_ratio``, ``period`` and
         ``diverged_at``; with early stopping ``best_epoch``; with ``sharpness`` its three
@@ -229,6 +233,7 @@ class Result:
             "learning_rate" if one else f"learning_rate_{layer}": rates
             for layer, rates in enumerate(layers, start=1)
         }
+        columns |= self.hyperparameters
         if self.network.parameters <= MOST_NAMED_WEIGHTS:
             names = self.network.parameter_names
             for prefix, weights in (("initial_", self.initial_weights), ("", self.weights)):
@@ -256,14 +261,20 @@ class Result:
         """Return the result of some runs: a position, a slice, a mask or positions."""
         chosen = selection(runs, len(self))
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        own = values.pop("hyperparameters")
         for name in values.keys() - SHARED_BY_RUNS:
             values[name] = None if values[name] is None else values[name][chosen]
-        return Result(**values)
+        return Result(**values, hyperparameters={n: v[chosen] for n, v in own.items()})
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Result):
             return NotImplemented
-        pairs = [(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
+        names = [f.name for f in fields(self) if f.name != "hyperparameters"]
+        pairs = [(getattr(self, name), getattr(other, name)) for name in names]
+        own, others = self.hyperparameters, other.hyperparameters
+        if own.keys() != others.keys():
+            return False
+        pairs += [(values, others[name]) for name, values in own.items()]
         return all(
             np.array_equal(one, two, equal_nan=True)
             if isinstance(one, np.ndarray) and isinstance(two, np.ndarray)

@@ -14,9 +14,21 @@ from backprop_svc import _core
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats, Integers, floats, pairs, parameters, validation_pairs
 from backprop_svc.curvature import of_training
-from backprop_svc.errors import SettingError, SettingTypeError, counted, shown
+from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.hyperparameters import (
+    OF_NETWORK,
+    OF_TRAINING,
+    Number,
+    Own,
+    Seeds,
+    differs,
+    repeated,
+    runs_of,
+    scalar,
+    values,
+)
 from backprop_svc.result import Result
-from backprop_svc.settings import Natural, Positive, Seed, check
+from backprop_svc.settings import Natural, Positive, check
 from backprop_svc.state import State
 
 Record = Literal["loss", "prediction", "gradients", "weights"]
@@ -36,17 +48,19 @@ def train(
     learning_rate: ArrayLike = 0.1,
     epochs: Natural = 20,
     optimizer: Optimizer = "gradient_descent",
-    momentum: float = 0.9,
-    beta2: float = 0.999,
+    momentum: Number = 0.9,
+    beta2: Number = 0.999,
     epsilon: float = 1e-8,
-    weight_decay: float = 0.0,
+    weight_decay: Number = 0.0,
     schedule: Schedule = "constant",
     schedule_epochs: Positive | None = None,
     warmup: Natural = 0,
     step_epochs: Positive = 10,
     step_factor: float = 0.5,
     batch_size: Positive | None = None,
-    batch_seed: Seed = 0,
+    batch_seed: Seeds = 0,
+    gain: Number | None = None,
+    negative_slope: Number | None = None,
     precision: Precision = "exact",
     stop_when_converged: bool = False,
     patience: Positive | None = None,
@@ -87,8 +101,9 @@ def train(
         cannot go on, nor runs that ended at different epochs together: select them,
         ``result[result.state.epochs == 50]``.
     learning_rate
-        A number, or shape (runs,), or (runs, layers) for one of each layer. One set of
-        weights is repeated for many learning rates.
+        A number, or shape (runs,), or (runs, layers) for one of each layer, where 0 freezes a
+        layer. One set of weights is repeated for many learning rates, or for many values of
+        any other setting that may have the shape (runs,).
     epochs
         How often the data are gone through, from 0; after a state, how often more.
     optimizer
@@ -96,9 +111,11 @@ def train(
         (Polyak 1964); ``"nesterov"``, w ← w − lr·(g + βv) (Sutskever et al. 2013);
         ``"adam"`` (Kingma & Ba, arXiv 1412.6980, algorithm 1).
     momentum, beta2, epsilon
-        β of the momentum, β₁ of Adam, from 0 to below 1; β₂ and ε of Adam.
+        β of the momentum, β₁ of Adam, from 0 to below 1; β₂ and ε of Adam. The first two are a
+        number, or one for each run, shape (runs,).
     weight_decay
-        λ, decoupled (Loshchilov & Hutter, arXiv 1711.05101): lr·λ·w more is taken from w.
+        λ, decoupled (Loshchilov & Hutter, arXiv 1711.05101): lr·λ·w more is taken from w. A
+        number, or shape (runs,).
     schedule
         Of the learning rate in epoch e: ``"constant"``; ``"step"``, times
         step_factor^⌊e / step_epochs⌋; ``"cosine"``, times ½(1 + cos(π·e/schedule_epochs))
@@ -115,7 +132,10 @@ def train(
         Rows of a mini-batch; all of them by default. The last batch of an epoch may be smaller.
     batch_seed
         The rows of every epoch are shuffled by NumPy's RandomState with this seed, in the
-        same way for all runs.
+        same way for all runs that have the same: a whole number, or shape (runs,).
+    gain, negative_slope
+        Of the activation, in place of those of the network: a number, or shape (runs,). What
+        looks at the weights afterwards has to be told them, too.
     precision
         ``"exact"`` rounds each product and each sum: the same bits on every machine.
         ``"fast"`` uses fused multiply-add where the machine has it.
@@ -157,8 +177,8 @@ def train(
     Raises
     ------
     ValueError
-        Shapes that do not fit; values that are NaN, infinite or out of range; patience
-        without validation.
+        Shapes that do not fit; values that are NaN, infinite or out of range; no layer with a
+        learning rate above 0; patience without validation.
     TypeError
         Values that are not numbers.
     MemoryError
@@ -167,12 +187,12 @@ def train(
         Ctrl-C, while training.
     """
     # Before any other name is bound: these are the arguments.
-    settings = _settings(locals())
+    settings, own = _settings(locals())
     given = parameters(network, weights)
     # All shapes before the copies.
     inputs, targets = pairs(network, x, y)
     aside = validation_pairs(network, validation)
-    starts, rates = _starts(given, learning_rate, network.layers)
+    starts, rates, own = _starts(given, learning_rate, own, network.layers)
     first_epoch, memory = _goes_on(state, network, settings.optimizer, len(starts))
     if progress is not None and not callable(progress):
         raise SettingTypeError(
@@ -186,18 +206,20 @@ def train(
     if aside is not None and "loss" in settings.record:
         settings.record.append("val_loss")
     done = _core.train(
-        network, starts, rates, memory, first_epoch, inputs, targets, aside, settings, progress
-    )
+        network, starts, rates, own, memory, first_epoch, inputs, targets, aside, settings,
+        progress,
+    )  # fmt: skip
     if done["best_epoch"] is not None:
         done["best_epoch"] += first_epoch
     for name in ("died_at", "highest_loss_at") if first_epoch else ():
         done[name][done[name] >= 0] += first_epoch
     if settings.sharpness:
-        done |= of_training(network, rates, starts, done, inputs, targets)
+        done |= of_training(network, rates, own, starts, done, inputs, targets)
     return Result(
         network=network,
         learning_rate=rates,
         initial_weights=starts,
+        hyperparameters=own,
         optimizer=settings.optimizer,
         first_epoch=first_epoch,
         recorded=first_epoch
@@ -211,20 +233,27 @@ DEFAULTS: dict[str, Any] = {
     name: parameter.default
     for name, parameter in signature(train).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
-    and name not in {"state", "learning_rate", "validation", "progress"}
+    and name not in {"state", "learning_rate", "validation", "progress", *OF_NETWORK}
 }
 """The settings of :func:`train`: its signature alone spells them out."""
-SETTINGS: dict[str, Any] = {name: _HINTS[name] for name in DEFAULTS}
-"""Their types."""
+SETTINGS: dict[str, Any] = {name: scalar(_HINTS[name]) for name in DEFAULTS}
+"""Their types, those of single values."""
 SHARED = {n: value for n, value in DEFAULTS.items() if n not in {"record", "record_every"}}
 """Those that all runs of a sweep share, with their defaults."""
 
 
-def _settings(arguments: dict[str, Any]) -> SimpleNamespace:
-    """Return the settings among the arguments, checked, as the extension takes them."""
+def _settings(arguments: dict[str, Any]) -> tuple[SimpleNamespace, Own]:
+    """Return the settings among the arguments, as the extension takes them.
+
+    Those that are arrays come apart from the others, which are checked.
+    """
+    several = {name: arguments[name] for name in OF_TRAINING if differs(arguments[name])}
+    of_network = {n: arguments[n] for n in OF_NETWORK if arguments[n] is not None}
+    shared = {**arguments, **{name: DEFAULTS[name] for name in several}}
     kinds = {name: kind for name, kind in SETTINGS.items() if name != "record"}
-    checked = {name: check(name, arguments[name], kind) for name, kind in kinds.items()}
-    return SimpleNamespace(**checked, record=_histories(arguments["record"]))
+    checked = {name: check(name, shared[name], kind) for name, kind in kinds.items()}
+    settings = SimpleNamespace(**checked, record=_histories(arguments["record"]))
+    return settings, values(several | of_network)
 
 
 def _histories(record: object) -> list[str]:
@@ -243,8 +272,13 @@ def _histories(record: object) -> list[str]:
         raise SettingTypeError("record", shown(record), allowed, "give a list") from None
 
 
-def _starts(weights: Floats, learning_rate: ArrayLike, layers: int) -> tuple[Floats, Floats]:
-    """Return initial weights and learning rates of as many runs; one of either is repeated."""
+def _starts(
+    weights: Floats, learning_rate: ArrayLike, own: Own, layers: int
+) -> tuple[Floats, Floats, Own]:
+    """Return initial weights, learning rates and what else runs have of their own.
+
+    There are as many of each as there are runs; a single one is repeated.
+    """
     rates = floats("learning_rate", learning_rate)
     if rates.ndim > 2 or (rates.ndim == 2 and rates.shape[1] != layers):
         raise SettingError(
@@ -254,20 +288,14 @@ def _starts(weights: Floats, learning_rate: ArrayLike, layers: int) -> tuple[Flo
             "give one for each run, or for each run and layer",
             verb="has",
         )
-    try:
-        runs = np.broadcast_shapes(rates.shape[:1], (len(weights),))[0]
-    except ValueError:
-        raise SettingError(
-            "learning_rate",
-            f"{counted(len(rates), 'value')} and weights {counted(len(weights), 'run')}",
-            "as many of both, or one of either",
-            "make them fit",
-            verb="has",
-        ) from None
+    rates = np.atleast_1d(rates)
+    each = {"weights": weights, "learning_rate": rates, **own}
+    runs = runs_of({name: len(given) for name, given in each.items()})
     # Copies of our own, in row order: nobody else changes them while threads read them.
     return (
-        np.array(np.broadcast_to(weights, (runs, weights.shape[1])), order="C"),
-        np.array(np.broadcast_to(rates, (runs, *rates.shape[1:])), order="C"),
+        repeated(weights, runs),
+        repeated(rates, runs),
+        {name: repeated(given, runs) for name, given in own.items()},
     )
 
 

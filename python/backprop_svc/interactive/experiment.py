@@ -15,7 +15,7 @@ from backprop_svc.arrays import Floats, checked_network, floats, pair
 from backprop_svc.datasets import Dataset
 from backprop_svc.errors import SettingError, SettingTypeError, shown
 from backprop_svc.settings import check
-from backprop_svc.sweep.axes import DRAWN, RATES, WEIGHTS
+from backprop_svc.sweep.axes import BATCH_SEED, DRAWN, HYPERPARAMETERS, RATES, WEIGHTS
 from backprop_svc.sweep.experiment import Draw, Experiment
 from backprop_svc.sweep.space import Grid
 from backprop_svc.train import RECORDS, SETTINGS, SHARED, Record
@@ -60,7 +60,10 @@ def build(
             "leave it out",
         )
     rates |= {name: float(grid.points(0, 1).values[name][0]) for name in swept}
+    _check_hyperparameters(network, grid, settings)
     for name in grid.names:
+        if name in HYPERPARAMETERS:
+            continue
         if _changes_nothing(name, network, start, rates):
             raise SettingError(
                 f"the axis {name!r}",
@@ -151,7 +154,7 @@ def _rates(network: Network, learning_rate: ArrayLike) -> dict[str, float]:
             "learning_rate",
             shown(learning_rate),
             f"a number, or {network.layers} of them, one for each layer",
-            "give further rates as the axes lr, lr1 or lr2",
+            "give further rates as the axes lr, lr1, lr2 and so on",
         )
     if not rates.ndim:
         return {"train.lr": float(rates)}
@@ -168,3 +171,32 @@ def _changes_nothing(
     if name == "train.lr":
         return all(f"train.lr{layer + 1}" in rates for layer in range(network.layers))
     return int(name.removeprefix("train.lr")) > network.layers
+
+
+def _check_hyperparameters(network: Network, grid: Grid, settings: Mapping[str, Any]) -> None:
+    """Refuse axes of settings that are given besides, or that no other setting uses."""
+    optimizer = settings.get("optimizer", SHARED["optimizer"])
+    needs = {
+        "train.momentum": (
+            optimizer != "gradient_descent", "with the optimizer momentum, nesterov or adam"
+        ),
+        "train.beta2": (optimizer == "adam", "with the optimizer adam"),
+        "network.gain": (network.layers > 1, "with a hidden layer"),
+        "network.negative_slope": (
+            "leaky_relu" in (network.activation, network.output), "with leaky_relu"
+        ),
+        BATCH_SEED: (settings.get("batch_size") is not None, "with a batch_size"),
+    }  # fmt: skip
+    for name in set(grid.names) & set(HYPERPARAMETERS):
+        short = name.rpartition(".")[2]
+        if short in settings:
+            raise SettingError(
+                short, f"{shown(settings[short])}, and {name} an axis", "one of them",
+                "leave it out",
+            )  # fmt: skip
+        is_used, allowed = needs.get(name, (True, ""))
+        if not is_used:
+            raise SettingError(
+                f"the axis {name!r}", "given and would change nothing", allowed,
+                "give that, or remove the axis",
+            )  # fmt: skip

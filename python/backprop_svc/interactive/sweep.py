@@ -75,9 +75,11 @@ def sweep(
     network, x, y
         What is trained, and on what: see :func:`backprop_svc.train`.
     axes
-        What differs from run to run, by its name on the command line: ``train.lr``,
-        ``train.lr1``, ``train.lr2`` (of the first and the second layer), ``init.w1``,
-        ``init.w2``, ``init.seed``, ``init.scale``, ``init.offset``; ``lr`` is short for
+        What differs from run to run, by its name on the command line: ``train.lr``;
+        ``train.lr1``, ``train.lr2`` and so on (of the first layer, the second and so on; 0
+        freezes it); ``train.momentum``, ``train.beta2``, ``train.weight_decay``,
+        ``train.batch_seed``; ``network.gain``, ``network.negative_slope``; ``init.w1``,
+        ``init.w2``, ``init.seed``, ``init.scale``, ``init.offset``. ``lr`` is short for
         ``train.lr``, and so on. An axis is a list or an array of numbers, an
         :class:`Interval` or a :class:`LogInterval`; the product of all axes is trained, the
         last of them varying fastest. Axes that are :class:`Zipped` go together.

@@ -9,18 +9,28 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from backprop_svc.errors import SettingError, counted, shown
+from backprop_svc.hyperparameters import OF_NETWORK, OF_TRAINING
 from backprop_svc.memory import refuse_points
 from backprop_svc.settings import check
 from backprop_svc.sweep.sampler import GRID, check_sampler, sampled
 from backprop_svc.sweep.space import Count, Grid, Interval
 
-RATES = ("train.lr", "train.lr1", "train.lr2")
-"""Names of the learning rates: that of all layers, of the first and of the second layer."""
+MOST_RATES = 16
+"""Layers that may have a learning rate of their own by name."""
+OF_LAYERS = tuple(f"train.lr{layer}" for layer in range(1, MOST_RATES + 1))
+"""Names of the learning rates of the first layer, the second, and so on."""
+RATES = ("train.lr", *OF_LAYERS)
+"""Names of all learning rates, that of all layers first."""
+BATCH_SEED = "train.batch_seed"
 WEIGHTS = ("init.w1", "init.w2")
 """Names of initial weights that are given, in the order of their columns."""
 DRAWN = ("init.seed", "init.scale", "init.offset")
 """Names of the settings by which initial weights are drawn."""
-AXES = (*RATES, *WEIGHTS, *DRAWN)
+GAINS = tuple(f"network.{name}" for name in OF_NETWORK)
+"""Names of settings of the activation of which each run may have its own value."""
+HYPERPARAMETERS = (*(f"train.{name}" for name in OF_TRAINING), *GAINS)
+"""Names of all settings, besides learning rates, of which each run may have its own value."""
+AXES = (*RATES, *HYPERPARAMETERS, *WEIGHTS, *DRAWN)
 """Settings that may differ from run to run of one call into Rust."""
 
 
@@ -112,8 +122,9 @@ def axis_name(name: str) -> str:
     names = {axis.partition(".")[2]: axis for axis in AXES} | {"learning_rate": "train.lr"}
     if name in AXES or name in names:
         return names.get(name, name)
+    several = (*RATES[:3], f"… {OF_LAYERS[-1]}", *(n for n in AXES if n not in RATES))
     raise SettingError(
-        "an axis", shown(name), ", ".join(AXES), "sweep over other settings in a loop",
+        "an axis", shown(name), ", ".join(several), "sweep over other settings in a loop",
         verb="has the name",
     )  # fmt: skip
 

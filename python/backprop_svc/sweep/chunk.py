@@ -88,6 +88,7 @@ class Chunk:
             learning_rate=nothing,
             initial_weights=nothing,
             memory=nothing,
+            hyperparameters={},
         )
         if result.network.parameters > MOST_NAMED_WEIGHTS:
             kept = replace(kept, weights=nothing)
@@ -119,7 +120,7 @@ class Chunk:
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Return the column of an axis or of a result, shape (runs,)."""
         # An axis may be called by its short name here too.
-        for axis in (name, f"train.{name}", f"init.{name}"):
+        for axis in (name, f"train.{name}", f"init.{name}", f"network.{name}"):
             if axis in self.points.values:
                 return self.points.values[axis]
         columns = self.columns()

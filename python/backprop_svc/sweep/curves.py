@@ -77,10 +77,10 @@ def sample_curves(experiments: Sequence[Experiment], outcomes: Outcomes) -> Curv
 
 def _curves(experiment: Experiment, outcomes: Outcomes, rows: NDArray[np.int64]) -> Curves:
     points = {name: values[rows] for name, values in outcomes.points.items()}
-    rates, weights = experiment.starts(Points(len(rows), points))
-    result = experiment.train(rates, weights, ("loss",))
+    start = experiment.starts(Points(len(rows), points))
+    result = experiment.train(start, ("loss",))
     loss = _to_the_end(cast(Floats, result.loss), result)
-    first_rates = rates.reshape(len(rates), -1)[:, 0]
+    first_rates = start.rates.reshape(len(rows), -1)[:, 0]
     val_loss = None if result.val_loss is None else _to_the_end(result.val_loss, result)
     return Curves(loss, first_rates, rows, result.recorded, val_loss)
 

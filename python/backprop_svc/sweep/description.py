@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from backprop_svc._core import Network
 from backprop_svc.arrays import Floats
 from backprop_svc.errors import counted
+from backprop_svc.hyperparameters import OF_NETWORK, with_own
 from backprop_svc.result import MOST_NAMED_WEIGHTS
 from backprop_svc.sweep.experiment import Draw, Experiment
 from backprop_svc.sweep.naming import digits_of, middle, one_line
@@ -81,7 +83,7 @@ def range_text(values: Floats) -> str:
 
 def fixed(experiment: Experiment, grid: Grid) -> dict[str, str]:
     """Return what all runs of one configuration share, as each of them has it."""
-    network, rates = experiment.network, experiment.rates
+    network, rates = _unswept(experiment.network, grid), experiment.rates
     found = {"network": str(network), "data": experiment.data_name}
     layers = {f"train.lr{number}" for number in range(1, network.layers + 1)}
     names = layers if layers & set(rates) else {"train.lr"}
@@ -91,7 +93,9 @@ def fixed(experiment: Experiment, grid: Grid) -> dict[str, str]:
         if (origin := name if name in rates else "train.lr") not in grid.names
     }
     found["train.epochs"] = str(experiment.settings["epochs"])
-    found |= {f"train.{name}": str(value) for name, value in experiment.unusual().items()}
+    found |= {
+        f"train.{name}": str(value) for name, value in experiment.unusual(grid.names).items()
+    }
     if isinstance(experiment.init, Draw):
         start = experiment.drawn(Points(1, {}))
         told = {name: format(value[0], ".17g") for name, value in start.items()}
@@ -102,6 +106,13 @@ def fixed(experiment: Experiment, grid: Grid) -> dict[str, str]:
     else:
         told = {}
     return found | {name: value for name, value in told.items() if name not in grid.names}
+
+
+def _unswept(network: Network, grid: Grid) -> Network:
+    """Return a network without what differs from run to run."""
+    usual = {"gain": 1.0, "negative_slope": 0.01}
+    swept = {name: usual[name] for name in OF_NETWORK if f"network.{name}" in grid.names}
+    return with_own(network, **swept) if swept else network
 
 
 def listed(values: Sequence[str]) -> str:

@@ -102,9 +102,9 @@ def run(
 
     with _thread() as pool:
         while (points := sampler.ask(pace.size)) is not None:
-            rates, weights = experiment.starts(points)
+            start = experiment.starts(points)
             began, before = now(), time.monotonic()
-            result = experiment.train(rates, weights, wanted, record_every=every)
+            result = experiment.train(start, wanted, record_every=every)
             ended = now()
             achieved = experiment.evaluate(result) if evaluate or metric != "loss" else {}
             pace.trained(points.count, time.monotonic() - before)

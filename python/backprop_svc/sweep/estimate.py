@@ -162,7 +162,7 @@ def _measured(
 ) -> tuple[Result, dict[str, Floats], float]:
     """Train and evaluate some runs; return how long that took, too."""
     before = time.perf_counter()
-    rates, weights = experiment.starts(points)
-    result = experiment.train(rates, weights, record, record_every=every)
+    start = experiment.starts(points)
+    result = experiment.train(start, record, record_every=every)
     achieved = experiment.evaluate(result)
     return result, achieved, time.perf_counter() - before

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,12 +15,19 @@ from backprop_svc.arrays import Floats, floats
 from backprop_svc.datasets import Dataset, Preparation
 from backprop_svc.errors import SettingError
 from backprop_svc.evaluate import classifies, evaluate, fit
+from backprop_svc.hyperparameters import OF_NETWORK, Own
 from backprop_svc.initial import check_seeds, initial_weights
 from backprop_svc.metric import available, check_metric
 from backprop_svc.result import Result
 from backprop_svc.settings import Seed, check
 from backprop_svc.state import State
-from backprop_svc.sweep.axes import DRAWN, RATES, WEIGHTS
+from backprop_svc.sweep.axes import (
+    BATCH_SEED,
+    DRAWN,
+    HYPERPARAMETERS,
+    RATES,
+    WEIGHTS,
+)
 from backprop_svc.sweep.space import Grid, Points
 from backprop_svc.train import SHARED, Record, train
 
@@ -41,6 +49,17 @@ class Draw:
             ("offset", float),
         ):
             object.__setattr__(self, name, check(name, getattr(self, name), kind))
+
+
+class Start(NamedTuple):
+    """Where some points start, and what each has of its own."""
+
+    rates: Floats
+    """Learning rates, shape (runs,) or (runs, layers)."""
+    weights: Floats
+    """Initial weights, shape (runs, parameters)."""
+    own: Own
+    """Further settings of training, shape (runs,) each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,23 +101,21 @@ class Experiment:
                 self._check_axis(name, values)
         # A training of zero epochs checks the weights, and one of zero runs checks the
         # settings: both refuse what is wrong, and neither trains anything.
-        rates, weights = self.starts(grid.points(0, 1))
-        self.evaluate(self.train(rates, weights, (), epochs=0))
-        self.train(rates[:0], weights[:0], ())
+        self._check_frozen(grid)
+        start = self.starts(grid.points(0, 1))
+        self.evaluate(self.train(start, (), epochs=0))
+        none = {name: values[:0] for name, values in start.own.items()}
+        self.train(Start(start.rates[:0], start.weights[:0], none), ())
 
-    def starts(self, points: Points) -> tuple[Floats, Floats]:
-        """Return where each point starts.
+    def starts(self, points: Points) -> Start:
+        """Return where each point starts, and what it has of its own."""
+        return Start(self._learning_rates(points), self._weights(points), own_of(points))
 
-        Returns
-        -------
-        Learning rates, shape (runs,) or (runs, layers), and initial weights, shape
-        (runs, parameters).
-        """
-        rates = self._learning_rates(points)
+    def _weights(self, points: Points) -> Floats:
         if isinstance(self.init, Draw):
             drawn = self.drawn(points)
             try:
-                return rates, initial_weights(
+                return initial_weights(
                     self.network,
                     drawn["init.seed"],
                     self.init.method,
@@ -111,7 +128,7 @@ class Experiment:
         for column, name in enumerate(WEIGHTS):
             if name in points.values:
                 weights[:, column] = points.values[name]
-        return rates, weights
+        return weights
 
     def drawn(self, points: Points) -> dict[str, Floats]:
         """Return what initial weights are drawn by, each (runs,); nothing if they are given."""
@@ -125,8 +142,7 @@ class Experiment:
 
     def train(
         self,
-        rates: Floats,
-        weights: Floats,
+        start: Start,
         record: tuple[Record, ...],
         *,
         progress: Callable[[int, int], object] | None = None,
@@ -134,16 +150,16 @@ class Experiment:
         record_every: int = 1,
     ) -> Result:
         """Train runs from where they start: see :meth:`starts`."""
-        settings = dict(self.settings)
+        settings = {**self.settings, **start.own}
         if epochs is not None:
             settings |= {"epochs": epochs, "warmup": 0}
         return train(
             self.network,
-            weights,
+            start.weights,
             self.data.x,
             self.data.y,
             state=self.state,
-            learning_rate=rates,
+            learning_rate=start.rates,
             record=record,
             record_every=record_every,
             validation=self.validation,
@@ -158,17 +174,19 @@ class Experiment:
         of the target, and R²; on the rows of validation ``val_loss`` and the same as ``val_…``.
         """
         network, weights = self.network, result.weights
+        own = result.hyperparameters
+        gains: Any = {name: own[name] for name in OF_NETWORK if name in own}
         found: dict[str, Floats | None] = {}
         if classifies(network):
-            found["accuracy"] = evaluate(network, weights, *self.data).accuracy
+            found["accuracy"] = evaluate(network, weights, *self.data, **gains).accuracy
         if self.validation is not None:
-            of_rows = evaluate(network, weights, *self.validation)
+            of_rows = evaluate(network, weights, *self.validation, **gains)
             found |= {"val_loss": of_rows.loss, "val_accuracy": of_rows.accuracy}
         if "rmse" in available(network, **self._rows):
             unit = 1.0 if self.preparation is None else np.array(self.preparation.y_divisor)
             for prefix, rows in (("", self.data), ("val_", self.validation)):
                 if rows is not None:
-                    rmse, r2 = fit(network, weights, *rows, unit)
+                    rmse, r2 = fit(network, weights, *rows, unit, **gains)
                     found |= {f"{prefix}rmse": rmse, f"{prefix}r2": r2}
         return {name: values for name, values in found.items() if values is not None}
 
@@ -201,12 +219,17 @@ class Experiment:
             ended |= after - result.best_epoch >= self.settings["patience"]
         return int(((result.epochs < self.settings["epochs"]) & ~ended).sum())
 
-    def unusual(self) -> dict[str, Any]:
-        """Return the settings with other values than by default that decide what comes out."""
+    def unusual(self, axes: Collection[str]) -> dict[str, Any]:
+        """Return the settings with other values than by default that decide what comes out.
+
+        Those that are axes differ from run to run, and are not among them.
+        """
         return {
             name: value
             for name, value in self.settings.items()
-            if name not in {"epochs", "threads"} and value != SHARED[name]
+            if name not in {"epochs", "threads"}
+            and value != SHARED[name]
+            and f"train.{name}" not in axes
         }
 
     def _learning_rates(self, points: Points) -> Floats:
@@ -216,18 +239,65 @@ class Experiment:
         }
         if list(rates) == ["train.lr"]:
             return rates["train.lr"]
-        layers = range(1, self.network.layers + 1)
-        names = [f"train.lr{layer}" for layer in layers]
-        return np.column_stack([rates[n] if n in rates else rates["train.lr"] for n in names])
+        return np.column_stack([rates[name] for name in self._rate_names()])
+
+    def _rate_names(self) -> list[str]:
+        """Return the name of the learning rate of each layer."""
+        names = [f"train.lr{layer}" for layer in range(1, self.network.layers + 1)]
+        return [name if name in self.rates else "train.lr" for name in names]
+
+    def _check_frozen(self, grid: Grid) -> None:
+        """Refuse points of which all layers have the learning rate 0."""
+        names = set(self._rate_names())
+        fixed = names - set(grid.names)
+        tables = [[table[n] for n in table if n in names] for table in grid.tables]
+        can_be = [
+            bool((np.stack(columns) == 0).all(axis=0).any()) for columns in tables if columns
+        ]
+        if all(self.rates[name] == 0 for name in fixed) and all(can_be):
+            raise SettingError(
+                " and ".join(sorted(names)), "0 in one run", "a learning rate above 0 for one "
+                "layer or more; 0 freezes a layer", "give a layer that learns a rate above 0",
+                verb="are" if len(names) > 1 else "is",
+            )  # fmt: skip
 
     def _check_axis(self, name: str, values: Floats) -> None:
         if name in RATES:
             check_learning_rate(name, float(values.min()))
-        elif name == "init.seed":
+        elif name in {"init.seed", BATCH_SEED}:
             check_seeds(name, values)
+        elif name in HYPERPARAMETERS:
+            # Both ends are in range if all between them are.
+            for value in (values.min(), values.max()):
+                check_hyperparameter(name, float(value))
+
+
+def own_of(points: Points) -> Own:
+    """Return the settings that points have of their own, by their names in ``train``."""
+    return {
+        name.rpartition(".")[2]: values.astype(np.int64) if name == BATCH_SEED else values
+        for name, values in points.values.items()
+        if name in HYPERPARAMETERS
+    }
 
 
 def check_learning_rate(name: str, value: float) -> None:
-    """Refuse what is not finite and above 0, with the name of the setting."""
-    if not 0 < value < float("inf"):
-        raise SettingError(name, str(value), "finite numbers above 0", "try {name}=0.1")
+    """Refuse what is not finite and above 0, or 0 of a layer that is to be frozen."""
+    freezes = name != "train.lr"
+    if not (0 < value < float("inf") or (freezes and value == 0)):
+        allowed = "finite numbers above 0" + (", or 0 for a frozen layer" if freezes else "")
+        raise SettingError(name, str(value), allowed, "try {name}=0.1")
+
+
+def check_hyperparameter(name: str, value: float) -> None:
+    """Refuse a value that no run can have, with the name of the setting."""
+    below_one = (0 <= value < 1, "numbers from 0 to below 1", "0.9")
+    is_allowed, allowed, usual = {
+        "train.momentum": below_one,
+        "train.beta2": below_one,
+        "train.weight_decay": (0 <= value < math.inf, "finite numbers from 0", "1e-4"),
+        "network.gain": (0 < value < math.inf, "finite numbers above 0", "1"),
+        "network.negative_slope": (0 <= value <= 1, "numbers from 0 to 1", "0.01"),
+    }[name]
+    if not is_allowed:
+        raise SettingError(name, str(value), allowed, f"try {{name}}={usual}")

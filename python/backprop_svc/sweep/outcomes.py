@@ -20,6 +20,7 @@ from backprop_svc.page import Page
 from backprop_svc.result import HISTORIES, OUTCOMES
 from backprop_svc.settings import Natural, check
 from backprop_svc.sweep import repeats
+from backprop_svc.sweep.axes import BATCH_SEED
 from backprop_svc.sweep.chunk import Chunk, percentages
 
 if TYPE_CHECKING:
@@ -309,8 +310,8 @@ class Outcomes:
             column = pa.repeat(value, count)
             columns[name] = column.dictionary_encode() if isinstance(value, str) else column
         values = dict(chunk.points.values)
-        if "init.seed" in values:
-            values["init.seed"] = values["init.seed"].astype(np.int64)
+        for seed in {"init.seed", BATCH_SEED} & set(values):
+            values[seed] = values[seed].astype(np.int64)
         values |= chunk.columns()
         columns |= {name: numbers(column) for name, column in values.items()}
         for name in ("outcome", "stall"):

@@ -59,8 +59,16 @@ def plan(
         What each axis came from, by its name.
     """
     settings = experiment.settings
-    network = {f"network.{name}": getattr(experiment.network, name) for name in NETWORK}
-    training = {f"train.{n}": value for n, value in settings.items() if n not in FREE}
+    network = {
+        f"network.{name}": getattr(experiment.network, name)
+        for name in NETWORK
+        if f"network.{name}" not in grid.names
+    }
+    training = {
+        f"train.{n}": value
+        for n, value in settings.items()
+        if n not in FREE and f"train.{n}" not in grid.names
+    }
     rates = {n: rate for n, rate in experiment.rates.items() if n not in grid.names}
     kept = {"tracking.history": history, "tracking.weights": weights}
     texts = {
@@ -102,7 +110,7 @@ def _start(experiment: Experiment, grid: Grid) -> dict[str, str]:
     if isinstance(init, Draw):
         drawn = {f"init.{name}": str(value) for name, value in vars(init).items()}
         return {name: text for name, text in drawn.items() if name not in grid.names}
-    _, weights = experiment.starts(grid.points(0, 1))
+    weights = experiment.starts(grid.points(0, 1)).weights
     if experiment.network.parameters > MOST_NAMED_WEIGHTS:
         return {"init.weights": str(weights[0].tolist())}
     return {

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 
+from backprop_svc._core import Network
 from backprop_svc.arrays import Floats
+from backprop_svc.hyperparameters import OF_NETWORK, with_own
 from backprop_svc.metric import objective, scores
 from backprop_svc.result import MOST_NAMED_WEIGHTS, Result
-from backprop_svc.sweep.experiment import Draw, Experiment
+from backprop_svc.sweep.axes import HYPERPARAMETERS
+from backprop_svc.sweep.experiment import Draw, Experiment, own_of
 from backprop_svc.sweep.naming import Naming
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking import Runs
@@ -57,15 +61,19 @@ def to_runs(
     """
     count, network = len(result), experiment.network
     rates, weights = result.learning_rate, result.initial_weights
-    params = {"network": [str(network)] * count, "data": [experiment.data_name] * count}
+    params = {"network": _networks(network, result), "data": [experiment.data_name] * count}
     if rates.ndim == 1:
         params["train.lr"] = list(map(str, rates.tolist()))
     else:
         for layer, column in enumerate(rates.T, start=1):
             params[f"train.lr{layer}"] = list(map(str, column.tolist()))
     params["train.epochs"] = [str(experiment.settings["epochs"])] * count
-    for name, value in experiment.unusual().items():
+    for name, value in experiment.unusual(points.values).items():
         params[f"train.{name}"] = [str(value)] * count
+    own = own_of(points)
+    for name in points.values:
+        if name in HYPERPARAMETERS:
+            params[name] = list(map(str, own[name.rpartition(".")[2]].tolist()))
     if network.parameters <= MOST_NAMED_WEIGHTS:
         for name, column in zip(network.parameter_names, weights.T, strict=True):
             params[f"init.{name}"] = list(map(str, column.tolist()))
@@ -92,6 +100,18 @@ def to_runs(
             experiment.preparation,
         ),
     )
+
+
+def _networks(network: Network, result: Result) -> list[str]:
+    """Describe the network of each run, with the values of its own."""
+    own = result.hyperparameters
+    gains = {name: own[name].tolist() for name in OF_NETWORK if name in own}
+    if not gains:
+        return [str(network)] * len(result)
+    described = cache(
+        lambda *values: str(with_own(network, **dict(zip(gains, values, strict=True))))
+    )
+    return [described(*values) for values in zip(*gains.values(), strict=True)]
 
 
 def param_name(name: str) -> str:

@@ -150,7 +150,7 @@ def read_run(run_id: str, uri: str, client: Client) -> TrackedRun:
         dict(run.data.tags),
         dict(run.data.metrics),
         histories,
-        None if states is None else states.network,
+        None if states is None else states.network_of(0),
         None if states is None else states.weights[0],
         None if states is None else states.gradients[0],
         None if states is None else states.preparation,

@@ -15,7 +15,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -27,6 +27,7 @@ from backprop_svc.arrays import Floats
 from backprop_svc.arrow import numbers, read_numbers
 from backprop_svc.datasets import Preparation
 from backprop_svc.errors import SettingError, shown
+from backprop_svc.hyperparameters import OF_NETWORK, Own, with_own
 from backprop_svc.result import Result
 from backprop_svc.state import State
 
@@ -67,6 +68,7 @@ class States:
     """Where some runs of one network ended."""
 
     network: Network
+    """But for what runs have of their own."""
     index: NDArray[np.int64]
     """Position of each run in its sweep, shape (runs,)."""
     weights: Floats
@@ -78,6 +80,8 @@ class States:
     """What was done to the columns of the data."""
     state: State | None = None
     """What training goes on from; files of earlier versions have none."""
+    own: Own = field(default_factory=dict)
+    """Settings of the network that each run has of its own, by their names, shape (runs,)."""
 
     @classmethod
     def of(
@@ -104,12 +108,19 @@ class States:
             result.final_gradients[rows],
             preparation,
             result.state[rows],
+            {n: v[rows] for n, v in result.hyperparameters.items() if n in OF_NETWORK},
         )
+
+    def network_of(self, row: int) -> Network:
+        """Return the network of a run by its place here."""
+        own = {name: values[row].item() for name, values in self.own.items()}
+        return with_own(self.network, **own) if own else self.network
 
     @property
     def nbytes(self) -> int:
         """Bytes in a file."""
         own = self.index.nbytes + self.weights.nbytes + self.gradients.nbytes
+        own += sum(values.nbytes for values in self.own.values())
         if self.state is None:
             return own
         return own + self.state.epochs.nbytes + self.state.memory.nbytes
@@ -125,6 +136,7 @@ class States:
             weights=self.weights[rows],
             gradients=self.gradients[rows],
             state=None if self.state is None else self.state[rows],
+            own={name: values[rows] for name, values in self.own.items()},
         )
 
     def files(self) -> dict[str, bytes]:
@@ -137,6 +149,7 @@ class States:
             "index": numbers(self.index),
             "weights": _list_of_rows(self.weights, size),
             "gradients": _list_of_rows(self.gradients, size),
+            **{name: numbers(values) for name, values in self.own.items()},
         }
         told = {NETWORK: to_json(self.network)}
         if self.preparation is not None:
@@ -188,6 +201,7 @@ def read(file: str) -> States:
         _rows_of(table["gradients"], network.parameters),
         None if preparation is None else Preparation.from_json(preparation.decode()),
         _state_of(table),
+        {n: read_numbers(table[n], np.float64) for n in OF_NETWORK if n in table.column_names},
     )
 
 

@@ -54,60 +54,116 @@ impl Activation {
 
     /// Replaces each z by φ(gain·z), and sets its derivative with respect to z.
     #[inline(always)]
-    pub(crate) fn apply(
-        self,
-        gain: f64,
-        negative_slope: f64,
-        neurons: &mut [f64],
-        derivatives: &mut [f64],
-    ) {
+    pub(crate) fn apply(self, gains: &Gains, neurons: &mut [f64], derivatives: &mut [f64]) {
         // A loop of its own for each function, which the compiler turns into vector
         // instructions. Not a closure: it would not be compiled for the instruction set.
         macro_rules! each {
-            (|$z:ident| $point:expr) => {
-                each!(gain, |$z| $point)
+            (|$z:ident, $slope:ident| $point:expr) => {
+                each!(gain, |$z, $slope| $point)
             };
-            ($factor:expr, |$z:ident| $point:expr) => {
-                for (neuron, derivative) in neurons.iter_mut().zip(derivatives) {
-                    let $z = $factor * *neuron;
-                    let (value, own, rest) = $point;
-                    *neuron = value;
-                    *derivative = gain * own * rest;
+            ($factor:ident, |$z:ident, $slope:ident| $point:expr) => {
+                let pieces = neurons.chunks_mut(TOGETHER);
+                for (neurons, derivatives) in pieces.zip(derivatives.chunks_mut(TOGETHER)) {
+                    let values = neurons.iter_mut().zip(derivatives);
+                    let given = gains.gain.iter().zip(&gains.$factor).zip(&gains.slope);
+                    for ((neuron, derivative), ((gain, factor), $slope)) in values.zip(given) {
+                        let $z = *factor * *neuron;
+                        let (value, own, rest) = $point;
+                        *neuron = value;
+                        *derivative = *gain * own * rest;
+                    }
                 }
             };
         }
         match self {
-            Self::Identity => each!(|z| (z, 1.0, 1.0)),
-            Self::Relu => each!(|z| rectify(z, 0.0)),
-            Self::LeakyRelu => each!(|z| rectify(z, negative_slope)),
-            Self::Tanh => each!((2.0 * gain).min(f64::MAX), |z| tanh_of_half(z)),
-            Self::Sigmoid => each!(|z| sigmoid(z)),
-            Self::Gelu => each!(|z| gelu(z)),
-            Self::Softplus => each!(|z| softplus(z)),
+            Self::Identity => {
+                each!(|z, _slope| (z, 1.0, 1.0));
+            }
+            Self::Relu => {
+                each!(|z, _slope| rectify(z, 0.0));
+            }
+            Self::LeakyRelu => {
+                each!(|z, slope| rectify(z, *slope));
+            }
+            Self::Tanh => {
+                each!(twice, |z, _slope| tanh_of_half(z));
+            }
+            Self::Sigmoid => {
+                each!(|z, _slope| sigmoid(z));
+            }
+            Self::Gelu => {
+                each!(|z, _slope| gelu(z));
+            }
+            Self::Softplus => {
+                each!(|z, _slope| softplus(z));
+            }
         }
     }
 
     /// Replaces each z by the second derivative of φ(gain·z) with respect to z, given what
     /// [`Activation::apply`] gives. It is 0 where ReLU has its kink.
     #[inline(always)]
-    pub(crate) fn bend(self, gain: f64, z: &mut [f64], values: &[f64], derivatives: &[f64]) {
+    pub(crate) fn bend(self, gains: &Gains, z: &mut [f64], values: &[f64], derivatives: &[f64]) {
         macro_rules! each {
-            (|$z:ident, $value:ident, $derivative:ident| $second:expr) => {
-                for ((z, value), derivative) in z.iter_mut().zip(values).zip(derivatives) {
-                    let ($z, $value, $derivative) = (gain * *z, *value, *derivative);
-                    *z = gain * $second;
+            (|$z:ident, $gain:ident, $value:ident, $derivative:ident| $second:expr) => {
+                let known = values.chunks(TOGETHER).zip(derivatives.chunks(TOGETHER));
+                for (z, (values, derivatives)) in z.chunks_mut(TOGETHER).zip(known) {
+                    let known = values.iter().zip(derivatives).zip(&gains.gain);
+                    for (z, ((value, derivative), gain)) in z.iter_mut().zip(known) {
+                        let ($gain, $value, $derivative) = (*gain, *value, *derivative);
+                        let $z = $gain * *z;
+                        *z = $gain * $second;
+                    }
                 }
             };
         }
         match self {
             Self::Identity | Self::Relu | Self::LeakyRelu => z.fill(0.0),
-            Self::Tanh => each!(|_z, value, derivative| -2.0 * value * derivative),
-            Self::Sigmoid => each!(|_z, value, derivative| (1.0 - 2.0 * value) * derivative),
-            Self::Gelu => each!(|z, _value, _derivative| gain * gelu_bend(z)),
-            Self::Softplus => each!(|z, _value, _derivative| {
-                let (_, own, rest) = sigmoid(z);
-                gain * own * rest
-            }),
+            Self::Tanh => {
+                each!(|_z, gain, value, derivative| -2.0 * value * derivative);
+            }
+            Self::Sigmoid => {
+                each!(|_z, gain, value, derivative| (1.0 - 2.0 * value) * derivative);
+            }
+            Self::Gelu => {
+                each!(|z, gain, _value, _derivative| gain * gelu_bend(z));
+            }
+            Self::Softplus => {
+                each!(|z, gain, _value, _derivative| {
+                    let (_, own, rest) = sigmoid(z);
+                    gain * own * rest
+                });
+            }
+        }
+    }
+}
+
+/// Values that are activated together: a multiple of all widths of registers.
+pub(crate) const TOGETHER: usize = 64;
+
+/// The gain and the negative slope of each run. Values lie as they do in registers, one lane for
+/// each run, and theirs are repeated accordingly.
+#[derive(Clone, Debug)]
+pub(crate) struct Gains {
+    gain: [f64; TOGETHER],
+    /// Twice the gain, if that is a number.
+    twice: [f64; TOGETHER],
+    slope: [f64; TOGETHER],
+}
+
+impl Gains {
+    /// The same for every run.
+    pub fn uniform(gain: f64, slope: f64) -> Self {
+        Self::new(&[gain], &[slope])
+    }
+
+    /// Those of the runs in the lanes of a register.
+    pub fn new(gains: &[f64], slopes: &[f64]) -> Self {
+        let gain: [f64; TOGETHER] = std::array::from_fn(|place| gains[place % gains.len()]);
+        Self {
+            gain,
+            twice: gain.map(|gain| (2.0 * gain).min(f64::MAX)),
+            slope: std::array::from_fn(|place| slopes[place % slopes.len()]),
         }
     }
 }
@@ -320,7 +376,7 @@ mod tests {
     fn the_largest_gain_is_a_number_at_zero() {
         for activation in Activation::ALL {
             let (mut value, mut slope) = ([0.0], [0.0]);
-            activation.apply(f64::MAX, 0.01, &mut value, &mut slope);
+            activation.apply(&Gains::uniform(f64::MAX, 0.01), &mut value, &mut slope);
             assert!(
                 value[0].is_finite() && slope[0].is_finite(),
                 "{activation:?}"
@@ -333,9 +389,10 @@ mod tests {
         let step = 1e-5;
         for activation in Activation::ALL {
             for (gain, leak) in [(1.0, 0.01), (1.5, 0.2)] {
+                let gains = Gains::uniform(gain, leak);
                 let value = |z: f64| {
                     let (mut value, mut slope) = ([z], [0.0]);
-                    activation.apply(gain, leak, &mut value, &mut slope);
+                    activation.apply(&gains, &mut value, &mut slope);
                     (value[0], slope[0])
                 };
                 for z in numbers()
@@ -347,7 +404,7 @@ mod tests {
                     assert!(error < 1e-8, "{activation:?} at {z}: {error}");
                     let difference = (value(z + step).1 - value(z - step).1) / (2.0 * step);
                     let (mut second, (own, slope)) = ([z], value(z));
-                    activation.bend(gain, &mut second, &[own], &[slope]);
+                    activation.bend(&gains, &mut second, &[own], &[slope]);
                     let error = (second[0] - difference).abs();
                     assert!(error < 1e-8, "{activation:?} bends at {z}: {error}");
                 }
@@ -360,7 +417,7 @@ mod tests {
     fn small_derivatives_keep_their_digits() {
         let slope = |activation: Activation, gain: f64, z: f64| {
             let (mut value, mut slope) = ([z / gain], [0.0]);
-            activation.apply(gain, 0.01, &mut value, &mut slope);
+            activation.apply(&Gains::uniform(gain, 0.01), &mut value, &mut slope);
             slope[0]
         };
         for (activation, gain, z, expected) in [

@@ -4,8 +4,7 @@ use crate::activation::Activation;
 use crate::kernel::{load, planes, spectrum, TILE};
 use crate::memory::{filled, room};
 use crate::parallel::{for_each, share};
-use crate::train::runs_of;
-use crate::{Data, Loss, Machine, Network, Progress, Result};
+use crate::{Data, Loss, Machine, Network, Progress, Result, Weights};
 
 /// Double precision numbers in the widest register.
 const LANES: usize = 8;
@@ -43,12 +42,12 @@ pub struct Curvature {
 pub fn curvature(
     network: &Network,
     data: &Data,
-    weights: &[f64],
+    weights: Weights,
     ends: Ends,
     machine: Machine,
     progress: &Progress,
 ) -> Result<Curvature> {
-    let runs = runs_of(network, weights, machine)?;
+    let runs = weights.runs(network, machine)?;
     let share = share(network, runs, machine);
     let mut found = Curvature {
         largest: filled(0.0, runs)?,
@@ -57,7 +56,7 @@ pub fn curvature(
     };
     let mut smallest = found.smallest.chunks_mut(share);
     let shares: Vec<_> = weights
-        .chunks(share * network.parameters())
+        .chunks(share, network)
         .zip(found.largest.chunks_mut(share))
         .zip(found.error.chunks_mut(share))
         .map(|((weights, largest), error)| {
@@ -65,16 +64,19 @@ pub fn curvature(
             (weights, [largest, smallest, error])
         })
         .collect();
-    let two = TwoWeights::of(network, data);
-    if two.is_none() {
+    let two = TwoWeights::fits(network);
+    if !two {
         let threads = machine.threads().clamp(1, shares.len().max(1));
         let each = planes(network.parameters()).saturating_mul(network.parameters());
         let tile = network.neurons().saturating_mul(8 * TILE);
         room(threads, each.saturating_add(tile).saturating_mul(LANES))?;
     }
-    for_each(shares, machine, |(weights, results)| match &two {
-        Some(two) => two.measure(weights, results),
-        None => measure(network, data, weights, results, machine, progress),
+    for_each(shares, machine, |(weights, results)| {
+        if two {
+            measure_two(network, data, weights, results);
+        } else {
+            measure(network, data, weights, results, machine, progress);
+        }
     })?;
     progress.finished()?;
     Ok(found)
@@ -84,7 +86,7 @@ pub fn curvature(
 fn measure(
     network: &Network,
     data: &Data,
-    weights: &[f64],
+    weights: Weights,
     mut results: [&mut [f64]; 3],
     machine: Machine,
     progress: &Progress,
@@ -93,12 +95,15 @@ fn measure(
     let mut block = spectrum(network, machine, progress);
     let width = block.width();
     let both = !results[1].is_empty();
-    for (index, weights) in weights.chunks(width * parameters).enumerate() {
+    for (index, weights) in weights.chunks(width, network).enumerate() {
         if progress.is_cancelled() {
             return;
         }
-        let runs = weights.len() / parameters;
-        load(block.weights(), width, weights, runs);
+        let runs = weights.values.len() / parameters;
+        load(block.weights(), width, weights.values, runs);
+        weights.give_gains(network, width, |gains, slopes| {
+            block.set_gains(gains, slopes);
+        });
         let found = block.measure(data, both);
         for (result, found) in results.iter_mut().zip(found) {
             if !result.is_empty() {
@@ -122,55 +127,83 @@ struct TwoWeights {
     means: [[f64; 2]; 3],
 }
 
+/// Writes the results of some runs of such networks.
+fn measure_two(network: &Network, data: &Data, weights: Weights, results: [&mut [f64]; 3]) {
+    let [largest, smallest, _] = results;
+    let shared = [network.gain(), network.negative_slope()];
+    let (mut known, mut two) = (shared, TwoWeights::new(network, data, shared));
+    for (index, (own, largest)) in weights.values.chunks_exact(2).zip(largest).enumerate() {
+        let own_gains = [
+            weights.gain.map_or(shared[0], |gains| gains[index]),
+            weights
+                .negative_slope
+                .map_or(shared[1], |slopes| slopes[index]),
+        ];
+        if own_gains.map(f64::to_bits) != known.map(f64::to_bits) {
+            // Neighbours often have the same.
+            (known, two) = (own_gains, TwoWeights::new(network, data, own_gains));
+        }
+        let [high, low] = two.ends([own[0], own[1]]);
+        *largest = high;
+        if let Some(smallest) = smallest.get_mut(index) {
+            *smallest = low;
+        }
+    }
+}
+
 impl TwoWeights {
-    fn of(network: &Network, data: &Data) -> Option<Self> {
-        let factor = match network.loss() {
-            Loss::HalfSquaredError => 1.0,
-            Loss::Mse => 2.0,
-            _ => return None,
+    /// Whether it is such a network.
+    fn fits(network: &Network) -> bool {
+        let straight = matches!(
+            network.activation(),
+            Activation::Identity | Activation::Relu | Activation::LeakyRelu
+        );
+        let is_plain = network.sizes() == [1, 1, 1] && !network.bias();
+        straight
+            && is_plain
+            && network.output_activation().is_none()
+            && !network.loss().is_cross_entropy()
+    }
+
+    /// With so large a gain, and so large a slope below 0.
+    fn new(network: &Network, data: &Data, [gain, slope]: [f64; 2]) -> Self {
+        let factor = if network.loss() == Loss::Mse {
+            2.0
+        } else {
+            1.0
         };
         // φ' below and above 0; where z is 0 it is the one below.
         let slopes = match network.activation() {
             Activation::Identity => [1.0, 1.0],
-            Activation::Relu => [0.0, 1.0],
-            Activation::LeakyRelu => [network.negative_slope(), 1.0],
-            _ => return None,
+            Activation::LeakyRelu => [slope, 1.0],
+            _ => [0.0, 1.0],
         };
-        let is_plain = network.sizes() == [1, 1, 1] && !network.bias();
-        if !is_plain || network.output_activation().is_some() {
-            return None;
-        }
         let means = [1.0, -1.0, 0.0].map(|sign| {
             let mut sums = [0.0; 2];
             for (x, y) in data.x().iter().zip(data.y()) {
-                let u = network.gain() * slopes[usize::from(sign * x > 0.0)] * x;
+                let u = gain * slopes[usize::from(sign * x > 0.0)] * x;
                 sums = [sums[0] + u * u, sums[1] + u * y];
             }
             sums.map(|sum| factor * sum / data.rows() as f64)
         });
-        Some(Self { means })
+        Self { means }
     }
 
-    fn measure(&self, weights: &[f64], [largest, smallest, _]: [&mut [f64]; 3]) {
-        for (index, (weights, largest)) in weights.chunks_exact(2).zip(largest).enumerate() {
-            let (first, last) = (weights[0], weights[1]);
-            let side = if first > 0.0 {
-                0
-            } else {
-                1 + usize::from(first == 0.0)
-            };
-            let [square, product] = self.means[side];
-            let (a, c) = (last * last * square, first * first * square);
-            let b = 2.0 * first * last * square - product;
-            let (middle, half) = (0.5 * (a + c), 0.5 * (a - c));
-            // √(half² + b²), without squares that overflow.
-            let (large, small) = (half.abs().max(b.abs()), half.abs().min(b.abs()));
-            let ratio = if small > 0.0 { small / large } else { 0.0 };
-            let radius = large * (1.0 + ratio * ratio).sqrt();
-            *largest = middle + radius;
-            if let Some(smallest) = smallest.get_mut(index) {
-                *smallest = middle - radius;
-            }
-        }
+    /// The largest and the smallest eigenvalue.
+    fn ends(&self, [first, last]: [f64; 2]) -> [f64; 2] {
+        let side = if first > 0.0 {
+            0
+        } else {
+            1 + usize::from(first == 0.0)
+        };
+        let [square, product] = self.means[side];
+        let (a, c) = (last * last * square, first * first * square);
+        let b = 2.0 * first * last * square - product;
+        let (middle, half) = (0.5 * (a + c), 0.5 * (a - c));
+        // √(half² + b²), without squares that overflow.
+        let (large, small) = (half.abs().max(b.abs()), half.abs().min(b.abs()));
+        let ratio = if small > 0.0 { small / large } else { 0.0 };
+        let radius = large * (1.0 + ratio * ratio).sqrt();
+        [middle + radius, middle - radius]
     }
 }

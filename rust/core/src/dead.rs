@@ -1,7 +1,7 @@
 //! Whether any input still reaches the output of a network.
 
 use crate::kernel::Number;
-use crate::{Activation, Data, Network, Optimizer};
+use crate::{Activation, Data, Hyperparameters, Network, Optimizer};
 
 /// Whether every row has a hidden layer that is off, which means that all of its neurons are
 /// zero.
@@ -12,7 +12,6 @@ pub(crate) struct Dead<'a> {
     witnesses: Vec<usize>,
     inputs: Vec<f64>,
     outputs: Vec<f64>,
-    derivatives: Vec<f64>,
 }
 
 impl<'a> Dead<'a> {
@@ -30,7 +29,6 @@ impl<'a> Dead<'a> {
             witnesses,
             inputs: neurons(),
             outputs: neurons(),
-            derivatives: neurons(),
         }
     }
 
@@ -76,20 +74,21 @@ impl<'a> Dead<'a> {
         }
     }
 
-    /// Whether a run is dead.
-    pub fn is(&mut self, weights: &[f64]) -> bool {
+    /// Whether a run of so large a gain is dead.
+    pub fn is(&mut self, weights: &[f64], gain: f64) -> bool {
         let relu = self.network.activation() == Activation::Relu;
-        relu && (0..self.data.rows()).all(|row| self.is_off(row, weights))
+        relu && (0..self.data.rows()).all(|row| self.is_off(row, weights, gain))
     }
 
     /// Whether a run that is dead stays so where the optimizer's memory still carries it.
     pub fn stays(
         &mut self,
         optimizer: Optimizer,
+        own: Hyperparameters<f64>,
         rates: &[f64],
         [weights, memory]: [&[f64]; 2],
     ) -> bool {
-        let (decays, adam) = match optimizer {
+        let (decays, adam) = match own.of_optimizer(optimizer) {
             Optimizer::GradientDescent => return true,
             Optimizer::Momentum { momentum } => (momentum / (1.0 - momentum), None),
             Optimizer::Nesterov { momentum } => (momentum * momentum / (1.0 - momentum), None),
@@ -117,10 +116,10 @@ impl<'a> Dead<'a> {
                 weights[index] -= rate * decays * direction;
             }
         }
-        self.is(&weights)
+        self.is(&weights, own.gain)
     }
 
-    fn is_off(&mut self, row: usize, weights: &[f64]) -> bool {
+    fn is_off(&mut self, row: usize, weights: &[f64], gain: f64) -> bool {
         self.inputs.clear();
         self.inputs.extend_from_slice(self.data.inputs(row));
         for layer in self.network.layers().iter().filter(|layer| layer.hidden) {
@@ -132,9 +131,10 @@ impl<'a> Dead<'a> {
             for (z, bias) in self.outputs.iter_mut().zip(&weights[layer.biases.clone()]) {
                 *z += bias;
             }
-            self.derivatives.resize(self.outputs.len(), 0.0);
-            self.network
-                .activate(&mut self.outputs, &mut self.derivatives);
+            for z in &mut self.outputs {
+                let scaled = gain * *z;
+                *z = if scaled > 0.0 { scaled } else { 0.0 };
+            }
             std::mem::swap(&mut self.inputs, &mut self.outputs);
             if self.inputs.iter().all(|h| *h <= 0.0) {
                 return true;

@@ -46,11 +46,9 @@ fn date<N: Number>(
 ) {
     let width = kernel.width();
     let parameters = task.network.parameters();
-    let (mut weights, mut rates, mut remembered) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut weights, mut remembered) = (Vec::new(), Vec::new());
     for run in deaths {
         weights.extend_from_slice(&runs.start.weights[run * parameters..][..parameters]);
-        let given = &runs.start.learning_rate[run * task.rates_per_run..];
-        rates.extend_from_slice(&given[..task.rates_per_run]);
         if let Some(memory) = runs.start.memory {
             remembered.extend_from_slice(&memory[run * task.memory()..][..task.memory()]);
         }
@@ -62,8 +60,7 @@ fn date<N: Number>(
     } else {
         load(memory, width, &remembered, deaths.len());
     }
-    let mut planes = vec![N::rounded(0.0); task.rates_per_run * width];
-    load(&mut planes, width, &rates, deaths.len());
+    let planes = runs.planes(deaths.iter().copied(), width);
     trace.first = 0;
     let mut left: Vec<(usize, usize)> = deaths.iter().copied().enumerate().collect();
     let mut own = vec![0.0; parameters];
@@ -82,7 +79,8 @@ fn date<N: Number>(
             }
             unload(kernel.weights(), width, *lane, &mut own);
             let over = i64::try_from(epoch).unwrap_or(i64::MAX) >= runs.arrays.epochs[*run];
-            let is_dead = over || dead.is(&own);
+            let gain = task.hyperparameters(runs.own_of(*run)).gain;
+            let is_dead = over || dead.is(&own, gain);
             if is_dead {
                 runs.arrays.died_at[*run] = i64::try_from(epoch).unwrap_or(i64::MAX);
             }

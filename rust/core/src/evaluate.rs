@@ -4,9 +4,9 @@ use crate::data::rows_of;
 use crate::kernel::{load, predictor, Number, TILE};
 use crate::memory::{filled, room, zeros};
 use crate::parallel::{for_each, share};
-use crate::train::runs_of;
 use crate::{
     train, Data, Dtype, Machine, Network, Progress, Quantity, Record, Result, Settings, Start,
+    Weights,
 };
 
 /// The loss and the gradients of one pass.
@@ -67,15 +67,26 @@ const LANES: usize = 8;
 /// # Errors
 /// Weights that do not fit the network or are not finite; results beyond memory;
 /// [`crate::Error::Cancelled`].
-pub fn gradients(
+pub fn gradients<'a>(
     network: &Network,
     data: &Data,
-    weights: &[f64],
+    weights: impl Into<Weights<'a>>,
+    machine: Machine,
+    progress: &Progress,
+) -> Result<Gradients> {
+    // Not in here: what is generic would be compiled once more where it is called.
+    gradients_of(network, data, weights.into(), machine, progress)
+}
+
+fn gradients_of(
+    network: &Network,
+    data: &Data,
+    weights: Weights,
     machine: Machine,
     progress: &Progress,
 ) -> Result<Gradients> {
     // Training checks the weights.
-    let runs = weights.len() / network.parameters();
+    let runs = weights.values.len() / network.parameters();
     let settings = Settings {
         epochs: 1,
         record: Record::of(&[Quantity::Loss, Quantity::Gradients]),
@@ -83,7 +94,8 @@ pub fn gradients(
         ..Settings::default()
     };
     let start = Start {
-        weights,
+        weights: weights.values,
+        hyperparameters: weights.hyperparameters(),
         // The updated weights are not returned.
         learning_rate: &filled(1.0, runs)?,
         ..Start::default()
@@ -101,19 +113,29 @@ pub fn gradients(
 /// # Errors
 /// Weights or inputs that do not fit the network or are not finite; results beyond memory;
 /// [`crate::Error::Cancelled`].
-pub fn predict(
+pub fn predict<'a>(
     network: &Network,
     x: &[f64],
-    weights: &[f64],
+    weights: impl Into<Weights<'a>>,
     machine: Machine,
     progress: &Progress,
 ) -> Result<Vec<f64>> {
-    let runs = runs_of(network, weights, machine)?;
+    predict_of(network, x, weights.into(), machine, progress)
+}
+
+fn predict_of(
+    network: &Network,
+    x: &[f64],
+    weights: Weights,
+    machine: Machine,
+    progress: &Progress,
+) -> Result<Vec<f64>> {
+    let runs = weights.runs(network, machine)?;
     let width = room(rows_of(network, x)?, network.outputs())?;
     let mut predictions = zeros(runs, width)?;
     let share = share(network, runs, machine);
     let shares = weights
-        .chunks(share * network.parameters())
+        .chunks(share, network)
         .zip(predictions.chunks_mut(share * width))
         .collect();
     let forward = Forward {
@@ -143,17 +165,21 @@ struct Forward<'a> {
 
 impl Forward<'_> {
     /// Predicts with weights of shape (runs, parameters), into (runs, rows, outputs).
-    fn run<N: Number>(&self, weights: &[f64], predictions: &mut [f64]) {
+    fn run<N: Number>(&self, weights: Weights, predictions: &mut [f64]) {
         let (network, x) = (self.network, self.x);
         let mut kernel = predictor::<N>(network, self.machine, self.progress);
         let (lanes, parameters) = (kernel.width(), network.parameters());
         let (inputs, outputs) = (network.inputs(), network.outputs());
         let width = x.len() / inputs * outputs;
         let blocks = weights
-            .chunks(lanes * parameters)
+            .chunks(lanes, network)
             .zip(predictions.chunks_mut(lanes * width));
         for (weights, predictions) in blocks {
-            load(kernel.weights(), lanes, weights, weights.len() / parameters);
+            let runs = weights.values.len() / parameters;
+            load(kernel.weights(), lanes, weights.values, runs);
+            weights.give_gains(network, lanes, |gains, slopes| {
+                kernel.set_gains(gains, slopes);
+            });
             for (tile, x) in x.chunks(TILE * inputs).enumerate() {
                 if self.progress.is_cancelled() {
                     return;

@@ -157,14 +157,11 @@ impl<N: Number> Highest<N> {
     ) {
         let (width, parameters) = (kernel.width(), task.network.parameters());
         let room = trace.room();
-        let (mut rates, mut planes) = (Vec::new(), vec![N::rounded(0.0); width]);
         trace.first = 0;
         let weights = self.weights.chunks(width * parameters);
         for (some, weights) in self.left.chunks(width).zip(weights) {
             load(kernel.state()[0], width, weights, some.len());
-            rates.clear();
-            rates.extend(some.iter().map(|left| runs.start.learning_rate[left.run]));
-            load(&mut planes, width, &rates, some.len());
+            let planes = runs.planes(some.iter().map(|left| left.run), width);
             let longest = some.iter().map(|left| left.within.len()).max();
             let longest = longest.unwrap_or(0);
             let mut open = some.len();

@@ -77,7 +77,6 @@ pub(crate) struct Judge<'a, N> {
     rest: Option<Rest<'a>>,
     motion: Option<Motion<N>>,
     rates: Vec<f64>,
-    planes: Vec<N>,
 }
 
 impl<'a, N: Number> Judge<'a, N> {
@@ -92,7 +91,6 @@ impl<'a, N: Number> Judge<'a, N> {
             rest: None,
             motion: None,
             rates: Vec::new(),
-            planes: Vec::new(),
             task,
             plain,
         }
@@ -186,7 +184,7 @@ impl<'a, N: Number> Judge<'a, N> {
     fn rates_of(&mut self, runs: &Runs, run: usize, done: usize) -> &[f64] {
         let factor = self.task.factor_after(done);
         let count = self.task.rates_per_run;
-        let rates = &runs.start.learning_rate[run * count..][..count];
+        let rates = &runs.own_of(run)[..count];
         self.rates.clear();
         self.rates.extend(rates.iter().map(|rate| rate * factor));
         &self.rates
@@ -208,12 +206,17 @@ impl<'a, N: Number> Judge<'a, N> {
             let parameters = task.network.parameters();
             let weights = &*runs.arrays.weights;
             let highest = &*runs.arrays.highest_loss;
+            let own: Vec<_> = some
+                .iter()
+                .map(|doubt| task.hyperparameters(runs.own_of(doubt.run)))
+                .collect();
             let questions: Vec<Question> = some
                 .iter()
-                .zip(rates.chunks_exact(each))
-                .map(|(doubt, rates)| Question {
+                .zip(rates.chunks_exact(each).zip(own))
+                .map(|(doubt, (rates, own))| Question {
                     weights: &weights[doubt.run * parameters..][..parameters],
                     rates,
+                    own,
                     size: doubt.facts.size,
                     moves: !self.is_small(doubt.facts.moved, doubt.facts.size),
                     highest: highest[doubt.run],
@@ -229,19 +232,15 @@ impl<'a, N: Number> Judge<'a, N> {
         self.rest = Some(rest);
     }
 
-    /// Whether a run rests, to its last digits, in a minimum.
-    pub fn is_at_rest(&mut self, weights: &[f64], rates: &[f64], size: f64, highest: f64) -> bool {
+    /// The tolerance by which a run rests to its last digits.
+    pub fn rounding(&self) -> f64 {
+        ROUNDINGS * self.task.network.dtype().epsilon()
+    }
+
+    /// Whether a run rests in a minimum.
+    pub fn is_at_rest(&mut self, question: Question) -> bool {
         let (task, plain) = (self.task, self.plain);
-        let tolerance = ROUNDINGS * task.network.dtype().epsilon();
         let rest = self.rest.get_or_insert_with(|| Rest::new(plain, task));
-        let question = Question {
-            weights,
-            rates,
-            size,
-            moves: false,
-            highest,
-            tolerance,
-        };
         let mut found = Outcome::Unresolved;
         rest.ask(&[question], |_, outcome, _| found = outcome);
         found == Outcome::Converged
@@ -257,23 +256,18 @@ impl<'a, N: Number> Judge<'a, N> {
         let (width, task) = (kernel.width(), self.task);
         let parameters = task.network.parameters();
         let mut chosen = Vec::with_capacity(doubts.len() * parameters);
-        let mut rates = Vec::with_capacity(doubts.len() * task.rates_per_run);
         let mut memory = Vec::new();
         for doubt in doubts {
             let [weights, remembered] = runs.state_of(doubt.run);
             chosen.extend_from_slice(weights);
             memory.extend_from_slice(remembered);
-            let given = &runs.start.learning_rate[doubt.run * task.rates_per_run..];
-            rates.extend_from_slice(&given[..task.rates_per_run]);
         }
         let [own, remembered] = kernel.state();
         load(own, width, &chosen, doubts.len());
         if !remembered.is_empty() {
             load(remembered, width, &memory, doubts.len());
         }
-        self.planes
-            .resize(task.rates_per_run * width, N::rounded(0.0));
-        load(&mut self.planes, width, &rates, doubts.len());
+        let own = runs.planes(doubts.iter().map(|doubt| doubt.run), width);
         let of = |value: fn(&Facts) -> f64| -> Vec<f64> {
             (0..width)
                 .map(|lane| value(&doubts[lane.min(doubts.len() - 1)].facts))
@@ -293,7 +287,8 @@ impl<'a, N: Number> Judge<'a, N> {
             set: task.settings.machine.instruction_set,
         };
         let motion = self.motion.get_or_insert_with(|| Motion::new(kernel));
-        motion.follow(kernel, trace, &self.planes, ask, [&sizes, &losses]);
+        let frozen = task.frozen(&own, width);
+        motion.follow(kernel, trace, [&own, &sizes, &losses], &frozen, ask);
         let followed = std::mem::take(&mut motion.followed);
         for (doubt, found) in doubts.iter().zip(&followed) {
             let (run, size) = (doubt.run, doubt.facts.size);
@@ -321,10 +316,12 @@ impl<'a, N: Number> Judge<'a, N> {
             .rates_of(runs, run, doubt.done)
             .iter()
             .fold(0.0, |most: f64, rate| most.max(*rate));
+        let rates = self.rates_of(runs, run, doubt.done).to_vec();
+        let own = self.task.hyperparameters(runs.own_of(run));
         let weights = runs.weights_of(run).to_vec();
         let Some(rest) = &mut self.rest else {
             return false;
         };
-        rest.steepest(&weights) * largest > 100.0 * self.same * size
+        rest.steepest(&weights, &rates, own) * largest > 100.0 * self.same * size
     }
 }

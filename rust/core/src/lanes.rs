@@ -49,6 +49,9 @@ pub(crate) struct Lanes {
     pub verdict: Vec<Verdict>,
     /// The epoch from which on it is asked again whether the run is at rest.
     pub ask_at: Vec<usize>,
+    /// Parameters that do not move, shape (parameters, width); empty if all do. They are no
+    /// variables of the problem.
+    pub frozen: Vec<bool>,
     /// Scratch.
     sums: Vec<f64>,
 }
@@ -71,6 +74,7 @@ impl Lanes {
             has_converged: vec![false; width],
             verdict: vec![Verdict::default(); width],
             ask_at: vec![0; width],
+            frozen: Vec::new(),
             sums: vec![0.0; width],
         }
     }
@@ -82,8 +86,8 @@ impl Lanes {
         self.size.copy_from_slice(&self.start);
         self.moved.fill(0.0);
         let planes = weights.chunks_exact(width).zip(before.chunks_exact(width));
-        for (plane, before) in planes {
-            largest(&mut self.size, plane, |weight, _| weight, before);
+        for (index, (plane, before)) in planes.enumerate() {
+            raise(&mut self.size, index, plane, &self.frozen);
             largest(
                 &mut self.moved,
                 plane,
@@ -113,6 +117,23 @@ fn largest<N: Number>(most: &mut [f64], a: &[N], of: impl Fn(f64, f64) -> f64, b
     }
 }
 
+/// Raises each size to that of a parameter, where it moves.
+#[inline(always)]
+fn raise<N: Number>(most: &mut [f64], index: usize, plane: &[N], frozen: &[bool]) {
+    if frozen.is_empty() {
+        return largest(most, plane, |weight, _| weight, plane);
+    }
+    let frozen = &frozen[index * plane.len()..];
+    for ((most, weight), frozen) in most.iter_mut().zip(plane).zip(frozen) {
+        let size = (*weight).into().abs();
+        *most = if size > *most && !*frozen {
+            size
+        } else {
+            *most
+        };
+    }
+}
+
 /// Begins with the runs of another block.
 pub(crate) struct Beginning<'b, 'a, N> {
     pub lanes: &'b mut Lanes,
@@ -134,8 +155,8 @@ impl<N: Number> NullaryFnOnce for Beginning<'_, '_, N> {
         lanes.active.fill(true);
         lanes.ask_at.fill(0);
         lanes.start.fill(0.0);
-        for plane in weights.chunks_exact(lanes.start.len()) {
-            largest(&mut lanes.start, plane, |weight, _| weight, plane);
+        for (index, plane) in weights.chunks_exact(lanes.start.len()).enumerate() {
+            raise(&mut lanes.start, index, plane, &lanes.frozen);
         }
         if judge.dead.is_certain() {
             let out = &mut lanes.begins_dead;
@@ -149,7 +170,7 @@ pub(crate) struct Ending<'e, 'a, N: Number> {
     pub losses: &'e mut RecentLosses<N>,
     pub kernel: &'e dyn Kernel<N>,
     /// One learning rate for each run, or several.
-    pub rates: &'e [N],
+    pub rates: &'e [f64],
     /// Weights before the last epoch, shape (parameters, width).
     pub before: &'e [N],
     pub lanes: &'e mut Lanes,
@@ -199,7 +220,7 @@ impl<N: Number> NullaryFnOnce for Ending<'_, '_, N> {
             {
                 *out = judge.has_converged(Single {
                     sensitivity: *sensitivity,
-                    rate: (*rate).into(),
+                    rate: *rate,
                     loss: (*loss).into(),
                     moved: *moved,
                     size: *size,

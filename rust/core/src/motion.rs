@@ -89,15 +89,16 @@ impl<N: Number> Motion<N> {
         }
     }
 
-    /// Follows the runs whose state is in the kernel. `sizes` are those of their weights,
-    /// `losses` the highest of their last ones, shape (width,) each.
+    /// Follows the runs whose state is in the kernel, and which have these numbers of their `own`.
+    /// `sizes` are those of their weights, `losses` the highest of their last ones, shape (width,)
+    /// each. Frozen parameters, see [`crate::task::Task::frozen`], are left where they are.
     pub fn follow(
         &mut self,
         kernel: &mut dyn Kernel<N>,
         trace: &mut Trace<N>,
-        rates: &[N],
+        [own, sizes, losses]: [&[f64]; 3],
+        frozen: &[bool],
         ask: Follow,
-        [sizes, losses]: [&[f64]; 2],
     ) {
         let width = kernel.width();
         self.followed.fill(Followed::default());
@@ -107,14 +108,14 @@ impl<N: Number> Motion<N> {
         keep(&mut self.own, kernel);
         keep(&mut self.copy, kernel);
         if ask.copied > 0 {
-            self.nudge(width, sizes, ask.epsilon);
+            self.nudge(width, sizes, ask.epsilon, frozen);
         }
         trace.first = 0;
         let end = (ask.longest + 1).max(ask.copied);
         for begin in (0..end).step_by(APART) {
             for epoch in begin..end.min(begin + APART) {
                 let at = ask.done + epoch;
-                kernel.advance(rates, at..at + 1, f64::INFINITY, trace);
+                kernel.advance(own, at..at + 1, f64::INFINITY, trace);
                 let losses = &trace.loss()[..width];
                 self.look(kernel.weights(), losses, epoch + 1, ask, sizes);
             }
@@ -126,7 +127,7 @@ impl<N: Number> Motion<N> {
             restore(kernel, &self.copy);
             let at = ask.done + begin;
             trace.first = APART - 1;
-            kernel.advance(rates, at..at + APART, f64::INFINITY, trace);
+            kernel.advance(own, at..at + APART, f64::INFINITY, trace);
             trace.first = 0;
             keep(&mut self.copy, kernel);
             let half = usize::from(2 * begin >= ask.copied);
@@ -179,10 +180,13 @@ impl<N: Number> Motion<N> {
     }
 
     /// Moves the copies a little away from their runs.
-    fn nudge(&mut self, width: usize, sizes: &[f64], epsilon: f64) {
+    fn nudge(&mut self, width: usize, sizes: &[f64], epsilon: f64, frozen: &[bool]) {
         let count = self.first.len() / width;
         for (index, plane) in self.copy[0].chunks_exact_mut(width).enumerate() {
-            for (value, size) in plane.iter_mut().zip(sizes) {
+            for (lane, (value, size)) in plane.iter_mut().zip(sizes).enumerate() {
+                if frozen.get(index * width + lane) == Some(&true) {
+                    continue;
+                }
                 let own: f64 = (*value).into();
                 let nudge = hair(epsilon) * size * pseudorandom(index, count);
                 *value = N::rounded(own + nudge);

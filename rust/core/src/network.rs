@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
+use crate::activation::Gains;
 use crate::error::within;
 use crate::{Activation, Error, Loss, Result};
 
@@ -183,17 +184,6 @@ impl Network {
         applies.then_some(self.output)
     }
 
-    /// Replaces each z of the outputs by φ(z), and sets its derivative.
-    #[inline(always)]
-    pub(crate) fn activate_outputs(
-        &self,
-        activation: Activation,
-        outputs: &mut [f64],
-        derivatives: &mut [f64],
-    ) {
-        activation.apply(1.0, self.negative_slope, outputs, derivatives);
-    }
-
     /// Sets the type of number to compute with; double precision by default.
     #[must_use]
     pub fn with_dtype(self, dtype: Dtype) -> Self {
@@ -272,18 +262,14 @@ impl Network {
         self.negative_slope
     }
 
-    /// Replaces each weighted sum z of a hidden layer by φ(gain·z), and sets its derivative.
-    #[inline(always)]
-    pub(crate) fn activate(&self, neurons: &mut [f64], derivatives: &mut [f64]) {
-        self.activation
-            .apply(self.gain, self.negative_slope, neurons, derivatives);
+    /// The gain and the negative slope of hidden neurons.
+    pub(crate) fn gains(&self) -> Gains {
+        Gains::uniform(self.gain, self.negative_slope)
     }
 
-    /// Replaces each z of a hidden layer by the second derivative of φ(gain·z), given φ and its
-    /// derivative.
-    #[inline(always)]
-    pub(crate) fn bend(&self, z: &mut [f64], neurons: &[f64], derivatives: &[f64]) {
-        self.activation.bend(self.gain, z, neurons, derivatives);
+    /// Those of the outputs, which have no gain.
+    pub(crate) fn output_gains(&self) -> Gains {
+        Gains::uniform(1.0, self.negative_slope)
     }
 
     /// The number of inputs.

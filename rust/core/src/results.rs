@@ -1,8 +1,8 @@
 //! The results of training, either in vectors that it allocates or in arrays of the caller.
 
+use crate::kernel::load;
 use crate::memory::{room, zeros};
 use crate::record::{Looks, PerQuantity};
-use crate::task::Start;
 use crate::{Error, Network, Outcome, Quantity, Result, Settings, Stall};
 
 /// Declares the results that are one number for each run, each of them once.
@@ -15,7 +15,7 @@ macro_rules! results {
             /// Weights after the last update that left them finite, shape (runs, parameters).
             pub weights: Vec<f64>,
             /// What the optimizer remembers with these weights, see [`crate::Optimizer::memory`],
-            /// shape (runs, values). It goes on from there: [`Start::memory`].
+            /// shape (runs, values). It goes on from there: [`crate::Start::memory`].
             pub memory: Vec<f64>,
             $($(#[$doc])* pub $name: Vec<$type>,)*
             /// Of each quantity its history, shape (runs, recorded epochs) or (runs, recorded
@@ -129,6 +129,19 @@ macro_rules! results {
                 }
             }
 
+            /// Moves the results at each place to that of the run that is named for it.
+            pub(crate) fn put_back(&mut self, order: &[usize]) {
+                put_back(self.weights, order);
+                put_back(self.memory, order);
+                $(put_back(self.$name, order);)*
+                for history in self.histories.iter_mut() {
+                    put_back(history, order);
+                }
+                put_back(self.validation.loss, order);
+                put_back(self.validation.accuracy, order);
+                put_back(self.best_epoch, order);
+            }
+
             /// Refuses arrays of other sizes than the results of so many runs have.
             pub(crate) fn check(
                 &self,
@@ -192,9 +205,21 @@ results! {
     highest_loss_at: i64,
 }
 
+/// Where some runs start.
+#[derive(Clone, Copy)]
+pub(crate) struct Starts<'a> {
+    /// Shape (runs, parameters).
+    pub weights: &'a [f64],
+    /// The numbers that a run has of its own, shape (runs, numbers): see
+    /// [`crate::task::Task::own`].
+    pub own: &'a [f64],
+    /// See [`crate::Start::memory`].
+    pub memory: Option<&'a [f64]>,
+}
+
 /// Some neighbouring runs: where they start, and where their results go.
 pub(crate) struct Runs<'a> {
-    pub start: Start<'a>,
+    pub start: Starts<'a>,
     pub arrays: Arrays<'a>,
 }
 
@@ -208,14 +233,13 @@ impl Runs<'_> {
         let total = self.count();
         let count = count.min(total);
         Self {
-            start: Start {
+            start: Starts {
                 weights: split_shared(&mut self.start.weights, total, count),
-                learning_rate: split_shared(&mut self.start.learning_rate, total, count),
+                own: split_shared(&mut self.start.own, total, count),
                 memory: match &mut self.start.memory {
                     Some(memory) => Some(split_shared(memory, total, count)),
                     None => None,
                 },
-                epoch: self.start.epoch,
             },
             arrays: self.arrays.take(count),
         }
@@ -225,14 +249,28 @@ impl Runs<'_> {
     pub fn part(&mut self, runs: std::ops::Range<usize>) -> Runs<'_> {
         let (total, start) = (self.count(), self.start);
         Runs {
-            start: Start {
+            start: Starts {
                 weights: shared_part(start.weights, total, &runs),
-                learning_rate: shared_part(start.learning_rate, total, &runs),
+                own: shared_part(start.own, total, &runs),
                 memory: start.memory.map(|memory| shared_part(memory, total, &runs)),
-                epoch: start.epoch,
             },
             arrays: self.arrays.part(&runs),
         }
+    }
+
+    /// The numbers that a run has of its own.
+    pub fn own_of(&self, run: usize) -> &[f64] {
+        let each = self.start.own.len() / self.count();
+        &self.start.own[run * each..][..each]
+    }
+
+    /// The numbers that some runs have of their own, as a kernel takes them: shape (numbers, width).
+    pub fn planes(&self, some: impl Iterator<Item = usize>, width: usize) -> Vec<f64> {
+        let own: Vec<f64> = some.flat_map(|run| self.own_of(run)).copied().collect();
+        let numbers = self.start.own.len() / self.count();
+        let mut planes = vec![0.0; numbers * width];
+        load(&mut planes, width, &own, own.len() / numbers);
+        planes
     }
 
     /// The final weights of a run.
@@ -277,4 +315,21 @@ fn split_shared<'a>(values: &mut &'a [f64], total: usize, count: usize) -> &'a [
     let (front, rest) = values.split_at(values.len() / total.max(1) * count);
     *values = rest;
     front
+}
+
+/// Moves the row at each place to that of its run.
+pub(crate) fn put_back<T>(values: &mut [T], order: &[usize]) {
+    let each = values.len() / order.len();
+    if each == 0 {
+        return;
+    }
+    let mut order = order.to_vec();
+    for place in 0..order.len() {
+        while order[place] != place {
+            let other = order[place];
+            let (front, back) = values.split_at_mut(place.max(other) * each);
+            front[place.min(other) * each..][..each].swap_with_slice(&mut back[..each]);
+            order.swap(place, other);
+        }
+    }
 }

@@ -126,10 +126,10 @@ impl Settings {
         self.schedule_epochs.unwrap_or(end)
     }
 
-    /// One update an epoch, w ← w − lr·∂L/∂w, to the end.
+    /// One update an epoch, w ← w − lr·∂L/∂w, to the end, but for weight decay.
     pub(crate) fn is_plain(&self) -> bool {
         let constant = self.schedule.warmup == 0 && self.schedule.decay == Decay::Constant;
-        let descent = self.optimizer == Optimizer::GradientDescent && self.weight_decay <= 0.0;
+        let descent = self.optimizer == Optimizer::GradientDescent;
         constant && descent && self.batches.is_none() && !self.looks_at_each_epoch()
     }
 

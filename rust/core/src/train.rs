@@ -1,6 +1,8 @@
 //! Training many runs: checks, then shares of runs for each thread.
 
 use crate::error::{all_finite, within};
+use crate::groups::Arranged;
+use crate::hyperparameters::{self, one_a_run};
 use crate::kernel::Number;
 use crate::machine::Machine;
 use crate::parallel::{all, for_each, share};
@@ -48,25 +50,23 @@ pub fn train_into(
     start: &Start,
     settings: &Settings,
     progress: &Progress,
-    arrays: Arrays,
+    mut arrays: Arrays,
 ) -> Result<()> {
     let machine = settings.machine;
     let runs = runs_of(network, start.weights, machine)?;
     let rates_per_run = rates_per_run(network, start, runs)?;
-    check_rates(network, start.learning_rate, machine)?;
+    check_rates(network, start.learning_rate, rates_per_run, machine)?;
+    hyperparameters::check(start.hyperparameters, runs)?;
+    if let Some(seeds) = start.batch_seed.filter(|seeds| seeds.len() != runs) {
+        return Err(one_a_run("batch_seed", seeds.len(), runs));
+    }
     settings.check(data, start.epoch)?;
     if let Some(memory) = start.memory {
         settings.optimizer.check_memory(memory, network, runs)?;
     }
     arrays.check(network, settings, runs)?;
-    let task = Task {
-        network,
-        data,
-        settings,
-        progress,
-        rates_per_run,
-        first_epoch: start.epoch,
-    };
+    let given = hyperparameters::used(start.hyperparameters, network, settings);
+    let arranged = Arranged::new(network, settings, *start, given, [runs, rates_per_run])?;
     let once = Settings {
         optimizer: Optimizer::GradientDescent,
         weight_decay: 0.0,
@@ -79,29 +79,36 @@ pub fn train_into(
         record_validation: false,
         ..*settings
     };
-    let plain = Task {
-        settings: &once,
-        rates_per_run: 1,
-        ..task
-    };
-    let mut rest = Runs {
-        start: *start,
-        arrays,
-    };
+    let mut rest = arranged.runs(arrays.part(&(0..runs)));
     let share = share(network, runs, machine);
     let mut shares = Vec::with_capacity(runs.div_ceil(share));
-    while rest.count() > 0 {
-        shares.push(rest.take(share));
+    for (group, places) in &arranged.groups {
+        let task = Task {
+            network,
+            data,
+            settings,
+            progress,
+            rates_per_run,
+            columns: arranged.columns,
+            group: *group,
+            first_epoch: start.epoch,
+        };
+        for first in places.clone().step_by(share) {
+            shares.push((task, rest.take(share.min(places.end - first))));
+        }
     }
     match network.dtype() {
-        Dtype::Float32 => run::<f32>(task, plain, shares),
-        Dtype::Float64 => run::<f64>(task, plain, shares),
+        Dtype::Float32 => run::<f32>(&once, shares, machine),
+        Dtype::Float64 => run::<f64>(&once, shares, machine),
     }?;
+    arranged.put_back(&mut arrays);
     progress.finished()
 }
 
-fn run<'a, N: Number>(task: Task<'a>, plain: Task<'a>, shares: Vec<Runs<'a>>) -> Result<()> {
-    for_each(shares, task.settings.machine, |runs| {
+/// Trains runs; `once` are settings of one update an epoch by gradient descent.
+fn run<N: Number>(once: &Settings, shares: Vec<(Task, Runs)>, machine: Machine) -> Result<()> {
+    for_each(shares, machine, |(task, runs)| {
+        let plain = task.plain(once);
         RunLoop::<N>::new(task, plain, runs.count()).train(runs);
     })
 }
@@ -145,19 +152,43 @@ fn rates_per_run(network: &Network, start: &Start, runs: usize) -> Result<usize>
     })
 }
 
-fn check_rates(network: &Network, rates: &[f64], machine: Machine) -> Result<()> {
+/// Refuses learning rates that are not positive. A layer may have the rate 0, which freezes it, but
+/// not all layers of a run.
+fn check_rates(network: &Network, rates: &[f64], each: usize, machine: Machine) -> Result<()> {
     let dtype = network.dtype();
     let is_positive = |value: f64| dtype.rounded(value) > 0.0 && dtype.holds(value);
     if all(rates, machine, |rate| is_positive(*rate))? {
         return Ok(());
     }
-    let Some(run) = rates.iter().position(|rate| !is_positive(*rate)) else {
-        return Ok(());
+    let is_allowed = |value: f64| is_positive(value) || (each > 1 && value == 0.0);
+    let Some(place) = rates.iter().position(|rate| !is_allowed(*rate)) else {
+        let frozen = |rates: &[f64]| rates.iter().all(|rate| *rate == 0.0);
+        return match rates.chunks_exact(each).position(frozen) {
+            None => Ok(()),
+            Some(run) => Err(Error::Value {
+                name: format!("learning_rate[{run}]"),
+                value: "0 for every layer".into(),
+                allowed: "a rate above 0 for one layer or more; 0 freezes a layer".into(),
+                fix: "give a layer that learns a rate above 0",
+            }),
+        };
     };
-    let name = format!("learning_rate[{run}]");
-    let allowed = match dtype {
-        Dtype::Float64 => "finite numbers above 0",
-        Dtype::Float32 => "numbers above 0 that float32 holds, 1e-45 to 3.4e38",
+    let (name, allowed) = match (each, dtype) {
+        (1, Dtype::Float64) => (format!("learning_rate[{place}]"), "finite numbers above 0"),
+        (1, Dtype::Float32) => (
+            format!("learning_rate[{place}]"),
+            "numbers above 0 that float32 holds, 1e-45 to 3.4e38",
+        ),
+        (_, dtype) => (
+            format!("learning_rate[{}, {}]", place / each, place % each),
+            match dtype {
+                Dtype::Float64 => "finite numbers above 0, and 0 for a layer that is frozen",
+                Dtype::Float32 => {
+                    "numbers above 0 that float32 holds, 1e-45 to 3.4e38, and 0 for a layer that \
+                     is frozen"
+                }
+            },
+        ),
     };
-    within(&name, rates[run], is_positive, allowed, "try 0.1")
+    within(&name, rates[place], is_allowed, allowed, "try 0.1")
 }

@@ -15,7 +15,10 @@ use crate::{Data, Outcome};
 
 /// Looks at a block of runs.
 pub(crate) struct Validation<'a, N: Number> {
+    task: Task<'a>,
     data: &'a Data<'a>,
+    /// What the runs have of their own, shape (numbers, width).
+    own: Vec<f64>,
     predictor: Box<dyn Predictor<N> + 'a>,
     /// The class of each row.
     classes: Vec<Option<usize>>,
@@ -49,7 +52,9 @@ impl<'a, N: Number> Validation<'a, N> {
         let data = task.data.validation().filter(|_| settings.validates())?;
         let classified = network.loss().is_cross_entropy();
         Some(Self {
+            task,
             data,
+            own: Vec::new(),
             predictor: predictor(network, settings.machine, task.progress),
             classes: if classified {
                 data.classes()
@@ -77,9 +82,11 @@ impl<'a, N: Number> Validation<'a, N> {
         self.data.rows()
     }
 
-    /// Begins with other runs.
-    pub fn begin(&mut self) {
+    /// Begins with other runs, which have these numbers of their own, shape (numbers, width).
+    pub fn begin(&mut self, own: &[f64]) {
         self.looked = None;
+        self.own.clear();
+        self.own.extend_from_slice(own);
         if let Some(stopping) = &mut self.stopping {
             stopping.loss.fill(f64::INFINITY);
             stopping.epoch.fill(0);
@@ -105,6 +112,10 @@ impl<'a, N: Number> Validation<'a, N> {
             for (own, plane) in planes.zip(weights.chunks_exact(width)) {
                 own.copy_from_slice(&plane[first..][..lanes]);
             }
+            self.task
+                .give_gains(&self.own, width, first..first + lanes, |gains, slopes| {
+                    self.predictor.set_gains(gains, slopes);
+                });
             let accuracy = match accuracy.len() {
                 0 => &mut [],
                 _ => &mut accuracy[first..][..lanes],

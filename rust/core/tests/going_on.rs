@@ -170,6 +170,7 @@ proptest! {
                 learning_rate: &rates,
                 memory: memory.as_deref(),
                 epoch: first,
+                ..Start::default()
             };
             let part = run(&start, end - first, all);
             let here = chosen.len();
@@ -228,6 +229,7 @@ fn what_does_not_fit_is_named() {
             learning_rate: &[0.1],
             memory: Some(memory),
             epoch,
+            ..Start::default()
         };
         let found = train(&network, &data, &start, settings, &Progress::default());
         found.unwrap_err().to_string()

@@ -11,8 +11,8 @@ mod results;
 mod settings;
 
 use backprop_core::{
-    check_memory, Activation, Data, Ends, Error, Machine, Network, Outcome, Quantity, Record,
-    Settings, Stall, Start,
+    check_memory, Activation, Data, Ends, Error, Hyperparameters, Machine, Network, Outcome,
+    Quantity, Record, Settings, Stall, Start, Weights,
 };
 use numpy::{PyArray1, PyArrayDyn, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
@@ -31,6 +31,7 @@ fn train<'py>(
     network: &PyNetwork,
     weights: PyReadonlyArrayDyn<'py, f64>,
     learning_rate: PyReadonlyArrayDyn<'py, f64>,
+    own: Bound<'py, PyDict>,
     memory: Option<PyReadonlyArrayDyn<'py, f64>>,
     first_epoch: usize,
     x: PyReadonlyArrayDyn<'py, f64>,
@@ -48,9 +49,18 @@ fn train<'py>(
     let of_validation = |error: Error| PyCoreError(error.within("validation"));
     let aside = aside.transpose().map_err(of_validation)?;
     let data = aside.iter().fold(data, Data::with_validation);
+    let own = Own::of(&own)?;
     let start = Start {
         weights: in_row_order(&weights)?,
         learning_rate: in_row_order(&learning_rate)?,
+        hyperparameters: Hyperparameters {
+            momentum: own.values("momentum")?,
+            beta2: own.values("beta2")?,
+            weight_decay: own.values("weight_decay")?,
+            gain: own.values("gain")?,
+            negative_slope: own.values("negative_slope")?,
+        },
+        batch_seed: own.seeds.as_ref().map(in_row_order).transpose()?,
         memory: memory.as_ref().map(in_row_order).transpose()?,
         epoch: first_epoch,
     };
@@ -79,6 +89,41 @@ fn train<'py>(
     results.into_dict(py, network, &settings)
 }
 
+/// What runs have of their own: arrays of shape (runs,) by the names of their settings.
+struct Own<'py> {
+    values: Vec<(String, PyReadonlyArrayDyn<'py, f64>)>,
+    seeds: Option<PyReadonlyArrayDyn<'py, u32>>,
+}
+
+impl<'py> Own<'py> {
+    fn of(given: &Bound<'py, PyDict>) -> PyResult<Self> {
+        let (mut values, mut seeds) = (Vec::new(), None);
+        for (name, array) in given.iter() {
+            let name: String = name.extract()?;
+            if name == "batch_seed" {
+                seeds = Some(array.extract()?);
+            } else {
+                values.push((name, array.extract()?));
+            }
+        }
+        Ok(Self { values, seeds })
+    }
+
+    fn values(&self, name: &str) -> PyResult<Option<&[f64]>> {
+        let own = self.values.iter().find(|(known, _)| known == name);
+        own.map(|(_, values)| in_row_order(values)).transpose()
+    }
+
+    /// Weights with what decides, besides them, what runs compute.
+    fn weights<'a>(&'a self, values: &'a [f64]) -> PyResult<Weights<'a>> {
+        Ok(Weights {
+            values,
+            gain: self.values("gain")?,
+            negative_slope: self.values("negative_slope")?,
+        })
+    }
+}
+
 /// Refuses a pass for which there is not enough memory.
 fn fits(network: &Network, weights: &[f64], rows: usize, machine: Machine) -> PyResult<()> {
     let settings = Settings {
@@ -97,6 +142,7 @@ fn gradients<'py>(
     py: Python<'py>,
     network: &PyNetwork,
     weights: PyReadonlyArrayDyn<'py, f64>,
+    own: Bound<'py, PyDict>,
     x: PyReadonlyArrayDyn<'py, f64>,
     y: PyReadonlyArrayDyn<'py, f64>,
 ) -> PyResult<LossAndGradients<'py>> {
@@ -106,8 +152,10 @@ fn gradients<'py>(
     let work = weights.len().saturating_mul(data.rows());
     let machine = machine(None)?;
     fits(network, &weights, data.rows(), machine)?;
+    let own = Own::of(&own)?;
+    let there = own.weights(&weights)?;
     let pass = interruptible(py, work, None, None, |progress| {
-        backprop_core::gradients(network, &data, &weights, machine, progress)
+        backprop_core::gradients(network, &data, there, machine, progress)
     })?;
     let runs = pass.loss.len();
     Ok((
@@ -121,6 +169,7 @@ fn predict<'py>(
     py: Python<'py>,
     network: &PyNetwork,
     weights: PyReadonlyArrayDyn<'py, f64>,
+    own: Bound<'py, PyDict>,
     x: PyReadonlyArrayDyn<'py, f64>,
 ) -> PyResult<Bound<'py, PyArrayDyn<f64>>> {
     let network = &network.0;
@@ -128,8 +177,10 @@ fn predict<'py>(
     let work = weights.len().saturating_mul(x.len() / network.inputs());
     let machine = machine(None)?;
     fits(network, &weights, x.len() / network.inputs(), machine)?;
+    let own = Own::of(&own)?;
+    let there = own.weights(&weights)?;
     let predictions = interruptible(py, work, None, None, |progress| {
-        backprop_core::predict(network, &x, &weights, machine, progress)
+        backprop_core::predict(network, &x, there, machine, progress)
     })?;
     let runs = weights.len() / network.parameters();
     let rows = x.len() / network.inputs();
@@ -143,6 +194,7 @@ fn curvature<'py>(
     py: Python<'py>,
     network: &PyNetwork,
     weights: PyReadonlyArrayDyn<'py, f64>,
+    own: Bound<'py, PyDict>,
     x: PyReadonlyArrayDyn<'py, f64>,
     y: PyReadonlyArrayDyn<'py, f64>,
     both: bool,
@@ -158,8 +210,10 @@ fn curvature<'py>(
         if both { Ends::Both } else { Ends::Largest },
         machine(None)?,
     );
+    let own = Own::of(&own)?;
+    let there = own.weights(&weights)?;
     let found = interruptible(py, work, None, None, |progress| {
-        backprop_core::curvature(network, &data, &weights, ends, machine, progress)
+        backprop_core::curvature(network, &data, there, ends, machine, progress)
     })?;
     let runs = found.largest.len();
     let smallest = both.then(|| array(py, found.smallest, &[runs]));

@@ -30,6 +30,7 @@ from backprop_svc.interactive.terminal import say
 from backprop_svc.metric import scores
 from backprop_svc.plots import painter
 from backprop_svc.result import Result
+from backprop_svc.sweep.experiment import Start
 from backprop_svc.sweep.runs import to_runs
 from backprop_svc.sweep.space import Points
 from backprop_svc.tracking import Writer, open_writer
@@ -75,7 +76,7 @@ def _single(config: DictConfig) -> float:
     refuse(unused(settings, overrides))
     for note in prepared.notes:
         say(note)
-    rates, weights = experiment.starts(Points(1, {}))
+    start = experiment.starts(Points(1, {}))
     where, epochs = prepared.tracking, settings.train.epochs
     draws = where is not None and epochs > 0
     if not draws:
@@ -84,7 +85,7 @@ def _single(config: DictConfig) -> float:
         opening = None
         if where is not None:
             opening = Opening(lambda: open_writer(where.uri, where.experiment))
-        result, time_taken = _train(prepared, rates, weights, opening)
+        result, time_taken = _train(prepared, start, opening)
         images = {}
         if artist is not None:
             images[PICTURE] = _picture(artist, prepared, result)
@@ -115,7 +116,7 @@ def _single(config: DictConfig) -> float:
 
 
 def _train(
-    prepared: Prepared, rates: Floats, weights: Floats, opening: Opening | None
+    prepared: Prepared, start: Start, opening: Opening | None
 ) -> tuple[Result, tuple[int, int]]:
     """Train, and return when that began and ended, too."""
 
@@ -127,7 +128,7 @@ def _train(
 
     began = now()
     with show.TrainingBar() as bar:
-        result = prepared.experiment.train(rates, weights, RECORDS, progress=progress)
+        result = prepared.experiment.train(start, RECORDS, progress=progress)
     return result, (began, now())
 
 

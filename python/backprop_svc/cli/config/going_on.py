@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from backprop_svc.cli.config.overrides import name_of
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.errors import SettingError
+from backprop_svc.sweep.axes import OF_LAYERS
 from backprop_svc.tracking import TrackedRun, load_run
 from backprop_svc.tracking.entities import MLFLOW_PARENT_RUN_ID
 from backprop_svc.tracking.parents import INDEX
@@ -147,14 +148,14 @@ def _kept(run_id: str, uri: str) -> dict[str, Section]:
 
 def _trained(run: TrackedRun) -> Section:
     """Return how a run of a sweep was trained: it keeps what is not a default."""
-    found: Section = {"lr1": None, "lr2": None, **SHARED}
+    found: Section = {**{name.removeprefix("train."): None for name in OF_LAYERS}, **SHARED}
     own = {
         name.removeprefix("train."): value
         for name, value in run.params.items()
         if name.startswith("train.")
     }
     found |= {name: value for name, value in own.items() if name in found or name == "lr"}
-    # A rate for each layer: those after the second one have the same.
+    # A rate for each layer: those that cannot be named have the same.
     rates = [value for name, value in own.items() if name.startswith("lr") and name != "lr"]
     return {"lr": rates[-1], **found} if rates else found
 

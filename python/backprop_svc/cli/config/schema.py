@@ -15,6 +15,7 @@ from typing import (
     get_origin,
 )
 
+from backprop_svc.sweep.axes import OF_LAYERS
 from backprop_svc.train import SETTINGS, SHARED
 
 # OmegaConf reads these annotations at run time, on Python 3.10 too.
@@ -89,6 +90,8 @@ def _annotation(kind: Any) -> str:
     return f"Optional[{name}]" if NoneType in one_of else str(name)
 
 
+_RATES = [(name.removeprefix("train."), "Optional[float]", None) for name in OF_LAYERS]
+
 if TYPE_CHECKING:
 
     @dataclass
@@ -96,8 +99,6 @@ if TYPE_CHECKING:
         """How gradients become new weights, and for how many epochs."""
 
         lr: float = 0.1
-        lr1: float | None = None
-        lr2: float | None = None
 
         def __getattr__(self, name: str) -> Any: ...
 
@@ -106,10 +107,11 @@ else:
         "TrainConfig",
         [
             ("lr", "float", 0.1),
-            # The learning rates of the first and the second layer, where they differ.
-            ("lr1", "Optional[float]", None),
-            ("lr2", "Optional[float]", None),
+            # The learning rates of the first layer, the second and so on, where they differ:
+            # most networks have two, and those of others come last.
+            *_RATES[:2],
             *((name, _annotation(SETTINGS[name]), usual) for name, usual in SHARED.items()),
+            *_RATES[2:],
         ],
         namespace={"__doc__": "The settings of :func:`backprop_svc.train`."},
     )

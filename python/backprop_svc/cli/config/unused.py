@@ -10,6 +10,7 @@ from backprop_svc.cli.config.problem import layers
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.datasets import Reading
 from backprop_svc.errors import SettingError
+from backprop_svc.sweep.axes import OF_LAYERS
 
 Need = tuple[str, Callable[[Config], bool]]
 
@@ -19,8 +20,13 @@ def _layers(config: Config) -> int:
 
 
 def _lr_is_used(config: Config) -> bool:
-    own = (config.train.lr1, config.train.lr2)
+    own = [getattr(config.train, name.removeprefix("train.")) for name in OF_LAYERS]
     return any(rate is None for rate in own[: _layers(config)]) or _layers(config) > len(own)
+
+
+def _has_layer(number: int) -> Need:
+    layers = "layers or more" if number > 1 else "layer or more"
+    return (f"a network of {number} {layers}", lambda c: _layers(c) >= number)
 
 
 def _has_interval(config: Config) -> bool:
@@ -62,7 +68,7 @@ NEEDS: dict[str, Need] = {
     "data.validation_seed": _VALIDATED,
     **{f"data.{name}": _TABLE for name in (*READING, "exclude", "missing")},
     "train.lr": ("a layer that has no rate of its own", _lr_is_used),
-    "train.lr2": ("a network of two layers or more", lambda c: _layers(c) > 1),
+    **{name: _has_layer(number) for number, name in enumerate(OF_LAYERS, start=1)},
     "train.momentum": (
         "train.optimizer=momentum, nesterov or adam",
         lambda c: c.train.optimizer != "gradient_descent",

@@ -12,6 +12,7 @@ from backprop_svc.arrays import Floats, pairs
 from backprop_svc.datasets import Dataset
 from backprop_svc.evaluate import evaluate, gradients
 from backprop_svc.plots.page.columns import Columns
+from backprop_svc.sweep.axes import GAINS
 from backprop_svc.sweep.curves import Curves
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.space import Points
@@ -33,12 +34,16 @@ def surface(
     experiment = outcomes.experiment
     if curves is None or experiment is None or experiment.network.parameters > 2:
         return None
+    if set(GAINS) & set(outcomes.points):
+        # Each run has a surface of its own.
+        return None
     network, most = experiment.network, len(curves.rows)
     chosen = np.linspace(0, most - 1, min(MOST_RUNS, most)).astype(np.int64)
     rows = curves.rows[np.unique(chosen)]
     points = {name: values[rows] for name, values in outcomes.points.items()}
-    rates, weights = experiment.starts(Points(len(rows), points))
-    result = experiment.train(rates, weights, ("weights",))
+    start = experiment.starts(Points(len(rows), points))
+    rates = start.rates
+    result = experiment.train(start, ("weights",))
     assert result.weight_history is not None
     # Where a run ended is its last point.
     ways = np.concatenate([result.weight_history, result.weights[:, np.newaxis]], axis=1)

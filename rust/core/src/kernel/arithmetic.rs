@@ -6,7 +6,8 @@ use aligned_vec::{AVec, ConstAlign};
 use pulp::bytemuck::{self, Pod};
 use pulp::{Simd, WithSimd};
 
-use crate::Network;
+use crate::activation::{Gains, TOGETHER};
+use crate::Activation;
 
 /// A number in a lane.
 pub(crate) trait Number: Pod + PartialOrd + Into<f64> + Send + Sync {
@@ -24,7 +25,7 @@ pub(crate) trait Number: Pod + PartialOrd + Into<f64> + Send + Sync {
     /// Activates hidden neurons, which is defined in double precision.
     fn activate<S: Simd>(
         simd: S,
-        network: &Network,
+        activation: (Activation, &Gains),
         neurons: &mut [Self],
         derivatives: &mut [Self],
     );
@@ -49,12 +50,12 @@ impl Number for f64 {
     #[inline(always)]
     fn activate<S: Simd>(
         simd: S,
-        network: &Network,
+        activation: (Activation, &Gains),
         neurons: &mut [Self],
         derivatives: &mut [Self],
     ) {
         simd.vectorize(Activate {
-            network,
+            activation,
             neurons,
             derivatives,
         });
@@ -81,18 +82,18 @@ impl Number for f32 {
     #[inline(always)]
     fn activate<S: Simd>(
         simd: S,
-        network: &Network,
+        activation: (Activation, &Gains),
         neurons: &mut [Self],
         derivatives: &mut [Self],
     ) {
-        const SOME: usize = 64;
-        for (values, derivatives) in neurons.chunks_mut(SOME).zip(derivatives.chunks_mut(SOME)) {
-            let (mut wide, mut own) = ([0.0; SOME], [0.0; SOME]);
+        let pieces = neurons.chunks_mut(TOGETHER);
+        for (values, derivatives) in pieces.zip(derivatives.chunks_mut(TOGETHER)) {
+            let (mut wide, mut own) = ([0.0; TOGETHER], [0.0; TOGETHER]);
             for (wide, value) in wide.iter_mut().zip(&*values) {
                 *wide = f64::from(*value);
             }
             simd.vectorize(Activate {
-                network,
+                activation,
                 neurons: &mut wide[..values.len()],
                 derivatives: &mut own[..values.len()],
             });
@@ -108,7 +109,7 @@ impl Number for f32 {
 
 /// Activation in double precision, compiled once for an instruction set.
 struct Activate<'a> {
-    network: &'a Network,
+    activation: (Activation, &'a Gains),
     neurons: &'a mut [f64],
     derivatives: &'a mut [f64],
 }
@@ -118,7 +119,8 @@ impl WithSimd for Activate<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        self.network.activate(self.neurons, self.derivatives);
+        let (activation, gains) = self.activation;
+        activation.apply(gains, self.neurons, self.derivatives);
     }
 }
 

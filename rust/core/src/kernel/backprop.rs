@@ -11,6 +11,7 @@ use pulp::{bytemuck, Simd, WithSimd};
 use super::arithmetic::{aligned, Aligned, Arithmetic, Number};
 use super::matmul::{ColumnMajor, Matmul, Onto, RowMajor, Shared};
 use super::{Predictor, TILE};
+use crate::activation::Gains;
 use crate::data::class_of;
 use crate::loss::Space;
 use crate::{Activation, Data, Loss, Network, Progress};
@@ -23,6 +24,9 @@ pub(crate) struct Workspace<'a, S: Simd, A: Arithmetic> {
     simd: S,
     network: &'a Network,
     progress: &'a Progress,
+    /// Of hidden neurons and of outputs, for each lane.
+    gains: Gains,
+    output_gains: Gains,
     pub weights: Aligned<A::Vector<S>>,
     /// ∂L/∂w, summed over the rows of a pass.
     pub gradients: Aligned<A::Vector<S>>,
@@ -63,6 +67,8 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
             simd,
             network,
             progress,
+            gains: network.gains(),
+            output_gains: network.output_gains(),
             weights: aligned(zero, network.parameters()),
             gradients: aligned(zero, network.parameters()),
             gradient_sums: if Self::SINGLE {
@@ -87,6 +93,12 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
             losses: vec![0.0; samples],
             mass: vec![0.0; samples],
         }
+    }
+
+    /// Gives the runs in the lanes gains and negative slopes of their own, shape (width,) each.
+    pub fn set_gains(&mut self, gains: &[f64], slopes: &[f64]) {
+        self.gains = Gains::new(gains, slopes);
+        self.output_gains = Gains::new(&[1.0], slopes);
     }
 
     /// Puts a row of inputs beside the others.
@@ -136,7 +148,7 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
                 let derivatives = &mut self.deltas[layer.outputs.start * rows..][..outputs.len()];
                 A::Number::activate(
                     simd,
-                    self.network,
+                    (self.network.activation(), &self.gains),
                     bytemuck::cast_slice_mut(outputs),
                     bytemuck::cast_slice_mut(derivatives),
                 );
@@ -161,8 +173,8 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
         }
         if let Some(activation) = self.network.output_activation() {
             self.simd.vectorize(Activate {
-                network: self.network,
                 activation,
+                gains: &self.output_gains,
                 outputs,
                 derivatives: &mut self.output_derivatives,
             });
@@ -419,8 +431,8 @@ impl<S: Simd, A: Arithmetic> WithSimd for Forward<'_, '_, S, A> {
 
 /// The activation of the outputs, in double precision, compiled once for an instruction set.
 struct Activate<'e> {
-    network: &'e Network,
     activation: Activation,
+    gains: &'e Gains,
     outputs: &'e mut [f64],
     derivatives: &'e mut [f64],
 }
@@ -430,8 +442,8 @@ impl WithSimd for Activate<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        self.network
-            .activate_outputs(self.activation, self.outputs, self.derivatives);
+        self.activation
+            .apply(self.gains, self.outputs, self.derivatives);
     }
 }
 
@@ -519,6 +531,10 @@ impl<S: Simd, A: Arithmetic> Predictor<A::Number> for Workspace<'_, S, A> {
 
     fn weights(&mut self) -> &mut [A::Number] {
         bytemuck::cast_slice_mut(&mut self.weights)
+    }
+
+    fn set_gains(&mut self, gains: &[f64], slopes: &[f64]) {
+        Workspace::set_gains(self, gains, slopes);
     }
 
     fn predict(&mut self, x: &[f64]) -> &[f64] {

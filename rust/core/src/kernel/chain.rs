@@ -26,7 +26,7 @@ use pulp::{bytemuck, Simd, WithSimd};
 
 use super::arithmetic::{aligned, Aligned, Arithmetic, Number};
 use super::trace::UNKNOWN;
-use super::{all_at_most, all_finite, unwatched, Kernel, Trace};
+use super::{all_at_most, all_finite, round, unwatched, Kernel, Trace};
 use crate::task::Task;
 use crate::{Activation, Data, Loss, PerQuantity, Quantity};
 
@@ -96,9 +96,9 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         );
         let ours = network.loss() == Loss::HalfSquaredError
             && network.output_activation().is_none()
-            && (LAYERS == 1 || plain && network.gain().to_bits() == 1.0_f64.to_bits());
+            && (LAYERS == 1 || plain && !task.group.scales);
         let single = network.parameters() == LAYERS && network.layers().len() == LAYERS;
-        ours && single && task.rates_per_run == 1 && task.settings.is_plain()
+        ours && single && task.rates_per_run == 1 && task.is_plain()
     }
 
     /// For so many runs: a single register of them needs no others beside it.
@@ -558,12 +558,12 @@ impl<S: Simd, A: Arithmetic, const LAYERS: usize> Kernel<A::Number> for Chain<'_
 
     fn advance(
         &mut self,
-        learning_rate: &[A::Number],
+        own: &[f64],
         epochs: Range<usize>,
         bound: f64,
         trace: &mut Trace<A::Number>,
     ) -> bool {
-        bytemuck::cast_slice_mut(&mut self.rates).copy_from_slice(learning_rate);
+        round::<A::Number>(bytemuck::cast_slice_mut(&mut self.rates), own);
         self.simd.vectorize(Advance {
             chain: self,
             epochs: epochs.len(),

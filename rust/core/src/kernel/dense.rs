@@ -6,11 +6,11 @@ use pulp::{bytemuck, Simd, WithSimd};
 
 use super::arithmetic::{aligned, Aligned, Arithmetic, Number};
 use super::backprop::{divide, Workspace};
-use super::update::Update;
-use super::{all_at_most, all_finite, Kernel, Trace};
+use super::update::{Rule, Update};
+use super::{all_at_most, all_finite, round, Kernel, Trace};
 use crate::shuffle::Shuffle;
 use crate::task::Task;
-use crate::Quantity;
+use crate::{Batches, Hyperparameters, Quantity};
 
 /// Networks of fully connected layers; a register holds a number of each run.
 pub(crate) struct Dense<'a, S: Simd, A: Arithmetic> {
@@ -25,6 +25,9 @@ pub(crate) struct Dense<'a, S: Simd, A: Arithmetic> {
     sums: Vec<f64>,
     /// One learning rate for all layers, or one for each.
     rates: Vec<A::Vector<S>>,
+    rule: Rule<A, S>,
+    /// The hyperparameters of the runs, shape (width,) each.
+    hyperparameters: Hyperparameters<Vec<f64>>,
     /// The order of the rows in mini-batches.
     shuffle: Option<Shuffle>,
     /// All rows in their own order.
@@ -36,8 +39,16 @@ impl<'a, S: Simd, A: Arithmetic> Dense<'a, S, A> {
         let zero = A::splat(simd, 0.0);
         let (parameters, rows) = (task.network.parameters(), task.data.rows());
         let batches = task.settings.batches;
+        let batches = batches.map(|batches| Batches {
+            seed: task.group.seed,
+            ..batches
+        });
         let several = batches.is_some_and(|batches| batches.size < rows);
+        let shared = Hyperparameters::shared(task.network, task.settings);
+        let hyperparameters = shared.map(|value| vec![value; A::lanes::<S>()]);
         Self {
+            rule: Rule::new(simd, task.settings.optimizer, &hyperparameters),
+            hyperparameters,
             simd,
             task,
             workspace: Workspace::new(simd, task.network, task.progress),
@@ -76,21 +87,17 @@ impl<'a, S: Simd, A: Arithmetic> Dense<'a, S, A> {
                 };
             }
             divide::<A, S>(simd, &mut self.workspace.gradients, batch.len());
-            let update = Update::<A, S> {
-                simd,
-                optimizer: task.settings.optimizer,
-                learning_rate: A::splat(simd, factor),
-                weight_decay: task.settings.weight_decay,
-                step: (epoch as u64)
-                    .saturating_mul(updates as u64)
-                    .saturating_add(index as u64 + 1),
-            };
+            let step = (epoch as u64)
+                .saturating_mul(updates as u64)
+                .saturating_add(index as u64 + 1);
+            let (factor, missing) = (A::splat(simd, factor), self.rule.missing(step));
             for (layer, shape) in task.network.layers().iter().enumerate() {
                 let range = shape.weights.start..shape.biases.end;
                 let rate = self.rates[layer.min(task.rates_per_run - 1)];
                 let update = Update {
-                    learning_rate: A::mul(simd, rate, update.learning_rate),
-                    ..update
+                    rule: &self.rule,
+                    learning_rate: A::mul(simd, rate, factor),
+                    missing,
                 };
                 let memory = part(&mut self.memory, task.network.parameters(), &range);
                 update.apply(
@@ -105,6 +112,23 @@ impl<'a, S: Simd, A: Arithmetic> Dense<'a, S, A> {
         for (mean, sum) in mean.iter_mut().zip(&self.sums) {
             *mean = A::Number::rounded(*sum / rows as f64);
         }
+    }
+
+    /// Takes up what the runs have of their own, shape (numbers, width).
+    fn take(&mut self, own: &[f64]) {
+        round::<A::Number>(bytemuck::cast_slice_mut(&mut self.rates), own);
+        let (columns, width) = (self.task.columns, A::lanes::<S>());
+        if columns.into_array().iter().all(Option::is_none) {
+            return;
+        }
+        for (values, column) in self.hyperparameters.each_mut().zip(columns).into_array() {
+            if let Some(column) = column {
+                values.copy_from_slice(&own[column * width..][..width]);
+            }
+        }
+        let own = &self.hyperparameters;
+        self.rule = Rule::new(self.simd, self.task.settings.optimizer, own);
+        self.workspace.set_gains(&own.gain, &own.negative_slope);
     }
 
     #[inline(always)]
@@ -177,12 +201,12 @@ impl<S: Simd, A: Arithmetic> Kernel<A::Number> for Dense<'_, S, A> {
 
     fn advance(
         &mut self,
-        learning_rate: &[A::Number],
+        own: &[f64],
         epochs: Range<usize>,
         bound: f64,
         trace: &mut Trace<A::Number>,
     ) -> bool {
-        bytemuck::cast_slice_mut(&mut self.rates).copy_from_slice(learning_rate);
+        self.take(own);
         if let Some(shuffle) = &mut self.shuffle {
             shuffle.begin(epochs.start);
         }

@@ -19,6 +19,7 @@ use pulp::{bytemuck, Simd, WithSimd};
 use super::arithmetic::{aligned, Aligned, Double, EXACT};
 use super::matmul::{ColumnMajor, Matmul, Onto, RowMajor, Shared};
 use super::TILE;
+use crate::activation::Gains;
 use crate::loss::Space;
 use crate::{Data, Loss, Network};
 
@@ -29,6 +30,9 @@ type Exact = Double<EXACT>;
 pub(super) struct Hessian<'a, S: Simd> {
     simd: S,
     network: &'a Network,
+    /// Of hidden neurons and of outputs, for each lane.
+    gains: Gains,
+    output_gains: Gains,
     pub weights: Aligned<S::f64s>,
     /// Rows of the tile.
     rows: usize,
@@ -63,6 +67,8 @@ impl<'a, S: Simd> Hessian<'a, S> {
         Self {
             simd,
             network,
+            gains: network.gains(),
+            output_gains: network.output_gains(),
             weights: aligned(zero, network.parameters()),
             rows: 0,
             inputs: vec![0.0; network.inputs() * TILE],
@@ -77,6 +83,12 @@ impl<'a, S: Simd> Hessian<'a, S> {
             losses: aligned(zero, TILE),
             mass: aligned(zero, TILE),
         }
+    }
+
+    /// Gives the runs in the lanes gains and negative slopes of their own, shape (width,) each.
+    pub fn set_gains(&mut self, gains: &[f64], slopes: &[f64]) {
+        self.gains = Gains::new(gains, slopes);
+        self.output_gains = Gains::new(&[1.0], slopes);
     }
 
     /// Takes up rows of the data, at most [`TILE`], at the present weights.
@@ -136,9 +148,10 @@ impl<'a, S: Simd> Hessian<'a, S> {
                 let derivatives = bytemuck::cast_slice_mut(&mut self.derivatives[range]);
                 bends.copy_from_slice(outputs);
                 let outputs = bytemuck::cast_slice_mut(outputs);
-                self.network.activate(outputs, derivatives);
+                let activation = self.network.activation();
+                activation.apply(&self.gains, outputs, derivatives);
                 let bends = bytemuck::cast_slice_mut(bends);
-                self.network.bend(bends, outputs, derivatives);
+                activation.bend(&self.gains, bends, outputs, derivatives);
             }
         }
     }
@@ -163,9 +176,8 @@ impl<'a, S: Simd> Hessian<'a, S> {
             let outputs = bytemuck::cast_slice_mut(outputs);
             let derivatives = bytemuck::cast_slice_mut(derivatives);
             let second = bytemuck::cast_slice_mut(second);
-            self.network
-                .activate_outputs(activation, outputs, derivatives);
-            activation.bend(1.0, second, outputs, derivatives);
+            activation.apply(&self.output_gains, outputs, derivatives);
+            activation.bend(&self.output_gains, second, outputs, derivatives);
         }
         let mut space = Space {
             losses: bytemuck::cast_slice_mut(&mut self.losses[..rows]),

@@ -56,10 +56,11 @@ pub(crate) trait Kernel<N: Number> {
     /// span of several epochs may return false although they did: the kernel is free to look
     /// at a number that is larger than every loss. A single epoch is judged exactly.
     ///
-    /// `learning_rate` has the shape (groups, width).
+    /// `own` are the numbers that the runs have of their own, shape (numbers, width): see
+    /// [`crate::task::Task::own`].
     fn advance(
         &mut self,
-        learning_rate: &[N],
+        own: &[f64],
         epochs: Range<usize>,
         bound: f64,
         trace: &mut Trace<N>,
@@ -73,6 +74,9 @@ pub(crate) trait Predictor<N: Number> {
 
     /// The weights w, shape (parameters, width).
     fn weights(&mut self) -> &mut [N];
+
+    /// Gives the runs gains and negative slopes of their own, shape (width,) each.
+    fn set_gains(&mut self, gains: &[f64], slopes: &[f64]);
 
     /// The outputs ŷ for some rows of inputs, at most [`TILE`]: shape (outputs, rows, width).
     fn predict(&mut self, x: &[f64]) -> &[f64];
@@ -96,6 +100,9 @@ pub(crate) trait Spectrum {
     /// The weights w, shape (parameters, width).
     fn weights(&mut self) -> &mut [f64];
 
+    /// Gives the runs gains and negative slopes of their own, shape (width,) each.
+    fn set_gains(&mut self, gains: &[f64], slopes: &[f64]);
+
     /// The largest and, if both are asked for, the smallest eigenvalue of ∂²L/∂w², L the mean
     /// over all rows; and the distance within which there is an eigenvalue of either, but for
     /// rounding. Shape (width,) each.
@@ -115,6 +122,14 @@ pub(crate) fn load<N: Number>(planes: &mut [N], width: usize, values: &[f64], ru
             *slot = N::rounded(run[index]);
         }
         spare.fill(own[own.len() - 1]);
+    }
+}
+
+/// Copies as many values as there is room for.
+#[inline(always)]
+pub(crate) fn round<N: Number>(out: &mut [N], values: &[f64]) {
+    for (out, value) in out.iter_mut().zip(values) {
+        *out = N::rounded(*value);
     }
 }
 

@@ -327,6 +327,10 @@ impl<S: Simd> Spectrum for Ends<'_, S> {
         bytemuck::cast_slice_mut(&mut self.hessian.weights)
     }
 
+    fn set_gains(&mut self, gains: &[f64], slopes: &[f64]) {
+        self.hessian.set_gains(gains, slopes);
+    }
+
     fn measure(&mut self, data: &Data, both: bool) -> [&[f64]; 3] {
         self.simd.vectorize(Measure {
             ends: self,

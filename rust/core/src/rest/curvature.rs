@@ -1,6 +1,6 @@
 //! The curvature where runs rest: the extreme eigenvalues of the Hessian, by Lanczos' iteration.
 
-use super::{column, dot, pseudorandom, Rest};
+use super::{column, dot, norm, pseudorandom, Rest};
 
 /// Steps of Lanczos' iteration, which finds the largest eigenvalue of the Hessian.
 pub(super) const STEPS: usize = 8;
@@ -24,6 +24,15 @@ impl Rest<'_> {
                 } else {
                     self.gradient[index * width + lane] / own.steepness
                 };
+            }
+            if random && column(&mut self.scale, width, lane).any(|scale| *scale == 0.0) {
+                // Weights that do not move are in no direction.
+                let scales = column(&mut self.scale, width, lane);
+                for (value, scale) in column(&mut current, width, lane).zip(scales) {
+                    *value = if *scale > 0.0 { *value } else { 0.0 };
+                }
+                let length = norm(&current, width, lane);
+                column(&mut current, width, lane).for_each(|value| *value /= length);
             }
         }
         for step in 0..steps {

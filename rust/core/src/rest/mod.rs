@@ -8,7 +8,7 @@
 use self::curvature::STEPS;
 use crate::kernel::{kernel, Kernel, Trace};
 use crate::task::Task;
-use crate::{Optimizer, Outcome, PerQuantity, Quantity, Stall};
+use crate::{Hyperparameters, Optimizer, Outcome, PerQuantity, Quantity, Stall};
 
 mod curvature;
 mod descent;
@@ -31,7 +31,8 @@ pub(crate) struct Question<'q> {
     pub weights: &'q [f64],
     /// The effective learning rates of its last epoch: one, or one for each layer.
     pub rates: &'q [f64],
-    /// The largest weight, at the end or the beginning.
+    pub own: Hyperparameters<f64>,
+    /// The largest weight that moves, at the end or the beginning.
     pub size: f64,
     /// Whether the last epoch moved it further than the tolerance.
     pub moves: bool,
@@ -46,16 +47,17 @@ pub(crate) struct Rest<'a> {
     kernel: Box<dyn Kernel<f64> + 'a>,
     width: usize,
     trace: Trace<f64>,
-    optimizer: Optimizer,
+    task: Task<'a>,
+    plain: Task<'a>,
     /// Whether the curvature tells if a fixed point of the updates attracts.
     is_descent: bool,
-    decay: f64,
+    /// Whether decay is a part of what is minimized, as it is but with Adam.
+    decays: bool,
     /// The layer of each parameter.
     layers: Vec<usize>,
-    rates_per_run: usize,
     /// The largest input, from which the size of weights follows that are all 0.
     largest_input: f64,
-    /// Learning rates of no movement.
+    /// What runs have of their own in `plain`, with learning rates of 0: shape (numbers, width).
     none: Vec<f64>,
     /// Shape (parameters, width): where the runs rest, ∇J there, a direction and the one
     /// before it, and a place that is looked at.
@@ -77,6 +79,7 @@ struct Lane {
     start: f64,
     here: f64,
     size: f64,
+    decay: f64,
     /// |∇J|.
     steepness: f64,
     /// The matrix of Lanczos' iteration: its diagonal, and what is beside it.
@@ -108,8 +111,6 @@ impl<'a> Rest<'a> {
             Quantity::Loss => width,
             _ => 0,
         });
-        let network = task.network;
-        let layers = network.layers().iter().enumerate();
         let settings = task.settings;
         let is_adam = matches!(settings.optimizer, Optimizer::Adam { .. });
         let rows = task.data.rows();
@@ -117,18 +118,11 @@ impl<'a> Rest<'a> {
         kernel.state()[0].fill(0.0);
         Self {
             trace: Trace::new(1, planes),
-            optimizer: settings.optimizer,
             is_descent: !is_adam && !batches,
-            // Adam's decay is no part of what it minimizes.
-            decay: if is_adam { 0.0 } else { settings.weight_decay },
-            layers: layers
-                .flat_map(|(index, layer)| {
-                    (layer.weights.start..layer.biases.end).map(move |_| index)
-                })
-                .collect(),
-            rates_per_run: task.rates_per_run,
+            decays: !is_adam && task.group.decays,
+            layers: task.layers(),
             largest_input: task.data.x().iter().fold(0.0, |most, x| x.abs().max(most)),
-            none: vec![0.0; width],
+            none: vec![0.0; plain.own() * width],
             start: vec![0.0; values],
             gradient: vec![0.0; values],
             direction: vec![0.0; values],
@@ -139,6 +133,8 @@ impl<'a> Rest<'a> {
             lanes: vec![Lane::default(); width],
             kernel,
             width,
+            task,
+            plain,
         }
     }
 
@@ -173,9 +169,16 @@ impl<'a> Rest<'a> {
         self.answer(questions, answer);
     }
 
-    /// The largest |∂J/∂w| of a run over all rows.
-    pub fn steepest(&mut self, weights: &[f64]) -> f64 {
-        self.scale.fill(1.0);
+    /// The largest |∂J/∂w| of a run over all rows, of weights that move.
+    pub fn steepest(&mut self, weights: &[f64], rates: &[f64], own: Hyperparameters<f64>) -> f64 {
+        for lane in 0..self.width {
+            self.enter(lane, own);
+        }
+        let scales = self.scale.chunks_exact_mut(self.width);
+        for (scale, layer) in scales.zip(&self.layers) {
+            let rate = rates[(*layer).min(rates.len() - 1)];
+            scale.fill(if rate > 0.0 { 1.0 } else { 0.0 });
+        }
         for (plane, weight) in self.place.chunks_exact_mut(self.width).zip(weights) {
             plane.fill(*weight);
         }
@@ -207,7 +210,7 @@ impl<'a> Rest<'a> {
                 .rates
                 .iter()
                 .fold(0.0, |most: f64, rate| most.max(*rate));
-            let attracts = !self.is_descent || rate * own.largest <= self.limit();
+            let attracts = !self.is_descent || rate * own.largest <= self.limit(question.own);
             let (outcome, stall) = match () {
                 () if unknown || !(near || close) => (Outcome::Unresolved, Stall::None),
                 () if near && !falls && own.largest > 0.0 && attracts => {
@@ -230,13 +233,23 @@ impl<'a> Rest<'a> {
     }
 
     /// The largest lr·λ at which a minimum of curvature λ attracts.
-    fn limit(&self) -> f64 {
-        let limit = match self.optimizer {
+    fn limit(&self, own: Hyperparameters<f64>) -> f64 {
+        let limit = match own.of_optimizer(self.task.settings.optimizer) {
             Optimizer::GradientDescent | Optimizer::Adam { .. } => 2.0,
             Optimizer::Momentum { momentum } => 2.0 * (1.0 + momentum),
             Optimizer::Nesterov { momentum } => 2.0 * (1.0 + momentum) / (1.0 + 2.0 * momentum),
         };
         limit * (1.0 + 1e-5)
+    }
+
+    /// Gives a lane the hyperparameters of its run.
+    fn enter(&mut self, lane: usize, own: Hyperparameters<f64>) {
+        self.lanes[lane].decay = if self.decays { own.weight_decay } else { 0.0 };
+        for (column, value) in self.plain.columns.zip(own).into_array() {
+            if let Some(column) = column {
+                self.none[column * self.width + lane] = value;
+            }
+        }
     }
 
     /// Puts runs into lanes; what is left over repeats the last one.
@@ -253,7 +266,7 @@ impl<'a> Rest<'a> {
                 planes.zip(self.scale.chunks_exact_mut(width)).enumerate()
             {
                 start[lane] = question.weights[index];
-                let layer = self.layers[index].min(self.rates_per_run - 1);
+                let layer = self.layers[index].min(question.rates.len() - 1);
                 scale[lane] = (question.rates[layer] / largest).sqrt();
             }
             let size = match question.size {
@@ -272,6 +285,7 @@ impl<'a> Rest<'a> {
                 nudge: NUDGE * size,
                 ..Lane::default()
             };
+            self.enter(lane, question.own);
         }
         self.place.copy_from_slice(&self.start);
     }
@@ -293,12 +307,14 @@ impl<'a> Rest<'a> {
             .zip(self.scale.chunks_exact(width));
         let out = self.direction.chunks_exact_mut(width);
         for ((out, found), (place, scale)) in out.zip(found).zip(planes) {
-            for (((out, found), place), scale) in out.iter_mut().zip(found).zip(place).zip(scale) {
-                *out = (found + self.decay * place) * scale;
+            let values = found.iter().zip(place).zip(scale);
+            for ((out, own), ((found, place), scale)) in out.iter_mut().zip(&self.lanes).zip(values)
+            {
+                *out = (found + own.decay * place) * scale;
             }
-            if self.decay > 0.0 {
+            if self.decays {
                 for (own, place) in self.lanes.iter_mut().zip(place) {
-                    own.here += 0.5 * self.decay * place * place;
+                    own.here += 0.5 * own.decay * place * place;
                 }
             }
         }

@@ -5,6 +5,7 @@ use crate::history::Last;
 use crate::judge::Facts;
 use crate::kernel::{unload, vectorized, Number};
 use crate::lanes::{Ending, Verdict};
+use crate::rest::Question;
 use crate::results::Runs;
 use crate::{Optimizer, Outcome};
 
@@ -60,11 +61,11 @@ impl<N: Number> RunLoop<'_, N> {
         };
         for lane in (0..width).filter(|lane| self.lanes.ended[*lane]) {
             let [weights, memory] = self.kernel.state();
-            for planes in [weights, memory, &mut self.learning_rate] {
-                for plane in planes.chunks_exact_mut(width) {
-                    plane[lane] = plane[model];
-                }
+            for planes in [weights, memory] {
+                repeat(planes, width, model, lane);
             }
+            repeat(&mut self.own, width, model, lane);
+            repeat(&mut self.lanes.frozen, width, model, lane);
         }
         true
     }
@@ -98,7 +99,7 @@ impl<N: Number> RunLoop<'_, N> {
         let ending = Ending {
             losses: &mut self.losses,
             kernel: &*self.kernel,
-            rates: &self.learning_rate,
+            rates: &self.own[..self.task.rates_per_run * self.width],
             before: &self.saved[0],
             lanes: &mut self.lanes,
             judge: &self.judge,
@@ -215,20 +216,23 @@ impl<N: Number> RunLoop<'_, N> {
     /// Whether the run of a lane is dead, and stays so.
     fn is_dead(&mut self, runs: &mut Runs, lane: usize, done: usize) -> bool {
         self.unload(runs, lane);
-        if !self.judge.dead.is(runs.weights_of(lane)) {
+        let own = self.task.hyperparameters(runs.own_of(lane));
+        if !self.judge.dead.is(runs.weights_of(lane), own.gain) {
             return false;
         }
         let rates = self.rates(runs, lane, done);
         let [weights, memory] = runs.state_of(lane);
         let optimizer = self.task.settings.optimizer;
-        self.judge.dead.stays(optimizer, &rates, [weights, memory])
+        self.judge
+            .dead
+            .stays(optimizer, own, &rates, [weights, memory])
     }
 
     /// The learning rates of a run in its last epoch.
     fn rates(&self, runs: &Runs, lane: usize, done: usize) -> Vec<f64> {
         let count = self.task.rates_per_run;
         let factor = self.task.factor_after(done);
-        let rates = &runs.start.learning_rate[lane * count..][..count];
+        let rates = &runs.own_of(lane)[..count];
         rates.iter().map(|rate| rate * factor).collect()
     }
 
@@ -280,8 +284,17 @@ impl<N: Number> RunLoop<'_, N> {
         let mut weights = vec![0.0; self.task.network.parameters()];
         unload(self.kernel.weights(), self.width, lane, &mut weights);
         let rates = self.rates(runs, lane, done);
-        self.judge
-            .is_at_rest(&weights, &rates, size, self.highest.of(lane))
+        let own = self.task.hyperparameters(runs.own_of(lane));
+        let question = Question {
+            weights: &weights,
+            rates: &rates,
+            own,
+            size,
+            moves: false,
+            highest: self.highest.of(lane),
+            tolerance: self.judge.rounding(),
+        };
+        self.judge.is_at_rest(question)
     }
 
     /// Compares the end of a single run with its beginning.
@@ -300,5 +313,12 @@ impl<N: Number> RunLoop<'_, N> {
             0 => f64::NAN,
             done => self.losses.at(done - 1, lane),
         };
+    }
+}
+
+/// Lets a lane repeat what another one has.
+fn repeat<T: Copy>(planes: &mut [T], width: usize, model: usize, lane: usize) {
+    for plane in planes.chunks_exact_mut(width) {
+        plane[lane] = plane[model];
     }
 }

@@ -60,8 +60,8 @@ pub(crate) struct RunLoop<'a, N: Number> {
     trace: Trace<N>,
     /// The place in the trace of the last epoch that was done.
     place: usize,
-    /// Shape (rates of a run, width).
-    learning_rate: Vec<N>,
+    /// What the runs have of their own, shape (numbers, width).
+    own: Vec<f64>,
     /// Weights and the optimizer's memory before the span.
     saved: [Vec<N>; 2],
     losses: RecentLosses<N>,
@@ -117,7 +117,7 @@ impl<'a, N: Number> RunLoop<'a, N> {
             room,
             trace: Trace::new(room, planes),
             place: 0,
-            learning_rate: vec![N::rounded(0.0); task.rates_per_run * width],
+            own: vec![0.0; task.own() * width],
             saved: kernel.state().map(|values| values.to_vec()),
             losses: RecentLosses::new(width),
             judge: Judge::new(task, plain),
@@ -179,10 +179,10 @@ impl<'a, N: Number> RunLoop<'a, N> {
             let span = self.plan(done, length, end);
             self.save();
             self.highest.tell(&mut self.trace);
-            let (rates, bound) = (&self.learning_rate, self.bound);
+            let (own, bound) = (&self.own, self.bound);
             let first = self.task.first_epoch;
             let epochs = first + span.start..first + span.end;
-            let healthy = self.kernel.advance(rates, epochs, bound, &mut self.trace);
+            let healthy = self.kernel.advance(own, epochs, bound, &mut self.trace);
             if self.task.progress.is_cancelled() {
                 return done;
             }
@@ -235,12 +235,8 @@ impl<'a, N: Number> RunLoop<'a, N> {
             Some(values) => load(memory, width, values, count),
             None => memory.fill(N::rounded(0.0)),
         }
-        load(
-            &mut self.learning_rate,
-            width,
-            runs.start.learning_rate,
-            count,
-        );
+        load(&mut self.own, width, runs.start.own, count);
+        self.lanes.frozen = self.task.frozen(&self.own, width);
         let beginning = Beginning {
             lanes: &mut self.lanes,
             judge: &self.judge,
@@ -249,7 +245,7 @@ impl<'a, N: Number> RunLoop<'a, N> {
         vectorized(self.task.settings.machine.instruction_set, beginning);
         self.highest.begin();
         if let Some(validation) = &mut self.validation {
-            validation.begin();
+            validation.begin(&self.own);
         }
     }
 
