@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import shlex
 import statistics
 from pathlib import Path
 from typing import Any
@@ -182,6 +184,12 @@ def test_the_table_of_the_command_leads_to_predictions(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "6 runs = 6 configurations" in done.stdout
     assert "best settings: val_loss, mean ± deviation over data.fold" in done.stdout
+    told = re.search(r"the best settings on all rows: backprop-svc (.*)", done.stdout)
+    assert told
+    assert "network.activation=" in told[1]
+    assert "fold" not in told[1]
+    done = call(tmp_path, *shlex.split(told[1]))
+    assert done.returncode == 0, done.stderr
     done = call(tmp_path, "sweep", *words, "sweep.metric=accuracy")
     assert done.returncode == 1
     assert "sweep.metric is 'accuracy'; allowed: loss, rmse, r2, val_loss" in done.stderr

@@ -23,7 +23,7 @@ from backprop_svc.cli.config.experiment import tracking
 from backprop_svc.cli.config.going_on import common_parent, go_on
 from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.origin import configurations
-from backprop_svc.cli.config.overrides import split
+from backprop_svc.cli.config.overrides import name_of, split
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.cli.terminal import interrupt, show
 from backprop_svc.cli.terminal.errors import FORESEEN, describe, foreseen
@@ -32,7 +32,7 @@ from backprop_svc.errors import SettingError, counted
 from backprop_svc.interactive.progress import SweepBar
 from backprop_svc.interactive.terminal import say
 from backprop_svc.plots import painter
-from backprop_svc.sweep import description
+from backprop_svc.sweep import description, repeats
 from backprop_svc.sweep.curves import sample_curves
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.parent import Parent, identity
@@ -40,6 +40,9 @@ from backprop_svc.sweep.space import Grid
 from backprop_svc.tracking import Sweep
 from backprop_svc.tracking.plan import Plan
 
+FOLD = "data.fold"
+WITHOUT = (FOLD, "data.folds", "data.validation_seed", "train.patience", "train.min_delta")
+"""Settings that mean nothing where no rows are set aside."""
 SWEEP_WORDS = ("sweep.id=", "sweep.resume=", "sweep.dry_run=")
 
 
@@ -125,6 +128,8 @@ class SweepCommand:
         common = set.intersection(*map(set, words))
         differing = {split(word)[0] for own in words for word in own if word not in common}
         show.print_sweep(shown, differing, tracked=self._parent is not None)
+        if FOLD in shown.seeds:
+            say(f"the best settings on all rows: {_on_all_rows(shown)}")
         shares, first = outcomes.shares(), self._configurations.first
         if first is not None and shares["dead"] + shares["diverged"] == 1:
             show.print_scales(first.experiment.data, first.config.data)
@@ -244,6 +249,20 @@ def _joined(shards: list[Outcomes], settings: Sequence[Mapping[str, object]]) ->
     """Return the outcomes of all jobs, with what distinguishes each."""
     pairs = zip(shards, settings, strict=True)
     return Outcomes.join([shard.with_settings(own) for shard, own in pairs])
+
+
+def _on_all_rows(outcomes: Outcomes) -> str:
+    """Return the command that trains the best settings on what the folds were cut from."""
+    names, best = repeats.differing(outcomes), outcomes.best_settings(1)[0]
+    left_out = {*names, *WITHOUT, *repeats.SEEDS}
+    given = [
+        word
+        for word in sys.argv[1:]
+        if not word.startswith(("-", "sweep.", "hydra.", "hydra/"))
+        and name_of(word) not in left_out
+    ]
+    chosen = [f"{name}={best[name]}" for name in names]
+    return shlex.join(["backprop-svc", "train", *given, *chosen])
 
 
 def _quoted(lines: list[str]) -> str:
