@@ -184,11 +184,11 @@ def test_the_table_of_the_command_leads_to_predictions(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "6 runs = 6 configurations" in done.stdout
     assert "best settings: val_loss, mean ± deviation over data.fold" in done.stdout
-    told = re.search(r"the best settings on all rows: backprop-svc (.*)", done.stdout)
-    assert told
-    assert "network.activation=" in told[1]
-    assert "fold" not in told[1]
-    done = call(tmp_path, *shlex.split(told[1]))
+    command = re.search(r"the best settings on all rows: backprop-svc (.*)", done.stdout)
+    assert command
+    assert "network.activation=" in command[1]
+    assert "fold" not in command[1]
+    done = call(tmp_path, *shlex.split(command[1]))
     assert done.returncode == 0, done.stderr
     done = call(tmp_path, "sweep", *words, "sweep.metric=accuracy")
     assert done.returncode == 1
