@@ -28,6 +28,7 @@ from hypothesis.extra import numpy as hnp
 import backprop_svc as bp
 from backprop_svc import datasets
 from backprop_svc.errors import shown
+from backprop_svc.lyapunov import ALLOWED
 from backprop_svc.sweep.axes import grid
 from backprop_svc.train import RECORDS
 
@@ -297,6 +298,11 @@ def spaced(count: Any) -> list[Any]:
     return [bp.Interval(0, 1).spaced(count), bp.LogInterval(1, 2).spaced(count)]
 
 
+def exponent_of(network: bp.Network, rows: int) -> Arguments:
+    told = {n: own for n, own in training_of(network, rows).items() if n in ALLOWED}
+    return {**data_of(network, rows), **told, "epochs": st.integers(0, 9)}
+
+
 FUNCTIONS: dict[str, Function] = {
     "train": Function(bp.train, training_of),
     "train again": Function(bp.train, training_of),
@@ -305,6 +311,7 @@ FUNCTIONS: dict[str, Function] = {
     "evaluate": Function(bp.evaluate, data_of),
     "sharpness": Function(bp.sharpness, data_of),
     "curvature": Function(bp.curvature, data_of),
+    "lyapunov_exponent": Function(bp.lyapunov_exponent, exponent_of),
     "predict": Function(
         bp.predict, lambda n, r: {k: v for k, v in data_of(n, r).items() if k != "y"}
     ),

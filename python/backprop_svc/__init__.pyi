@@ -15,6 +15,7 @@ from backprop_svc.explain import Check, Explanation, Step, chain_rule, explain
 from backprop_svc.fractal import boundary, box_counting_dimension
 from backprop_svc.initial import initial_weights
 from backprop_svc.interactive.sweep import figure, sweep
+from backprop_svc.lyapunov import lyapunov_exponent
 from backprop_svc.result import Result
 from backprop_svc.state import State
 from backprop_svc.sweep.axes import Zipped
@@ -59,6 +60,7 @@ __all__ = [
     "initial_weights",
     "load_run",
     "load_sweep",
+    "lyapunov_exponent",
     "predict",
     "sharpness",
     "sweep",
