@@ -244,6 +244,7 @@ BAD = {
     "network.loss=binary_cross_entropy": "data.y[0, 0] is 3",
     "train.lr=0.1,0.3": "allowed: one for a single run; to train with each write backprop-svc",
     "network.sizes=1,2,1": "network.sizes=[1,2,1] for a list",
+    "network.hidden=8,8": "network.hidden=[8,8] for a list",
     "data=iris data.x=[sepal(cm)]": "texts with other signs",
     "network.negative_slope=0.1": "network.negative_slope is given and would change nothing",
     "data.validation_seed=1": "data.validation_seed is given and would change nothing",

@@ -92,6 +92,10 @@ def test_rows_that_do_not_fit(folder: Path, new: str, told: str) -> None:
         (["run=x", "data.path=new.csv", "out=a.csv"], "run is 'x'; allowed: a run id"),
         (["run=x", "sweep=last", "data.path=new.csv", "out=a.csv"], "leave one out"),
         (["best", "data.path=new.csv"], "was told 'best'"),
+        (
+            ["--run=best", "data.path=new.csv"],
+            "tracking.uri=…; write run=best",
+        ),
     ],
 )
 def test_words_that_do_not_fit(folder: Path, words: list[str], told: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from backprop_svc.cli.terminal.errors import stop
+from backprop_svc.cli.terminal.nearest import nearest_of
 from backprop_svc.interactive.terminal import Terminal
 from backprop_svc.tracking import best_run
 
@@ -30,9 +31,11 @@ def read(
     for argument in arguments:
         name, _, value = argument.partition("=")
         if name not in allowed or not value:
+            meant = nearest_of(name.lstrip("-"), allowed)
+            fix = f"write {meant}={value or '…'}" if meant else "correct it"
             stop(
                 f"{command} was told {argument!r}; allowed: "
-                f"{', '.join(f'{name}=…' for name in allowed)}; correct it"
+                f"{', '.join(f'{name}=…' for name in allowed)}; {fix}"
             )
         given[name] = value
     return given

@@ -32,10 +32,12 @@ def word(error: OverrideParseException, line: str) -> str:
     if _EMPTY.search(line):
         return no_values(text)
     meant = quoted(text)
-    if meant:
+    if hints:
+        hint = hints[0]
+    elif meant:
         hint = f"allowed: name=value, and texts with other signs in quotes; write {meant}"
     else:
-        hint = next(iter(hints), _GRAMMAR)
+        hint = _GRAMMAR
     return f"{text} cannot be read: {_reason(text)}; {hint}"
 
 
@@ -88,7 +90,7 @@ _OF_HYDRA = [
     (
         re.compile(
             r"^Ambiguous value for argument "
-            r"'((network\.sizes|init\.weights|data\.[xy](?:_scale)?)=(.*?))' 1\."
+            r"'((network\.(?:sizes|hidden)|init\.weights|data\.[xy](?:_scale)?)=(.*?))' 1\."
         ),
         r"\1 has several values; allowed: one for a single run, \2=[\3] for a list; "
         r"to train with each write backprop-svc sweep \1",
