@@ -46,8 +46,8 @@ CORE = (
         "task",
     ),
     *("kernel", "history", "recent_losses", "parallel", "results", "validation"),
-    *("dead", "deaths", "rest", "motion", "judge", "lanes", "highest", "run_loop", "groups"),
-    *("train", "weights", "evaluate", "curvature"),
+    *("dead", "deaths", "rest", "motion", "judge", "lanes", "peaks", "highest", "run_loop"),
+    *("groups", "train", "weights", "evaluate", "curvature"),
 )
 """Modules of the Rust core, each of which uses only those before it."""
 DOORS = ("__init__.py", "__main__.py")

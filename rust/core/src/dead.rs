@@ -43,17 +43,51 @@ impl<'a> Dead<'a> {
     /// are not. Every operation is one on all runs.
     #[inline(always)]
     pub fn may_be<N: Number>(&self, weights: &[N], sums: &mut [f64], out: &mut [bool]) {
-        let width = out.len();
+        out.fill(true);
+        let is_relu = self.for_each_sum(weights, sums, |sums| {
+            for (may, sum) in out.iter_mut().zip(sums) {
+                *may &= *sum <= 0.0;
+            }
+        });
+        if !is_relu {
+            out.fill(false);
+        }
+    }
+
+    /// The same in masks of bits: none for runs that may be dead, all for the others.
+    #[inline(always)]
+    pub fn is_alive<N: Number>(&self, weights: &[N], sums: &mut [f64], out: &mut [u64]) {
+        out.fill(0);
+        let is_relu = self.for_each_sum(weights, sums, |sums| {
+            for (alive, sum) in out.iter_mut().zip(sums) {
+                let is_off = *sum <= 0.0;
+                *alive |= u64::from(!is_off).wrapping_neg();
+            }
+        });
+        if !is_relu {
+            out.fill(u64::MAX);
+        }
+    }
+
+    /// Calls `each` with z of every neuron of the first hidden layer and every witness, unless
+    /// there is another one behind it. Returns whether neurons can be off.
+    #[inline(always)]
+    fn for_each_sum<N: Number>(
+        &self,
+        weights: &[N],
+        sums: &mut [f64],
+        mut each: impl FnMut(&[f64]),
+    ) -> bool {
+        let width = sums.len();
         let mut hidden = self.network.layers().iter().filter(|layer| layer.hidden);
         let relu = self.network.activation() == Activation::Relu;
         let first = hidden.next();
         let deep = hidden.next().is_some();
         let Some(first) = first.filter(|_| relu) else {
-            return out.fill(false);
+            return false;
         };
-        out.fill(true);
         if deep {
-            return;
+            return true;
         }
         let plane = |parameter: usize| &weights[parameter * width..][..width];
         for row in self.witnesses.iter().copied() {
@@ -67,11 +101,10 @@ impl<'a> Dead<'a> {
                 for (input, x) in inputs.iter().enumerate() {
                     add_product(sums, plane(own + input), *x);
                 }
-                for (may, sum) in out.iter_mut().zip(&*sums) {
-                    *may &= *sum <= 0.0;
-                }
+                each(sums);
             }
         }
+        true
     }
 
     /// Whether a run of so large a gain is dead.

@@ -1,54 +1,52 @@
 //! The highest loss that a run had, and the first epoch that had it.
 //!
-//! Of epochs that are kept the losses are known. Of the others a kernel tells the highest loss,
-//! and not always its epoch, since that would take longer than the epochs themselves. Where it does
-//! not, the span is gone through once more after training, from the weights with which it began:
-//! by few runs, since most have their highest loss at the beginning.
+//! Of epochs that are kept the losses are known. Of the others a kernel tells the highest loss, or
+//! only a bound above it, since more would take longer than the epochs themselves. Where that is
+//! above the highest loss so far, the span is gone through once more after training, from the
+//! weights with which it began. Few spans of few runs are, and they are gone through together,
+//! whatever block they come from.
 
 use std::ops::Range;
 
-use pulp::NullaryFnOnce;
-
 use crate::kernel::{load, vectorized, Kernel, Number, Trace, UNKNOWN};
+use crate::peaks::{IsAbove, Look, Peaks};
 use crate::results::{Arrays, Runs};
 use crate::task::Task;
 use crate::InstructionSet;
 
-/// The highest losses of a block so far.
-pub(crate) struct Highest<N> {
-    set: InstructionSet,
-    /// Shape (width,) each.
-    loss: Vec<N>,
-    at: Vec<i64>,
-    /// Where the epoch is not known, those of which it is one.
-    within: Vec<Range<usize>>,
-    /// Weights with which spans began, shape (parameters, width).
-    began: Vec<N>,
-    /// Scratch of shape (width,).
-    kept: Vec<N>,
-    /// Runs of all blocks whose epoch is not known, and the weights with which its span began.
-    left: Vec<Left>,
-    weights: Vec<f64>,
-}
-
 /// The number of an epoch that is not known, or not there.
 const NONE: i64 = -1;
 
-struct Left {
-    run: usize,
-    within: Range<usize>,
+/// The highest losses of a block so far.
+pub(crate) struct Highest<N> {
+    set: InstructionSet,
+    peaks: Peaks<N>,
+    /// Spans of the block that may have had a higher loss, by their lanes.
+    open: Vec<Span>,
+    /// The same for all blocks that have ended, by their runs.
+    left: Vec<Span>,
+    /// Weights with which these spans began, shape (spans, parameters).
+    weights: Vec<f64>,
+}
+
+/// The epochs of a run that may have had its highest loss.
+#[derive(Clone)]
+struct Span {
+    /// The lane, or the run.
+    of: usize,
+    epochs: Range<usize>,
+    /// No loss is above it. If it is finite, one of them is equal to it.
+    bound: f64,
+    /// The place of the weights with which it began.
+    began: usize,
 }
 
 impl<N: Number> Highest<N> {
     pub fn new(width: usize, set: InstructionSet) -> Self {
-        let zero = N::rounded(0.0);
         Self {
             set,
-            loss: vec![zero; width],
-            at: vec![NONE; width],
-            within: vec![0..0; width],
-            began: Vec::new(),
-            kept: vec![zero; width],
+            peaks: Peaks::new(width),
+            open: Vec::new(),
             left: Vec::new(),
             weights: Vec::new(),
         }
@@ -56,63 +54,87 @@ impl<N: Number> Highest<N> {
 
     /// Begins with other runs.
     pub fn begin(&mut self) {
-        self.loss.fill(N::rounded(f64::NAN));
-        self.at.fill(NONE);
-        self.within.fill(0..0);
+        self.peaks.begin();
+        self.open.clear();
     }
 
     /// The highest loss of a run so far.
     pub fn of(&self, lane: usize) -> f64 {
-        self.loss[lane].into()
+        self.peaks.loss[lane].into()
     }
 
     /// Tells a kernel, before a span. Of a span that is kept whole it need not know.
     pub fn tell(&self, trace: &mut Trace<N>) {
         if trace.first > 0 {
-            trace.highest.loss.copy_from_slice(&self.loss);
+            trace.highest.loss.copy_from_slice(&self.peaks.loss);
         }
     }
 
     /// Looks at a span that began with these weights, of shape (parameters, width). The first
     /// epoch of all is always kept.
     pub fn see(&mut self, span: &Range<usize>, trace: &Trace<N>, weights: &[N], active: &[bool]) {
-        let width = self.loss.len();
+        let width = active.len();
         let traced = span.start + trace.first;
         let losses = &trace.loss()[..(span.end - traced) * width];
-        let between = &trace.highest;
         if span.start == 0 {
-            self.loss.copy_from_slice(&losses[..width]);
-            self.kept.copy_from_slice(&losses[..width]);
-            self.at.fill(0);
-        } else if trace.first > 0 {
-            self.kept.copy_from_slice(&between.loss);
-        } else {
-            self.kept.copy_from_slice(&self.loss);
+            self.peaks.loss.copy_from_slice(&losses[..width]);
+            self.peaks.at.fill(0);
         }
-        let most = Most {
+        if trace.first > 0 {
+            let is_proven = trace.highest.is_proven;
+            let is_above = IsAbove {
+                a: &trace.highest.loss,
+                b: &self.peaks.loss,
+            };
+            if vectorized(self.set, is_above) {
+                let end = if is_proven { span.end } else { traced };
+                self.see_untraced(span.start..end, trace, weights, active);
+            }
+            if is_proven {
+                return;
+            }
+        }
+        let look = Look {
             losses,
-            raised: &mut self.kept,
-            before: &self.loss,
+            first: number(traced),
+            peaks: &mut self.peaks,
         };
-        if !vectorized(self.set, most) {
-            return;
-        }
-        for (lane, most) in self.kept.iter().copied().enumerate() {
-            if most > self.loss[lane] && active[lane] {
-                self.loss[lane] = most;
-                self.at[lane] = if trace.first > 0 && between.loss[lane] >= most {
-                    let epoch = between.epoch[lane];
-                    if epoch == UNKNOWN {
-                        remember(&mut self.began, width, lane, weights);
-                        self.within[lane] = span.start..traced;
-                        NONE
-                    } else {
-                        number(span.start + epoch)
-                    }
+        vectorized(self.set, look);
+    }
+
+    /// What a kernel tells of epochs that are not kept.
+    fn see_untraced(
+        &mut self,
+        epochs: Range<usize>,
+        trace: &Trace<N>,
+        weights: &[N],
+        active: &[bool],
+    ) {
+        let told = trace.highest.loss.iter().zip(&trace.highest.epoch);
+        for (lane, (told, epoch)) in told.enumerate() {
+            let highest = &mut self.peaks.loss[lane];
+            if !(*told > *highest && active[lane]) {
+                continue;
+            }
+            let bound: f64 = (*told).into();
+            let is_unknown = *epoch == UNKNOWN;
+            if bound.is_finite() {
+                *highest = *told;
+                self.peaks.at[lane] = if is_unknown {
+                    NONE
                 } else {
-                    let own = losses.iter().skip(lane).step_by(width);
-                    number(traced + own.take_while(|loss| **loss != most).count())
+                    number(epochs.start + epoch)
                 };
+            }
+            if is_unknown {
+                self.open.push(Span {
+                    of: lane,
+                    epochs: epochs.clone(),
+                    bound,
+                    began: self.weights.len(),
+                });
+                let planes = weights.chunks_exact(active.len());
+                self.weights.extend(planes.map(|plane| plane[lane].into()));
             }
         }
     }
@@ -120,34 +142,33 @@ impl<N: Number> Highest<N> {
     /// Keeps what is known of a run that has ended, one of a block that begins with `first`.
     pub fn keep(&mut self, first: usize, lane: usize, arrays: &mut Arrays) {
         arrays.highest_loss[lane] = self.of(lane);
-        arrays.highest_loss_at[lane] = self.at[lane];
-        if self.at[lane] == NONE && !self.within[lane].is_empty() {
-            self.left.push(Left {
-                run: first + lane,
-                within: self.within[lane].clone(),
-            });
-            let planes = self.began.chunks_exact(self.loss.len());
-            self.weights.extend(planes.map(|plane| plane[lane].into()));
-        }
+        arrays.highest_loss_at[lane] = self.peaks.at[lane];
+        self.leave(first, lane..lane + 1);
     }
 
     /// The same for all runs of the block.
     pub fn keep_all(&mut self, first: usize, arrays: &mut Arrays) {
         let count = arrays.highest_loss.len();
-        if self.at[..count].contains(&NONE) {
-            for lane in 0..count {
-                self.keep(first, lane, arrays);
-            }
-            return;
-        }
-        for (out, loss) in arrays.highest_loss.iter_mut().zip(&self.loss) {
+        for (out, loss) in arrays.highest_loss.iter_mut().zip(&self.peaks.loss) {
             *out = (*loss).into();
         }
-        arrays.highest_loss_at.copy_from_slice(&self.at[..count]);
+        arrays
+            .highest_loss_at
+            .copy_from_slice(&self.peaks.at[..count]);
+        self.leave(first, 0..count);
     }
 
-    /// Finds the epochs that are not known, by training once more. A kernel does the same in
-    /// each epoch if it leaves them to be found.
+    /// Leaves the spans of some lanes for later.
+    fn leave(&mut self, first: usize, lanes: Range<usize>) {
+        let own = self.open.iter().filter(|span| lanes.contains(&span.of));
+        self.left.extend(own.map(|span| Span {
+            of: first + span.of,
+            ..span.clone()
+        }));
+    }
+
+    /// Goes through the spans that are left once more. A kernel does the same in each epoch if it
+    /// leaves them.
     pub fn find(
         &mut self,
         runs: &mut Runs,
@@ -156,35 +177,42 @@ impl<N: Number> Highest<N> {
         trace: &mut Trace<N>,
     ) {
         let (width, parameters) = (kernel.width(), task.network.parameters());
-        let room = trace.room();
+        let mut weights = Vec::new();
+        let mut peaks = Peaks::new(width);
+        let highest = &*runs.arrays.highest_loss;
+        self.left.retain(|span| span.bound >= highest[span.of]);
+        // Those of a block are as long, so that they end together.
+        self.left.sort_by_key(|span| span.epochs.len());
         trace.first = 0;
-        let weights = self.weights.chunks(width * parameters);
-        for (some, weights) in self.left.chunks(width).zip(weights) {
-            load(kernel.state()[0], width, weights, some.len());
-            let planes = runs.planes(some.iter().map(|left| left.run), width);
-            let longest = some.iter().map(|left| left.within.len()).max();
-            let longest = longest.unwrap_or(0);
-            let mut open = some.len();
-            for begin in (0..longest).step_by(room) {
-                if open == 0 || task.progress.is_cancelled() {
-                    break;
+        for some in self.left.chunks(width) {
+            weights.clear();
+            for span in some {
+                weights.extend_from_slice(&self.weights[span.began..][..parameters]);
+            }
+            load(kernel.state()[0], width, &weights, some.len());
+            let planes = runs.planes(some.iter().map(|span| span.of), width);
+            peaks.begin();
+            peaks.loss.fill(N::rounded(f64::NEG_INFINITY));
+            let (mut done, mut ended) = (0, 0);
+            while let Some(next) = some.get(ended) {
+                if task.progress.is_cancelled() {
+                    return;
                 }
-                let epochs = begin..longest.min(begin + room);
+                let epochs = done..next.epochs.len().min(done + trace.room());
                 kernel.advance(&planes, epochs.clone(), f64::INFINITY, trace);
-                for (lane, left) in some.iter().enumerate() {
-                    let at = &mut runs.arrays.highest_loss_at[left.run];
-                    if *at >= 0 {
-                        continue;
-                    }
-                    let highest = runs.arrays.highest_loss[left.run];
-                    let own = trace.loss().iter().skip(lane).step_by(width);
-                    let place = own
-                        .take(epochs.len())
-                        .position(|loss| (*loss).into() >= highest);
-                    if let Some(place) = place {
-                        *at = number(left.within.start + begin + place);
-                        open -= 1;
-                    }
+                let look = Look {
+                    losses: &trace.loss()[..epochs.len() * width],
+                    first: number(done),
+                    peaks: &mut peaks,
+                };
+                vectorized(self.set, look);
+                done = epochs.end;
+                while some
+                    .get(ended)
+                    .is_some_and(|span| span.epochs.len() == done)
+                {
+                    some[ended].tell(runs, peaks.loss[ended].into(), peaks.at[ended]);
+                    ended += 1;
                 }
             }
         }
@@ -193,38 +221,19 @@ impl<N: Number> Highest<N> {
     }
 }
 
-/// Copies the weights of a lane.
-fn remember<N: Number>(began: &mut Vec<N>, width: usize, lane: usize, weights: &[N]) {
-    began.resize(weights.len(), N::rounded(0.0));
-    let planes = began.chunks_exact_mut(width);
-    for (own, plane) in planes.zip(weights.chunks_exact(width)) {
-        own[lane] = plane[lane];
+impl Span {
+    /// Tells the run of its highest loss, and of its first epoch, counted from the first one.
+    fn tell(&self, runs: &mut Runs, loss: f64, epoch: i64) {
+        let own = &mut runs.arrays.highest_loss[self.of];
+        let at = &mut runs.arrays.highest_loss_at[self.of];
+        let epoch = number(self.epochs.start) + epoch;
+        let is_unknown = *at < 0;
+        if loss > *own || loss >= *own && (is_unknown || epoch < *at) {
+            (*own, *at) = (loss, epoch);
+        }
     }
 }
 
 fn number(epoch: usize) -> i64 {
     i64::try_from(epoch).unwrap_or(i64::MAX)
-}
-
-/// Raises numbers to the highest of some losses of each run, shape (epochs, width); tells whether
-/// one is above what it was before.
-struct Most<'m, N> {
-    losses: &'m [N],
-    raised: &'m mut [N],
-    before: &'m [N],
-}
-
-impl<N: Number> NullaryFnOnce for Most<'_, N> {
-    type Output = bool;
-
-    #[inline(always)]
-    fn call(self) -> bool {
-        for losses in self.losses.chunks_exact(self.raised.len()) {
-            for (most, loss) in self.raised.iter_mut().zip(losses) {
-                *most = if *loss > *most { *loss } else { *most };
-            }
-        }
-        let pairs = self.raised.iter().zip(self.before);
-        pairs.fold(false, |any, (most, before)| any | (most > before))
-    }
 }

@@ -5,7 +5,8 @@ use pulp::NullaryFnOnce;
 
 use crate::judge::{Judge, Single};
 use crate::kernel::{Kernel, Number};
-use crate::recent_losses::{Look, RecentLosses};
+use crate::recent_losses::RecentLosses;
+use crate::Outcome;
 
 /// What the facts say of how a run ended.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -23,6 +24,18 @@ pub(crate) enum Verdict {
     Doubt,
 }
 
+impl Verdict {
+    /// The outcome, as far as it is known.
+    #[inline(always)]
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Self::Converged => Outcome::Converged,
+            Self::BornDead | Self::Dead => Outcome::Dead,
+            Self::Unresolved | Self::Doubt => Outcome::Unresolved,
+        }
+    }
+}
+
 /// What is known of each run of the block, shape (width,) each.
 pub(crate) struct Lanes {
     pub active: Vec<bool>,
@@ -35,11 +48,8 @@ pub(crate) struct Lanes {
     pub size: Vec<f64>,
     /// The largest change of a weight in the last epoch.
     pub moved: Vec<f64>,
-    /// How far the loss climbed in the last epochs, negative if it always fell; how near to the
-    /// last loss one before it was; the highest of them.
+    /// How far the loss climbed in the last epochs, negative if it always fell.
     climb: Vec<f64>,
-    nearest: Vec<f64>,
-    pub recent: Vec<f64>,
     /// Whether it is dead before the first epoch, if that is known.
     begins_dead: Vec<bool>,
     pub may_be_dead: Vec<bool>,
@@ -66,8 +76,6 @@ impl Lanes {
             size: vec![0.0; width],
             moved: vec![0.0; width],
             climb: vec![0.0; width],
-            nearest: vec![0.0; width],
-            recent: vec![0.0; width],
             begins_dead: vec![false; width],
             may_be_dead: vec![false; width],
             is_open: vec![false; width],
@@ -100,11 +108,6 @@ impl Lanes {
     /// Whether there were last epochs in which the loss did not fall.
     pub fn rises(&self, lane: usize) -> bool {
         self.climb[lane] >= 0.0
-    }
-
-    /// Whether the last loss is the same as one before it, to so small a share of itself.
-    pub fn may_repeat(&self, lane: usize, same: f64, last: f64) -> bool {
-        self.nearest[lane] <= same * last
     }
 }
 
@@ -199,12 +202,7 @@ impl<N: Number> NullaryFnOnce for Ending<'_, '_, N> {
         }
         let weights = kernel.weights();
         lanes.measure_movement(weights, before);
-        let look = Look {
-            climb: &mut lanes.climb,
-            nearest: &mut lanes.nearest,
-            highest: &mut lanes.recent,
-        };
-        losses.look(done, look);
+        losses.climbs(done, &mut lanes.climb);
         let out = &mut lanes.may_be_dead;
         judge.dead.may_be(weights, &mut lanes.sums, out);
         let facts = lanes.moved.iter().zip(&lanes.size).zip(&lanes.climb);

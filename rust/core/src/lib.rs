@@ -33,6 +33,7 @@ mod network;
 mod optimizer;
 mod outcome;
 mod parallel;
+mod peaks;
 mod progress;
 mod recent_losses;
 mod record;

@@ -34,8 +34,6 @@ pub(crate) struct Followed {
     pub farthest: f64,
     /// Whether it stays bounded and forgets where it started.
     pub is_chaotic: bool,
-    /// The epoch in which the weights seemed to return.
-    seen: usize,
 }
 
 /// What is asked of the runs in the lanes of a kernel.
@@ -63,12 +61,23 @@ pub(crate) struct Motion<N> {
     own: [Vec<N>; 2],
     copy: [Vec<N>; 2],
     pub followed: Vec<Followed>,
-    /// Shape (width,) each: distances, the highest loss, and how often the distance of the copy
-    /// has grown in both halves of the epochs.
+    way: Way,
+    /// How often the distance of the copy has grown in both halves of the epochs, shape (width,).
+    growth: [Vec<f64>; 2],
+}
+
+/// The way of the runs so far, shape (width,) each.
+struct Way {
+    /// Distances from the first and the second place.
     from_first: Vec<f64>,
     from_second: Vec<f64>,
+    /// See [`Followed`].
+    period: Vec<f64>,
+    farthest: Vec<f64>,
+    /// The epoch in which the weights seemed to return, or 0.
+    seen: Vec<f64>,
+    /// The highest loss.
     highest: Vec<f64>,
-    growth: [Vec<f64>; 2],
 }
 
 impl<N: Number> Motion<N> {
@@ -82,9 +91,14 @@ impl<N: Number> Motion<N> {
             copy: own.clone(),
             own,
             followed: vec![Followed::default(); width],
-            from_first: zeros(),
-            from_second: zeros(),
-            highest: zeros(),
+            way: Way {
+                from_first: zeros(),
+                from_second: zeros(),
+                period: zeros(),
+                farthest: zeros(),
+                seen: zeros(),
+                highest: zeros(),
+            },
             growth: [zeros(), zeros()],
         }
     }
@@ -101,8 +115,15 @@ impl<N: Number> Motion<N> {
         ask: Follow,
     ) {
         let width = kernel.width();
-        self.followed.fill(Followed::default());
-        self.highest.fill(0.0);
+        let way = &mut self.way;
+        for values in [
+            &mut way.period,
+            &mut way.farthest,
+            &mut way.seen,
+            &mut way.highest,
+        ] {
+            values.fill(0.0);
+        }
         self.growth.iter_mut().for_each(|growth| growth.fill(1.0));
         self.first.copy_from_slice(kernel.weights());
         keep(&mut self.own, kernel);
@@ -116,8 +137,20 @@ impl<N: Number> Motion<N> {
             for epoch in begin..end.min(begin + APART) {
                 let at = ask.done + epoch;
                 kernel.advance(own, at..at + 1, f64::INFINITY, trace);
-                let losses = &trace.loss()[..width];
-                self.look(kernel.weights(), losses, epoch + 1, ask, sizes);
+                if epoch == 0 {
+                    self.second.copy_from_slice(kernel.weights());
+                }
+                let look = Look {
+                    way: &mut self.way,
+                    weights: kernel.weights(),
+                    places: [&self.first, &self.second],
+                    losses: &trace.loss()[..width],
+                    sizes,
+                    epoch: (epoch + 1) as f64,
+                    may_return: epoch < ask.longest,
+                    same: ask.same,
+                };
+                vectorized(ask.set, look);
             }
             // A copy is set back after whole steps only.
             if begin + APART > ask.copied {
@@ -134,48 +167,22 @@ impl<N: Number> Motion<N> {
             self.set_back(half, sizes, ask);
             restore(kernel, &self.own);
         }
-        for (lane, followed) in self.followed.iter_mut().enumerate() {
-            let bounded = self.highest[lane] <= BOUNDED * losses[lane];
-            let grows = self.growth.iter().all(|growth| growth[lane] > GROWTH);
-            followed.is_chaotic = ask.copied > 0 && bounded && grows && followed.period == 0;
-        }
+        self.conclude(ask, losses);
     }
 
-    /// Compares the weights after an epoch with those of the beginning.
-    fn look(&mut self, weights: &[N], losses: &[N], epoch: usize, ask: Follow, sizes: &[f64]) {
-        if epoch == 1 {
-            self.second.copy_from_slice(weights);
-        }
-        for (other, out) in [
-            (&self.first, &mut self.from_first),
-            (&self.second, &mut self.from_second),
-        ] {
-            let distances = Distances {
-                weights,
-                other,
-                out,
-            };
-            vectorized(ask.set, distances);
-        }
-        for (highest, loss) in self.highest.iter_mut().zip(losses) {
-            let loss: f64 = (*loss).into();
-            // NaN stays.
-            *highest = if loss <= *highest { *highest } else { loss };
-        }
+    /// What the way of the runs tells.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn conclude(&mut self, ask: Follow, losses: &[f64]) {
+        let way = &self.way;
         for (lane, followed) in self.followed.iter_mut().enumerate() {
-            let (near, away) = (ask.same * sizes[lane], self.from_first[lane]);
-            followed.farthest = if away <= followed.farthest {
-                followed.farthest
-            } else {
-                away
+            let bounded = way.highest[lane] <= BOUNDED * losses[lane];
+            let grows = self.growth.iter().all(|growth| growth[lane] > GROWTH);
+            let period = way.period[lane] as usize;
+            *followed = Followed {
+                period,
+                farthest: way.farthest[lane],
+                is_chaotic: ask.copied > 0 && bounded && grows && period == 0,
             };
-            let returned = followed.seen > 0 && followed.seen == epoch - 1;
-            if returned && followed.period == 0 && self.from_second[lane] <= near {
-                followed.period = epoch - 1;
-            }
-            if epoch <= ask.longest && away <= near {
-                followed.seen = epoch;
-            }
         }
     }
 
@@ -199,10 +206,11 @@ impl<N: Number> Motion<N> {
         let distances = Distances {
             weights: &self.copy[0],
             other: &self.own[0],
-            out: &mut self.from_first,
+            out: &mut self.way.from_first,
         };
         vectorized(ask.set, distances);
-        let growth = self.growth[half].iter_mut().zip(&mut self.from_first);
+        let away = &mut self.way.from_first;
+        let growth = self.growth[half].iter_mut().zip(&mut *away);
         for ((growth, away), size) in growth.zip(sizes) {
             let wanted = hair(ask.epsilon) * size;
             *growth *= *away / wanted;
@@ -213,7 +221,7 @@ impl<N: Number> Motion<N> {
         for (copy, own) in self.copy.iter_mut().zip(&self.own) {
             let planes = copy.chunks_exact_mut(width).zip(own.chunks_exact(width));
             for (copy, own) in planes {
-                for ((copy, own), factor) in copy.iter_mut().zip(own).zip(&self.from_first) {
+                for ((copy, own), factor) in copy.iter_mut().zip(own).zip(&*away) {
                     let (far, near): (f64, f64) = ((*copy).into(), (*own).into());
                     *copy = N::rounded(near + (far - near) * factor);
                 }
@@ -260,6 +268,64 @@ impl<N: Number> NullaryFnOnce for Distances<'_, N> {
                 // NaN stays.
                 *most = if away <= *most { *most } else { away };
             }
+        }
+    }
+}
+
+/// Compares the weights after an epoch with those of the beginning.
+struct Look<'l, N> {
+    way: &'l mut Way,
+    weights: &'l [N],
+    /// Weights at the beginning, and after an epoch.
+    places: [&'l [N]; 2],
+    losses: &'l [N],
+    sizes: &'l [f64],
+    epoch: f64,
+    /// Whether a period of so many epochs is looked for.
+    may_return: bool,
+    same: f64,
+}
+
+impl<N: Number> NullaryFnOnce for Look<'_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let [first, second] = self.places;
+        for (other, out) in [
+            (first, &mut self.way.from_first),
+            (second, &mut self.way.from_second),
+        ] {
+            let weights = self.weights;
+            Distances {
+                weights,
+                other,
+                out,
+            }
+            .call();
+        }
+        let width = self.sizes.len();
+        let seen_now = if self.may_return { self.epoch } else { 0.0 };
+        let (highest, losses) = (&mut self.way.highest[..width], &self.losses[..width]);
+        for (highest, loss) in highest.iter_mut().zip(losses) {
+            let loss: f64 = (*loss).into();
+            // NaN stays.
+            *highest = if loss <= *highest { *highest } else { loss };
+        }
+        let from_first = &self.way.from_first[..width];
+        let from_second = &self.way.from_second[..width];
+        let farthest = &mut self.way.farthest[..width];
+        let (period, seen) = (&mut self.way.period[..width], &mut self.way.seen[..width]);
+        let last = self.epoch - 1.0;
+        for lane in 0..width {
+            let (near, away) = (self.same * self.sizes[lane], from_first[lane]);
+            let (far, own, when) = (farthest[lane], period[lane], seen[lane]);
+            farthest[lane] = if away <= far { far } else { away };
+            let returned = (when > 0.0) & (when >= last) & (own <= 0.0);
+            let is_back = returned & (from_second[lane] <= near);
+            period[lane] = if is_back { last } else { own };
+            let is_seen = (seen_now > 0.0) & (away <= near);
+            seen[lane] = if is_seen { seen_now } else { when };
         }
     }
 }

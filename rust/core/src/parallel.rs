@@ -7,8 +7,9 @@ use rayon::prelude::*;
 use crate::machine::{bad_threads, Machine};
 use crate::{Dtype, Network, Result};
 
-/// Runs handed to a thread at a time: enough to hide the cost of handing over.
-const LARGEST_SHARE: usize = 1536;
+/// Runs handed to a thread at a time: enough to hide the cost of handing over, and that those which
+/// are looked at after training fill the registers of a kernel.
+const LARGEST_SHARE: usize = 4096;
 
 /// Values that are looked at by a thread at a time.
 const SLICE: usize = 1 << 16;

@@ -28,7 +28,8 @@ pub(crate) struct RecentLosses<N> {
     /// The loss of an epoch is at its number modulo the window; shape (WINDOW, width).
     last: Vec<N>,
     /// Scratch of shape (width,) each.
-    space: [Vec<f64>; 2],
+    sums: Vec<f64>,
+    changed: Vec<u64>,
 }
 
 impl<N: Number> RecentLosses<N> {
@@ -37,7 +38,8 @@ impl<N: Number> RecentLosses<N> {
             width,
             first: vec![0.0; width],
             last: vec![N::rounded(0.0); WINDOW * width],
-            space: [vec![0.0; width], vec![0.0; width]],
+            sums: vec![0.0; width],
+            changed: vec![0; width],
         }
     }
 
@@ -85,8 +87,8 @@ impl<N: Number> RecentLosses<N> {
         let missing = (epochs - done).min(count);
         let these = done - (count - missing).min(done)..done;
         let missing = missing as f64 * LARGEST_RATIO;
-        let [sums, away] = &mut self.space;
-        let (sums, away) = (&mut sums[lanes.clone()], &mut away[lanes.clone()]);
+        let sums = &mut self.sums[lanes.clone()];
+        let changed = &mut self.changed[lanes.clone()];
         let firsts = &self.first[lanes.clone()];
         let kept = Kept {
             last: &self.last,
@@ -95,13 +97,14 @@ impl<N: Number> RecentLosses<N> {
         };
         for group in groups(lanes.len()) {
             match group {
-                Group::Whole(at) => kept.sum::<LANES>(at, &these, firsts, sums, away),
-                Group::Single(at) => kept.sum::<1>(at, &these, firsts, sums, away),
+                Group::Whole(at) => kept.sum::<LANES>(at, &these, firsts, sums, changed),
+                Group::Single(at) => kept.sum::<1>(at, &these, firsts, sums, changed),
             }
         }
         let mut is_special = false;
-        for (((out, sum), first), away) in out.iter_mut().zip(&*sums).zip(firsts).zip(&*away) {
-            let ratios = if *away == 0.0 {
+        for (((out, sum), first), changed) in out.iter_mut().zip(&*sums).zip(firsts).zip(&*changed)
+        {
+            let ratios = if *changed == 0 {
                 these.len() as f64
             } else {
                 sum / first
@@ -138,10 +141,10 @@ impl<N: Number> RecentLosses<N> {
         }
     }
 
-    /// Looks at the last losses of each run before epoch `done`. Most runs fall, and need no
-    /// closer look.
+    /// How far the loss of each run climbed in the last epochs before `done`, negative if it always
+    /// fell.
     #[inline(always)]
-    pub fn look(&self, done: usize, mut look: Look) {
+    pub fn climbs(&self, done: usize, out: &mut [f64]) {
         let kept = Kept {
             last: &self.last,
             width: self.width,
@@ -149,26 +152,38 @@ impl<N: Number> RecentLosses<N> {
         };
         for group in groups(self.width) {
             match group {
-                Group::Whole(at) => kept.look::<LANES>(at, done, &mut look),
-                Group::Single(at) => kept.look::<1>(at, done, &mut look),
+                Group::Whole(at) => kept.climb::<LANES>(at, done, out),
+                Group::Single(at) => kept.climb::<1>(at, done, out),
             }
         }
+    }
+
+    /// The highest of the last losses of a run before epoch `done`.
+    pub fn highest(&self, done: usize, lane: usize) -> f64 {
+        let losses = recent(done).map(|epoch| self.at(epoch, lane));
+        losses.fold(0.0, |most: f64, loss| if loss > most { loss } else { most })
     }
 
     /// Whether the loss of a run repeats before epoch `done`, or stands still, to so small a
     /// share of itself.
     pub fn repeats(&self, done: usize, lane: usize, same: f64) -> bool {
-        let mut recent = [0.0; WINDOW];
+        let last = self.at(done - 1, lane);
+        let is_near = |epoch| (self.at(epoch, lane) - last).abs() <= same * last;
+        // Most do not.
+        if !(recent(done).start..done - 1).any(is_near) {
+            return false;
+        }
+        let mut losses = [0.0; WINDOW];
         let kept = done.min(WINDOW);
-        for (loss, epoch) in recent.iter_mut().zip(done - kept..done) {
+        for (loss, epoch) in losses.iter_mut().zip(done - kept..done) {
             *loss = self.at(epoch, lane);
         }
-        repeats(&recent[..kept], same)
+        repeats(&losses[..kept], same)
     }
 }
 
-/// Lanes that are looked at together, as many as the widest register has.
-const LANES: usize = 8;
+/// Lanes that are looked at together: a few registers.
+const LANES: usize = 16;
 
 /// Some neighbouring lanes, by the place of the first.
 enum Group {
@@ -196,11 +211,14 @@ impl<N: Number> Kept<'_, N> {
     #[inline(always)]
     fn of<const L: usize>(&self, epoch: usize, at: usize) -> [f64; L] {
         let start = epoch % WINDOW * self.width + self.begin + at;
-        let losses = &self.last[start..][..L];
-        std::array::from_fn(|lane| losses[lane].into())
+        let mut own = [0.0; L];
+        for (own, loss) in own.iter_mut().zip(&self.last[start..][..L]) {
+            *own = (*loss).into();
+        }
+        own
     }
 
-    /// Σ min(ℓ, 10⁶·ℓ₀) over some epochs, and how far a loss was from ℓ₀.
+    /// Σ min(ℓ, 10⁶·ℓ₀) over some epochs, and the bits in which a loss differs from ℓ₀.
     #[inline(always)]
     fn sum<const L: usize>(
         &self,
@@ -208,74 +226,44 @@ impl<N: Number> Kept<'_, N> {
         epochs: &Range<usize>,
         firsts: &[f64],
         sums: &mut [f64],
-        away: &mut [f64],
+        changed: &mut [u64],
     ) {
         let firsts = &firsts[at..][..L];
-        let (mut sum, mut far) = ([0.0; L], [0.0_f64; L]);
+        let (mut sum, mut bits) = ([0.0; L], [0; L]);
         for epoch in epochs.clone() {
             let losses = self.of::<L>(epoch, at);
             for lane in 0..L {
                 let (loss, most) = (losses[lane], LARGEST_RATIO * firsts[lane]);
                 // NaN is not below anything.
                 sum[lane] += if loss < most { loss } else { most };
-                let distance = (loss - firsts[lane]).abs();
-                far[lane] = if distance <= far[lane] {
-                    far[lane]
-                } else {
-                    distance
-                };
+                bits[lane] |= loss.to_bits() ^ firsts[lane].to_bits();
             }
         }
         sums[at..][..L].copy_from_slice(&sum);
-        away[at..][..L].copy_from_slice(&far);
+        changed[at..][..L].copy_from_slice(&bits);
     }
 
-    /// See [`RecentLosses::look`].
+    /// See [`RecentLosses::climbs`].
     #[inline(always)]
-    fn look<const L: usize>(&self, at: usize, done: usize, look: &mut Look) {
-        let last = self.of::<L>(done - 1, at);
-        let begin = done.saturating_sub(LONGEST_PERIOD + 1);
+    fn climb<const L: usize>(&self, at: usize, done: usize, out: &mut [f64]) {
         let none = if done == 1 { 0.0 } else { f64::NEG_INFINITY };
-        let (mut climb, mut nearest, mut highest) = ([none; L], [f64::INFINITY; L], [0.0; L]);
+        let (mut climb, begin) = ([none; L], recent(done).start);
         let mut before = self.of::<L>(begin, at);
         for epoch in begin + 1..done {
             let after = self.of::<L>(epoch, at);
             for lane in 0..L {
                 let by = after[lane] - before[lane] * (1.0 - SAME);
-                climb[lane] = larger(by, climb[lane]);
-                let distance = (before[lane] - last[lane]).abs();
-                nearest[lane] = -larger(-distance, -nearest[lane]);
-                highest[lane] = larger(before[lane], highest[lane]);
+                climb[lane] = if by > climb[lane] { by } else { climb[lane] };
             }
             before = after;
         }
-        for lane in 0..L {
-            highest[lane] = larger(last[lane], highest[lane]);
-        }
-        look.climb[at..][..L].copy_from_slice(&climb);
-        look.nearest[at..][..L].copy_from_slice(&nearest);
-        look.highest[at..][..L].copy_from_slice(&highest);
+        out[at..][..L].copy_from_slice(&climb);
     }
 }
 
-/// a if it is larger than b, else b.
-#[inline(always)]
-fn larger(a: f64, b: f64) -> f64 {
-    if a > b {
-        a
-    } else {
-        b
-    }
-}
-
-/// What the last losses tell of each run, shape (width,) each.
-pub(crate) struct Look<'l> {
-    /// How far the loss came above the one before it, or almost to it; negative if it always fell.
-    pub climb: &'l mut [f64],
-    /// How near to the last loss one before it was.
-    pub nearest: &'l mut [f64],
-    /// The highest of them.
-    pub highest: &'l mut [f64],
+/// The epochs before `done` whose losses tell whether a run still falls, or repeats.
+fn recent(done: usize) -> Range<usize> {
+    done.saturating_sub(LONGEST_PERIOD + 1)..done
 }
 
 /// Whether a sequence of losses repeats after up to 16 of them.
@@ -309,21 +297,15 @@ mod tests {
             if losses.is_empty() {
                 continue;
             }
-            let (mut climb, mut nearest, mut highest) = ([0.0; 2], [0.0; 2], [0.0; 2]);
-            let look = Look {
-                climb: &mut climb,
-                nearest: &mut nearest,
-                highest: &mut highest,
-            };
-            recent(losses).look(losses.len(), look);
-            let (rises, last) = (climb[1] >= 0.0, losses[losses.len() - 1]);
-            let may_repeat = nearest[1] <= 2.0 * SAME * last;
-            assert!(rises && may_repeat || !expected, "{losses:?}");
+            let (kept, mut climbs) = (kept(losses), [0.0; 2]);
+            kept.climbs(losses.len(), &mut climbs);
+            assert!(climbs[1] >= 0.0 || !expected, "{losses:?}");
+            assert_eq!(kept.repeats(losses.len(), 1, SAME), expected, "{losses:?}");
         }
     }
 
     /// A second run beside the first, which must not affect it.
-    fn recent(losses: &[f64]) -> RecentLosses<f64> {
+    fn kept(losses: &[f64]) -> RecentLosses<f64> {
         let mut kept = RecentLosses::new(2);
         for (epoch, loss) in losses.iter().enumerate() {
             kept.keep(epoch, &[f64::NAN, *loss]);
@@ -333,7 +315,7 @@ mod tests {
 
     fn ratio(losses: &[f64], epochs: usize) -> f64 {
         let mut ratio = [0.0];
-        recent(losses).ratios(1..2, losses.len(), epochs, &mut ratio);
+        kept(losses).ratios(1..2, losses.len(), epochs, &mut ratio);
         ratio[0]
     }
 

@@ -124,12 +124,9 @@ pub(crate) fn runs_of(network: &Network, weights: &[f64], machine: Machine) -> R
             fix: "give one value per parameter of the network",
         });
     }
-    let is_finite = |value: &f64| value.is_finite();
-    if !all(weights, machine, is_finite)? {
-        all_finite("weights", weights, parameters)?;
-    }
     let dtype = network.dtype();
     if !all(weights, machine, |weight| dtype.holds(*weight))? {
+        all_finite("weights", weights, parameters)?;
         dtype.check("weights", weights, parameters)?;
     }
     Ok(weights.len() / parameters)

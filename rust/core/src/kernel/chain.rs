@@ -35,6 +35,8 @@ const REGISTERS: usize = 16;
 
 /// Epochs for which it is worth proving that no loss is higher than those before.
 const LONG: usize = 32;
+/// To watch all runs of a block takes as long as to look for the highest loss of this share of them.
+const MOST_OPEN: f64 = 8.0;
 
 /// The hidden neuron computes the identity.
 pub(super) const IDENTITY: u8 = 0;
@@ -128,6 +130,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         }
     }
 
+    #[inline(always)]
     fn given(&self, row: usize) -> Given<A::Vector<S>> {
         let (x, y) = (self.data.x()[row], self.data.y()[row]);
         let splat = |value| A::splat(self.simd, value);
@@ -263,7 +266,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
     }
 
     /// Epochs in which nothing can overflow unseen: see [`unwatched`]. Their losses are written to
-    /// a plane; without one the highest of them is kept, unless it is known to stay below.
+    /// a plane; without one the highest of them is kept, unless most are known to stay below.
     #[inline(always)]
     fn unwatched<const PHI: u8>(
         &mut self,
@@ -399,23 +402,28 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         largest
     }
 
-    /// Whether it is proven that no run gets a higher loss than it had so far.
+    /// Whether it is proven for most runs that none gets a higher loss than it had so far. The
+    /// highest losses of the others become infinite: they are looked for later.
     #[inline(always)]
-    fn stays_below(&self, highest: &[A::Number]) -> bool {
-        let rates: &[A::Number] = bytemuck::cast_slice(&self.rates);
-        let (first, last) = self.weights().split_at((LAYERS - 1) * rates.len());
+    fn most_stay_below(&mut self) -> bool {
         let (is_relu, given) = (self.phi != IDENTITY, [self.data.x()[0], self.data.y()[0]]);
-        let mut all = true;
+        let rates: &[A::Number] = bytemuck::cast_slice(&self.rates);
+        let highest: &mut [A::Number] = bytemuck::cast_slice_mut(&mut self.highest);
+        let weights: &[A::Number] = bytemuck::cast_slice(&self.weights);
+        let (first, last) = weights.split_at((LAYERS - 1) * rates.len());
+        let mut open = 0.0;
         for (lane, (last, rate)) in last.iter().zip(rates).enumerate() {
-            let (last, rate, highest) = ((*last).into(), (*rate).into(), highest[lane].into());
-            all &= if LAYERS == 1 {
-                unwatched::stays_below_without_hidden(highest, given, last, rate)
+            let (last, rate, own) = ((*last).into(), (*rate).into(), highest[lane].into());
+            let stays = if LAYERS == 1 {
+                unwatched::stays_below_without_hidden(own, given, last, rate)
             } else {
                 let weights = [first[lane].into(), last];
-                unwatched::stays_below(highest, is_relu, given, weights, rate)
+                unwatched::stays_below(own, is_relu, given, weights, rate)
             };
+            open += if stays { 0.0 } else { 1.0 };
+            highest[lane] = A::Number::rounded(if stays { own } else { f64::INFINITY });
         }
-        all
+        open * MOST_OPEN <= rates.len() as f64
     }
 
     /// Whether an overflow on the way is seen in the weights after it. A single epoch is
@@ -430,6 +438,10 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
             && unwatched::is_moderate(self.weights())
     }
 
+    fn take_highest(&mut self, trace: &Trace<A::Number>) {
+        bytemuck::cast_slice_mut(&mut self.highest).copy_from_slice(&trace.highest.loss);
+    }
+
     /// The last epochs are traced, the others are not.
     #[inline(always)]
     fn span<const PHI: u8, const ONE_ROW: bool>(
@@ -440,13 +452,17 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
     ) -> bool {
         let mut next = trace.first;
         let mut watched = self.given(0).zero;
+        trace.highest.is_proven = false;
         if trace.first > 0 {
-            let highest = &trace.highest.loss;
-            bytemuck::cast_slice_mut(&mut self.highest).copy_from_slice(highest);
+            self.take_highest(trace);
         }
         let unwatched = ONE_ROW && PHI != RELU && self.needs_no_watch(epochs, bound);
         if unwatched {
-            let stays = trace.first >= LONG && self.stays_below(&trace.highest.loss);
+            let stays = trace.first >= LONG && self.most_stay_below();
+            if !stays && trace.first > 0 {
+                self.take_highest(trace);
+            }
+            trace.highest.is_proven = stays;
             self.unwatched::<PHI>(trace.first, stays, None);
             // The last epoch is a whole pass, since its gradients tell how runs end.
             if trace.is_loss_only() && next < epochs {

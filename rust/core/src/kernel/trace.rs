@@ -21,10 +21,14 @@ pub(crate) const UNKNOWN: usize = usize::MAX;
 
 /// The highest losses of some epochs, shape (width,) each.
 pub(crate) struct Highest<N> {
+    /// Where its epoch is unknown it may be infinite, which tells nothing.
     pub loss: Aligned<N>,
     /// Where it was raised the first epoch that had it, counted from the start of the span, or
     /// [`UNKNOWN`].
     pub epoch: Vec<usize>,
+    /// Whether it is proven that the epochs that are kept have no higher one, either, but for
+    /// runs of which nothing is told.
+    pub is_proven: bool,
 }
 
 impl<N: Number> Highest<N> {
@@ -53,6 +57,7 @@ impl<N: Number> Trace<N> {
             highest: Highest {
                 loss: aligned(zero, width),
                 epoch: vec![UNKNOWN; width],
+                is_proven: false,
             },
             planes: values.map(|values| aligned(zero, epochs * values)),
         }

@@ -96,11 +96,13 @@ pub(super) fn stays_below(
     let error = (y - p * q * x).abs();
     let most = error + ROUNDINGS * (y.abs() + error);
     let step = rate * x.abs() * most;
-    let (apart, product) = ((p - q) * (p + q), 2.0 * (y.abs() + most) / x);
-    let squares = (apart * apart + product * product).sqrt();
-    let factor = rate * x * x * squares * (1.0 + 0.5 * step);
+    let (apart, product) = ((p - q) * (p + q), (y.abs() + most) * (2.0 / x));
+    let squares = apart * apart + product * product;
+    let factor = rate * x * x * (1.0 + 0.5 * step);
+    let limit = (2.0 - ROUNDINGS) * (2.0 - ROUNDINGS);
     let is_off = is_relu & (p * x <= 0.0);
-    let stays = (step < 1.0) & (factor <= 2.0 - ROUNDINGS);
+    // Squared, since a root takes longer than all the rest.
+    let stays = (step < 1.0) & (factor * factor * squares <= limit);
     is_off | (stays & (0.5 * most * most <= highest))
 }
 

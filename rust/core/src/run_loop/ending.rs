@@ -153,26 +153,28 @@ impl<N: Number> RunLoop<'_, N> {
 
     /// Judges the runs that are left by the facts of their last epochs, or keeps them for later.
     pub(super) fn judge_block(&mut self, runs: &mut Runs, done: usize) {
-        let arrays = &mut runs.arrays;
-        let facts = self.lanes.verdict.iter().zip(&self.lanes.active);
-        let results = arrays.outcome.iter_mut().zip(&mut *arrays.died_at);
+        let (verdicts, active) = (&self.lanes.verdict, &self.lanes.active);
+        let facts = || verdicts.iter().zip(active);
+        for (outcome, (verdict, active)) in runs.arrays.outcome.iter_mut().zip(facts()) {
+            *outcome = if *active { verdict.outcome() } else { *outcome };
+        }
         let mut count = 0;
-        for (lane, ((outcome, died_at), (verdict, active))) in results.zip(facts).enumerate() {
-            let converged = *active & (*verdict == Verdict::Converged);
-            let dead = *active & (*verdict == Verdict::BornDead);
-            *outcome = if converged {
-                Outcome::Converged
-            } else {
-                *outcome
-            };
-            *outcome = if dead { Outcome::Dead } else { *outcome };
-            *died_at = if dead { 0 } else { *died_at };
+        for (lane, (verdict, active)) in facts().take(runs.count()).enumerate() {
             self.some[count] = lane;
             let is_open = matches!(verdict, Verdict::Dead | Verdict::Doubt);
             count += usize::from(*active & is_open);
         }
+        for (died_at, (verdict, active)) in runs.arrays.died_at.iter_mut().zip(facts()) {
+            let is_born_dead = *active & (*verdict == Verdict::BornDead);
+            // From −1 to 0.
+            *died_at += i64::from(is_born_dead);
+        }
         for place in 0..count {
-            self.judge_run(runs, self.some[place], done);
+            let lane = self.some[place];
+            match self.lanes.verdict[lane] {
+                Verdict::Dead => self.deaths.keep(self.first + lane, lane, done),
+                _ => self.judge_run(runs, lane, done),
+            }
         }
     }
 
@@ -180,20 +182,14 @@ impl<N: Number> RunLoop<'_, N> {
     fn judge_run(&mut self, runs: &mut Runs, lane: usize, done: usize) {
         let run = self.first + lane;
         let verdict = self.lanes.verdict[lane];
+        runs.arrays.outcome[lane] = verdict.outcome();
         match verdict {
-            Verdict::Unresolved => {}
-            Verdict::Converged => runs.arrays.outcome[lane] = Outcome::Converged,
-            Verdict::BornDead => {
-                runs.arrays.outcome[lane] = Outcome::Dead;
-                runs.arrays.died_at[lane] = 0;
-            }
-            Verdict::Dead => {
-                runs.arrays.outcome[lane] = Outcome::Dead;
-                self.deaths.keep(run);
-            }
+            Verdict::Unresolved | Verdict::Converged => {}
+            Verdict::BornDead => runs.arrays.died_at[lane] = 0,
+            Verdict::Dead => self.deaths.keep(run, lane, done),
             Verdict::Doubt if self.lanes.may_be_dead[lane] && self.is_dead(runs, lane, done) => {
                 runs.arrays.outcome[lane] = Outcome::Dead;
-                self.deaths.keep(run);
+                self.deaths.keep(run, lane, done);
             }
             Verdict::Doubt => self.doubt(lane, done),
         }
@@ -202,13 +198,12 @@ impl<N: Number> RunLoop<'_, N> {
     /// Keeps a run for later.
     fn doubt(&mut self, lane: usize, done: usize) {
         let (lanes, same) = (&self.lanes, self.judge.same());
-        let may_repeat = lanes.may_repeat(lane, same, self.losses.at(done - 1, lane));
         let facts = Facts {
             moved: lanes.moved[lane],
             size: lanes.size[lane],
             rises: lanes.rises(lane),
-            repeats: may_repeat && self.losses.repeats(done, lane, same),
-            recent: lanes.recent[lane],
+            repeats: self.losses.repeats(done, lane, same),
+            recent: self.losses.highest(done, lane),
         };
         self.judge.doubt(self.first + lane, done, facts);
     }

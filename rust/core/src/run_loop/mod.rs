@@ -109,6 +109,7 @@ impl<'a, N: Number> RunLoop<'a, N> {
             usize::from(wanted) * quantity.values(network) * width
         });
         let largest = settings.divergence_bound.min(N::LARGEST);
+        let judge = Judge::new(task, plain);
         Self {
             width,
             recorded: settings.recorded(),
@@ -120,8 +121,8 @@ impl<'a, N: Number> RunLoop<'a, N> {
             own: vec![0.0; task.own() * width],
             saved: kernel.state().map(|values| values.to_vec()),
             losses: RecentLosses::new(width),
-            judge: Judge::new(task, plain),
-            deaths: Deaths::default(),
+            deaths: Deaths::new(task, &judge.dead, width),
+            judge,
             highest: Highest::new(width, settings.machine.instruction_set),
             lanes: Lanes::new(width),
             first: 0,
@@ -155,10 +156,10 @@ impl<'a, N: Number> RunLoop<'a, N> {
             }
         }
         let (kernel, trace) = (&mut *self.kernel, &mut self.trace);
+        self.highest.find(&mut runs, self.task, kernel, trace);
         self.judge.settle(&mut runs, kernel, trace);
         let dead = &mut self.judge.dead;
         self.deaths.date(&mut runs, self.task, dead, kernel, trace);
-        self.highest.find(&mut runs, self.task, kernel, trace);
     }
 
     /// Trains a block, and returns the number of epochs of the runs that went furthest.
@@ -178,6 +179,10 @@ impl<'a, N: Number> RunLoop<'a, N> {
             }
             let span = self.plan(done, length, end);
             self.save();
+            if span.len() > 1 || span.start == 0 {
+                let (weights, dead) = (&self.saved[0], &self.judge.dead);
+                self.deaths.see(span.start, weights, self.task, dead);
+            }
             self.highest.tell(&mut self.trace);
             let (own, bound) = (&self.own, self.bound);
             let first = self.task.first_epoch;
