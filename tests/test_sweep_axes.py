@@ -80,6 +80,8 @@ def test_axes_that_no_run_can_have_are_refused(
 ) -> None:
     with pytest.raises(bp.SettingError, match=message):
         bp.sweep(GUIDE, 2.0, 3.0, axes, **told)
+    with pytest.raises(bp.SettingTypeError, match="give several as an axis"):
+        bp.sweep(GUIDE, 2.0, 3.0, {}, optimizer="momentum", momentum=[0.5, 0.9])
     zipped = {"lr1": bp.Zipped([0, 1]), "lr2": bp.Zipped([1, 0])}
     assert len(bp.sweep(GUIDE, 2.0, 3.0, zipped)) == 2
 
