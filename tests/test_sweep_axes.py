@@ -11,6 +11,7 @@ from pyarrow import parquet
 
 import backprop_svc as bp
 import stores
+from backprop_svc.cli.config.going_on import _trained
 from backprop_svc.tracking.identity import new_sweep_id
 from command import call
 from test_instruction_sets import bits
@@ -79,6 +80,8 @@ def test_axes_that_no_run_can_have_are_refused(
 ) -> None:
     with pytest.raises(bp.SettingError, match=message):
         bp.sweep(GUIDE, 2.0, 3.0, axes, **told)
+    with pytest.raises(bp.SettingTypeError, match="give several as an axis"):
+        bp.sweep(GUIDE, 2.0, 3.0, {}, optimizer="momentum", momentum=[0.5, 0.9])
     zipped = {"lr1": bp.Zipped([0, 1]), "lr2": bp.Zipped([1, 0])}
     assert len(bp.sweep(GUIDE, 2.0, 3.0, zipped)) == 2
 
@@ -86,10 +89,14 @@ def test_axes_that_no_run_can_have_are_refused(
 def test_a_run_is_tracked_with_the_network_that_it_had(tmp_path: Path) -> None:
     uri = stores.empty_database(tmp_path / "mlflow.db")
     network = bp.Network(1, 2, 1, activation="tanh")
-    axes: dict[str, Any] = {"gain": [0.5, 1.0, 2.0], "weight_decay": [0.0, 0.1]}
+    axes: dict[str, Any] = {
+        "gain": [0.5, 1.0, 2.0],
+        "weight_decay": [0.0, 0.1],
+        "lr2": [0, 0.1],
+    }
     told: dict[str, Any] = {"init": "he", "epochs": 30, "tracking": uri}
     outcomes = bp.sweep(network, X, Y, axes, sweep_id=new_sweep_id(), **told)
-    for row, best in enumerate(outcomes.best(6)):
+    for row, best in enumerate(outcomes.best(12)):
         run = bp.load_run(best["run_id"], tracking=uri)
         gain = best["network.gain"]
         assert run.network == bp.Network(1, 2, 1, activation="tanh", gain=gain)
@@ -100,6 +107,12 @@ def test_a_run_is_tracked_with_the_network_that_it_had(tmp_path: Path) -> None:
         assert run.network is not None
         rmse = np.sqrt(2 * bp.evaluate(run.network, run.weights, X, Y).loss[0])
         assert best["rmse"] == pytest.approx(rmse, rel=1e-12), row
+        # It goes on with what it had, and no rate for all layers is 0.
+        train = _trained(run)
+        names = ("lr", "lr1", "lr2", "weight_decay")
+        assert [float(train[name]) for name in names] == [
+            0.1, 0.1, best["train.lr2"], best["train.weight_decay"]
+        ]  # fmt: skip
 
 
 def test_the_command_has_them_as_axes(tmp_path: Path) -> None:

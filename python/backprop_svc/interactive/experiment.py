@@ -14,6 +14,7 @@ from backprop_svc._core import Network
 from backprop_svc.arrays import Floats, checked_network, floats, pair
 from backprop_svc.datasets import Dataset
 from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.hyperparameters import differs
 from backprop_svc.settings import check
 from backprop_svc.sweep.axes import BATCH_SEED, DRAWN, HYPERPARAMETERS, RATES, WEIGHTS
 from backprop_svc.sweep.experiment import Draw, Experiment
@@ -49,6 +50,11 @@ def build(
             raise SettingTypeError(
                 name, "no setting of a sweep", ", ".join(SHARED), "correct the name"
             )
+        if f"train.{name}" in HYPERPARAMETERS and differs(settings[name]):
+            raise SettingTypeError(
+                name, shown(settings[name]), "one value for all runs",
+                'give several as an axis, axes={"{name}": […]}',
+            )  # fmt: skip
     start = _start(network, init)
     rates = _rates(network, 0.1 if learning_rate is None else learning_rate)
     swept = [name for name in grid.names if name in RATES]

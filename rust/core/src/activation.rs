@@ -55,20 +55,61 @@ impl Activation {
     /// Replaces each z by φ(gain·z), and sets its derivative with respect to z.
     #[inline(always)]
     pub(crate) fn apply(self, gains: &Gains, neurons: &mut [f64], derivatives: &mut [f64]) {
+        match self {
+            Self::Identity | Self::Relu | Self::LeakyRelu => {
+                // Straight lines: a gain, which most networks have not, is multiplied on either side.
+                if gains.scale {
+                    scale(neurons, &gains.gain);
+                }
+                let count = neurons.len();
+                self.apply_straight(gains, neurons, derivatives);
+                if gains.scale {
+                    scale(&mut derivatives[..count], &gains.gain);
+                }
+            }
+            Self::Tanh | Self::Sigmoid | Self::Gelu | Self::Softplus => {
+                self.apply_curved(gains, neurons, derivatives);
+            }
+        }
+    }
+
+    /// Replaces each z by φ(z), and sets its derivative, of functions made of straight lines.
+    #[inline(always)]
+    fn apply_straight(self, gains: &Gains, neurons: &mut [f64], derivatives: &mut [f64]) {
+        if self == Self::LeakyRelu {
+            let pieces = neurons.chunks_mut(TOGETHER);
+            for (neurons, derivatives) in pieces.zip(derivatives.chunks_mut(TOGETHER)) {
+                let values = neurons.iter_mut().zip(derivatives);
+                for ((neuron, derivative), slope) in values.zip(&gains.slope) {
+                    (*neuron, *derivative) = rectify(*neuron, *slope);
+                }
+            }
+            return;
+        }
+        let values = neurons.iter_mut().zip(derivatives);
+        if self == Self::Relu {
+            for (neuron, derivative) in values {
+                (*neuron, *derivative) = rectify(*neuron, 0.0);
+            }
+        } else {
+            for (_, derivative) in values {
+                *derivative = 1.0;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn apply_curved(self, gains: &Gains, neurons: &mut [f64], derivatives: &mut [f64]) {
         // A loop of its own for each function, which the compiler turns into vector
         // instructions. Not a closure: it would not be compiled for the instruction set.
         macro_rules! each {
-            (|$z:ident, $slope:ident| $point:expr) => {
-                each!(gain, |$z, $slope| $point)
-            };
-            ($factor:ident, |$z:ident, $slope:ident| $point:expr) => {
+            ($factor:ident, $function:ident) => {
                 let pieces = neurons.chunks_mut(TOGETHER);
                 for (neurons, derivatives) in pieces.zip(derivatives.chunks_mut(TOGETHER)) {
                     let values = neurons.iter_mut().zip(derivatives);
-                    let given = gains.gain.iter().zip(&gains.$factor).zip(&gains.slope);
-                    for ((neuron, derivative), ((gain, factor), $slope)) in values.zip(given) {
-                        let $z = *factor * *neuron;
-                        let (value, own, rest) = $point;
+                    let given = gains.gain.iter().zip(&gains.$factor);
+                    for ((neuron, derivative), (gain, factor)) in values.zip(given) {
+                        let (value, own, rest) = $function(*factor * *neuron);
                         *neuron = value;
                         *derivative = *gain * own * rest;
                     }
@@ -76,26 +117,17 @@ impl Activation {
             };
         }
         match self {
-            Self::Identity => {
-                each!(|z, _slope| (z, 1.0, 1.0));
-            }
-            Self::Relu => {
-                each!(|z, _slope| rectify(z, 0.0));
-            }
-            Self::LeakyRelu => {
-                each!(|z, slope| rectify(z, *slope));
-            }
             Self::Tanh => {
-                each!(twice, |z, _slope| tanh_of_half(z));
+                each!(twice, tanh_of_half);
             }
             Self::Sigmoid => {
-                each!(|z, _slope| sigmoid(z));
+                each!(gain, sigmoid);
             }
             Self::Gelu => {
-                each!(|z, _slope| gelu(z));
+                each!(gain, gelu);
             }
-            Self::Softplus => {
-                each!(|z, _slope| softplus(z));
+            _ => {
+                each!(gain, softplus);
             }
         }
     }
@@ -149,6 +181,8 @@ pub(crate) struct Gains {
     /// Twice the gain, if that is a number.
     twice: [f64; TOGETHER],
     slope: [f64; TOGETHER],
+    /// Whether a gain is not 1.
+    scale: bool,
 }
 
 impl Gains {
@@ -164,12 +198,13 @@ impl Gains {
             gain,
             twice: gain.map(|gain| (2.0 * gain).min(f64::MAX)),
             slope: std::array::from_fn(|place| slopes[place % slopes.len()]),
+            scale: gains.iter().any(|gain| gain.to_bits() != 1.0_f64.to_bits()),
         }
     }
 }
 
 #[inline(always)]
-fn rectify(z: f64, negative_slope: f64) -> Point {
+fn rectify(z: f64, negative_slope: f64) -> (f64, f64) {
     let off = if negative_slope == 0.0 {
         0.0
     } else {
@@ -178,8 +213,17 @@ fn rectify(z: f64, negative_slope: f64) -> Point {
     (
         if z > 0.0 { z } else { off },
         if z > 0.0 { 1.0 } else { negative_slope },
-        1.0,
     )
+}
+
+/// Multiplies values by those of their lanes.
+#[inline(always)]
+fn scale(values: &mut [f64], factors: &[f64; TOGETHER]) {
+    for values in values.chunks_mut(TOGETHER) {
+        for (value, factor) in values.iter_mut().zip(factors) {
+            *value *= *factor;
+        }
+    }
 }
 
 #[inline(always)]

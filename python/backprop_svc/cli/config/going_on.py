@@ -155,9 +155,9 @@ def _trained(run: TrackedRun) -> Section:
         if name.startswith("train.")
     }
     found |= {name: value for name, value in own.items() if name in found or name == "lr"}
-    # A rate for each layer: those that cannot be named have the same.
+    # A rate for each layer: those that cannot be named have the same, and are not frozen.
     rates = [value for name, value in own.items() if name.startswith("lr") and name != "lr"]
-    return {"lr": rates[-1], **found} if rates else found
+    return {"lr": [rate for rate in rates if float(rate)][-1], **found} if rates else found
 
 
 def _data(run: TrackedRun, kept: dict[str, Section], uri: str) -> Section:
