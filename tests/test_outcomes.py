@@ -326,3 +326,22 @@ def test_float32_refuses_what_it_cannot_hold() -> None:
             bp.train(network, [1.0], 1.0, 1.0, learning_rate=rate)
     with pytest.raises(ValueError, match=r"weights\[0, 0\] is 10{39}"):
         bp.predict(network, [1e39], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("decay", "weight"), [(0.75, 0.5), (0.4375, 0.75), (0.234375, 0.875), (0, 1)]
+)
+def test_who_begins_exactly_at_a_minimum_rests_where_it_attracts(
+    decay: float, weight: float
+) -> None:
+    # w² = 1 − λ: the gradient is 0 bit for bit, so that no curvature is seen along it.
+    lines = bp.Network(1, 1, 1, activation="identity")
+    along = weight**2 + decay
+    hessian = np.array([[along, 2 * weight**2 - 1], [2 * weight**2 - 1, along]])
+    edge = 2 / np.linalg.eigvalsh(hessian)[-1]
+    found = bp.train(
+        lines, [weight, weight], 1.0, 1.0,
+        learning_rate=edge * np.array([0.9, 0.999, 1.001, 1.1]), weight_decay=decay, epochs=50,
+    )  # fmt: skip
+    assert found.outcome.tolist() == ["converged"] * 2 + ["stalled"] * 2
+    assert found.stall.tolist()[2:] == ["repelling minimum"] * 2

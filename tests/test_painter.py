@@ -20,6 +20,7 @@ from backprop_svc.plots.painter import (
     prepare,
     take,
 )
+from backprop_svc.tracking.parents import drawn
 
 # Other tests may have imported JAX into this process, which warns of every fork.
 pytestmark = pytest.mark.filterwarnings("ignore:os.fork")
@@ -84,3 +85,12 @@ def test_no_process_is_left() -> None:
     prepare()
     dismiss()
     assert not painter_module._ready
+
+
+def test_a_picture_that_fails_takes_nothing_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    def fails() -> bytes:
+        raise ValueError("Invalid vmin\nor vmax")
+
+    assert drawn({"map": fails, "curves": lambda: b"png"}) == {"curves": b"png"}
+    told = "backprop-svc: map is left out, since it failed: ValueError: Invalid vmin or vmax\n"
+    assert capsys.readouterr().err == told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,29 @@ def test_the_command_has_them_as_axes(tmp_path: Path) -> None:
     assert bits(table["loss"].to_numpy()[:64]) == bits(
         np.where(expected.outcome == "diverged", np.inf, expected.last_loss)
     )
+
+
+def test_the_order_of_the_axes_is_that_of_the_command(tmp_path: Path) -> None:
+    own = ["train.lr=interval(0.9,2)", "train.weight_decay=interval(0,0.5)"]
+    more = ["sweep.points=[7,3]", "tracking=none", "sweep.dry_run=true"]
+    done = call(tmp_path, "sweep", "experiment=weight_decay", *own, *more)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"train\.lr +7 values", done.stdout)
+    assert re.search(
+        r"train\.weight_decay +3 values|train\.weight_decay +0, 0\.25, 0\.5", done.stdout
+    )
+
+
+def test_a_frozen_layer_is_an_axis_of_a_tracked_sweep(tmp_path: Path) -> None:
+    stores.empty_database(tmp_path / "mlflow.db")
+    done = call(tmp_path, "sweep", "train.lr1=0,0.1", "train.epochs=5")
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    assert "2 runs tracked" in done.stdout
+    done = call(tmp_path, "sweep", "train.lr2=0", "init.w1=0.5,0.6", "train.epochs=5")
+    assert done.returncode == 0, done.stderr
+    done = call(tmp_path, "train", "init.run=best", "train.epochs=3")
+    assert done.returncode == 0, done.stderr
+    done = call(tmp_path, "explain", "run=best")
+    assert done.returncode == 0, done.stderr
+    assert "at the largest rate of a layer" in done.stdout

@@ -34,7 +34,7 @@ def scalar(kind: Any) -> Any:
 
 def differs(value: object) -> bool:
     """Tell whether a value is an array, with one value for each run."""
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, range, np.ndarray)):
         return True
     try:
         return int(getattr(value, "ndim", 0)) > 0

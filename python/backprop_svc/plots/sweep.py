@@ -120,7 +120,9 @@ def _curves_png(loss: Floats, learning_rate: Floats, epochs: NDArray[np.int64]) 
     figure, plot = _begin()
     loss = drawable(loss)
     low, high = learning_rate.min(), learning_rate.max()
-    norm = LogNorm(low, high if high > low else low * 1.01)
+    high = high if high > low else low * 1.01
+    # The rate of a layer that is frozen has no logarithm.
+    norm = LogNorm(low, high) if low > 0 else Normalize(low, high or 1.0)
     colors = ScalarMappable(norm, colormaps["viridis"])
     floor = _floor(loss[np.isfinite(loss)])
     for history, rate in zip(np.maximum(loss, floor), learning_rate, strict=True):

@@ -35,6 +35,7 @@ from backprop_svc.tracking.parents import (
     SWEEP_ID,
     Parents,
     batches,
+    drawn,
     log_files,
     tag,
 )
@@ -267,8 +268,8 @@ class ClientWriter:
             self._client.log_batch(run_id, params=batch)
         for batch in batches(metrics[beside:], MOST_METRICS):
             self._client.log_batch(run_id, metrics=batch)
-        pictures = {name: picture() for name, picture in record.images.items()}
-        log_files(self._client, run_id, record.texts, {**record.files, **pictures})
+        files = {**record.files, **drawn(record.images)}
+        log_files(self._client, run_id, record.texts, files)
 
     def _tidy(self, parent: str) -> None:
         """Delete the halves of a sweep whose answers were lost."""

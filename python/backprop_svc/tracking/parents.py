@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -127,8 +128,8 @@ class Parents:
         if summary.metric and run.data.tags.get(METRIC) != summary.metric:
             # It went on, or was begun by a sweeper that does not know all of it.
             self._client.set_tag(parent, METRIC, summary.metric)
-        pages = {name: page() for name, page in summary.pages.items()}
-        log_files(self._client, parent, summary.texts, {**summary.files, **pages})
+        files = {**summary.files, **drawn(summary.pages)}
+        log_files(self._client, parent, summary.texts, files)
         for title, picture in summary.figures.items():
             self._log_picture(parent, title, picture)
 
@@ -289,14 +290,30 @@ class Parents:
             if not previews & files:
                 # It was stopped between the two.
                 sign = "+" if "+step+" in stem else "%"
-                self._log_preview(parent, f"{stem}{sign}compressed.webp", picture())
+                for png in drawn({title: picture}).values():
+                    self._log_preview(parent, f"{stem}{sign}compressed.webp", png)
             return
-        self._client.log_image(parent, _opened(picture()), key=title, step=0)
+        for png in drawn({title: picture}).values():
+            self._client.log_image(parent, _opened(png), key=title, step=0)
 
     def _log_preview(self, parent: str, name: str, png: bytes) -> None:
         with scratch() as folder:
             smaller(_opened(png)).save(folder / name)
             self._client.log_artifact(parent, str(folder / name), "images")
+
+
+def drawn(pictures: Mapping[str, Picture]) -> dict[str, bytes]:
+    """Return pictures by their names; one that cannot be drawn takes nothing else with it."""
+    found = {}
+    for name, picture in pictures.items():
+        try:
+            found[name] = picture()
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            print(
+                f"backprop-svc: {name} is left out, since it failed: {reason}", file=sys.stderr
+            )
+    return found
 
 
 def _opened(png: bytes) -> Image:

@@ -56,6 +56,21 @@ class Connection(sqlite3.Connection):
         cursor: sqlite3.Cursor = self.cursor().execute(*given)
         return cursor
 
+    def executemany(self, *given: Any) -> sqlite3.Cursor:
+        """Execute a statement for many rows with a cursor of its own."""
+        cursor: sqlite3.Cursor = self.cursor().executemany(*given)
+        return cursor
+
+    def __exit__(self, *error: Any) -> Any:
+        # sqlite3's own would not come to the commit below.
+        if error[0] is None:
+            try:
+                self.commit()
+            except BaseException:
+                self.rollback()
+                raise
+        return super().__exit__(*error)
+
     def commit(self) -> None:
         """End a transaction, whose changes are then there."""
         _heard(self, super().commit)
@@ -76,6 +91,8 @@ def _heard(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
                 raise
             if waited > QUIET:
                 _say(connection)
+            # Where waiting cannot help SQLite refuses at once.
+            time.sleep(STEP / 10)
 
 
 def _writes(own: ref[Connection]) -> bool:

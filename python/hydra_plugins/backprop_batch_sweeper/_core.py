@@ -71,8 +71,12 @@ def sweep(sweeper: BatchSweeper, arguments: list[str]) -> Any:
     )
     lines = [f"{key}={value}" for key, value in sweeper.params.items()] + arguments
     parser = OverridesParser.create(config_loader=context.config_loader)
-    # The last value of a setting holds, as in Hydra's own sweeper.
-    overrides = {o.get_key_element(): o for o in parser.parse_overrides(lines)}
+    # The last value of a setting holds, as in Hydra's own sweeper, and in its place: who gives
+    # an axis that there is already chooses the order of the axes, too.
+    overrides: dict[str, Override] = {}
+    for override in parser.parse_overrides(lines):
+        overrides.pop(override.get_key_element(), None)
+        overrides[override.get_key_element()] = override
     kind: type[Application] | None = (
         get_class(sweeper.application) if sweeper.application else None
     )

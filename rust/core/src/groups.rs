@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use crate::hyperparameters::{Columns, Given};
-use crate::memory::{collected, filled};
+use crate::memory::{collected, filled, list};
 use crate::results::{Arrays, Runs, Starts};
 use crate::task::Group;
 use crate::{Hyperparameters, Network, Result, Settings, Start};
@@ -70,6 +70,9 @@ impl<'a> Arranged<'a> {
         } else {
             arranged.order = collected(0..runs)?;
             arranged.order.sort_by_key(|run| of(*run));
+            let pairs = arranged.order.windows(2);
+            let ends = pairs.filter(|pair| of(pair[0]) != of(pair[1])).count();
+            arranged.groups = list(ends + 1)?;
             for (place, run) in arranged.order.iter().enumerate() {
                 let group = of(*run);
                 match arranged.groups.last_mut() {

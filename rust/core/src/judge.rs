@@ -169,7 +169,10 @@ impl<'a, N: Number> Judge<'a, N> {
         }
         doubts.retain(|doubt| doubt.goes && runs.arrays.outcome[doubt.run] == Outcome::Unresolved);
         let width = kernel.width();
-        let alike = doubts.chunk_by(|a, b| a.done == b.done);
+        // Those are followed together that are followed for as long.
+        let kind = |doubt: &Doubt| (doubt.done, doubt.facts.repeats);
+        doubts.sort_by_key(kind);
+        let alike = doubts.chunk_by(|a, b| kind(a) == kind(b));
         for some in alike.flat_map(|some| some.chunks(width)) {
             if self.task.progress.is_cancelled() {
                 return;
@@ -276,8 +279,11 @@ impl<'a, N: Number> Judge<'a, N> {
         let (sizes, losses) = (of(|facts| facts.size), of(|facts| facts.recent));
         let done = doubts[0].done;
         let copied = self.copied(done);
-        let repeats = doubts.iter().any(|doubt| doubt.facts.repeats);
-        let most = if repeats { done } else { copied };
+        let most = if doubts[0].facts.repeats {
+            done
+        } else {
+            copied
+        };
         let ask = Follow {
             done: task.first_epoch + done,
             longest: LONGEST_PERIOD.min(most).max(2),

@@ -23,8 +23,7 @@ pub fn room(rows: usize, columns: usize) -> Result<usize> {
 /// # Errors
 /// [`Error::OutOfMemory`], where allocating would abort.
 pub fn filled<T: Clone>(value: T, count: usize) -> Result<Vec<T>> {
-    let mut values = Vec::new();
-    reserve(&mut values, count)?;
+    let mut values = list(count)?;
     values.resize(count, value);
     Ok(values)
 }
@@ -34,10 +33,19 @@ pub fn filled<T: Clone>(value: T, count: usize) -> Result<Vec<T>> {
 /// # Errors
 /// [`Error::OutOfMemory`], where allocating would abort.
 pub fn collected<T>(values: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
-    let mut collected = Vec::new();
-    reserve(&mut collected, values.len())?;
+    let mut collected = list(values.len())?;
     collected.extend(values);
     Ok(collected)
+}
+
+/// An empty list with room for so many values.
+///
+/// # Errors
+/// [`Error::OutOfMemory`], where allocating would abort.
+pub(crate) fn list<T>(count: usize) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    reserve(&mut values, count)?;
+    Ok(values)
 }
 
 fn reserve<T>(values: &mut Vec<T>, count: usize) -> Result<()> {

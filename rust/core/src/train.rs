@@ -5,6 +5,7 @@ use crate::groups::Arranged;
 use crate::hyperparameters::{self, one_a_run};
 use crate::kernel::Number;
 use crate::machine::Machine;
+use crate::memory::list;
 use crate::parallel::{all, for_each, share};
 use crate::results::{Arrays, Runs, Training};
 use crate::run_loop::RunLoop;
@@ -81,7 +82,8 @@ pub fn train_into(
     };
     let mut rest = arranged.runs(arrays.part(&(0..runs)));
     let share = share(network, runs, machine);
-    let mut shares = Vec::with_capacity(runs.div_ceil(share));
+    let each = arranged.groups.iter().map(|(_, places)| places.len());
+    let mut shares = list(each.map(|runs| runs.div_ceil(share)).sum())?;
     for (group, places) in &arranged.groups {
         let task = Task {
             network,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import cast
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from backprop_svc.cli.commands.shard import swept
@@ -14,6 +16,7 @@ from backprop_svc.cli.config.origin import planned
 from backprop_svc.cli.config.overrides import split, written
 from backprop_svc.cli.config.unused import refuse, unused
 from backprop_svc.cli.terminal.errors import require_values
+from backprop_svc.datasets import Dataset
 from backprop_svc.errors import SettingError
 from backprop_svc.interactive.progress import FIRST_LINE, MOST_BETWEEN
 from backprop_svc.interactive.terminal import say
@@ -80,8 +83,8 @@ class Configurations:
         unneeded -= {name for name in preset if name.startswith("tracking.")}
         # A setting may be needed by one configuration of the sweep and unused in another.
         self._unused = unneeded if self.first is None else self._unused & unneeded
-        self.first = self.first or prepared
         self._hold(prepared.experiment)
+        self.first = self.first or prepared
         self.notes |= dict.fromkeys(prepared.notes)
         self.shared.add(prepared.experiment, prepared.grid, dict(map(split, swept(words))))
         self._epochs.append(int(prepared.experiment.settings["epochs"]))
@@ -92,8 +95,15 @@ class Configurations:
                 values.append(value)
 
     def _hold(self, experiment: Experiment) -> None:
-        data = experiment.data
-        self._held += data.x.nbytes + data.y.nbytes
+        if self.first is None:
+            self.experiments = [experiment]
+            return
+        # Most configurations have the same data: these are held once.
+        shared = self.first.experiment.data
+        if _is_same(experiment.data, shared):
+            experiment = replace(experiment, data=shared)
+        else:
+            self._held += experiment.data.x.nbytes + experiment.data.y.nbytes
         self.experiments = [*self.experiments, experiment] if self._held <= MOST_HELD else []
 
     def common(self) -> dict[str, object]:
@@ -158,6 +168,10 @@ class Configurations:
         if now - self._told >= self._between:
             say(f"{done:,} of {total:,} configurations composed", stderr=True)
             self._told, self._between = now, min(2 * self._between, MOST_BETWEEN)
+
+
+def _is_same(one: Dataset, other: Dataset) -> bool:
+    return np.array_equal(one.x, other.x) and np.array_equal(one.y, other.y)
 
 
 def task_config(config: DictConfig) -> DictConfig:

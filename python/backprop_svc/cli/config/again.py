@@ -108,13 +108,13 @@ class Again:
             told.append(f"what follows is row {row} alone")
         if len(set(rates.tolist())) > 1 or self.experiment.settings["optimizer"] != _PLAIN:
             told.append(
-                "the update shown is gradient descent's, at the rate of the first layer"
+                "the update shown is gradient descent's, at the largest rate of a layer"
             )
         return Moment(
             self.result.weight_history[0, epoch - first],
             data.x[row],
             data.y[row],
-            float(rates[0]),
+            float(rates.max()),
             "; ".join(told),
         )
 

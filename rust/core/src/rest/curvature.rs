@@ -25,7 +25,7 @@ impl Rest<'_> {
                     self.gradient[index * width + lane] / own.steepness
                 };
             }
-            if random && column(&mut self.scale, width, lane).any(|scale| *scale == 0.0) {
+            if random {
                 // Weights that do not move are in no direction.
                 let scales = column(&mut self.scale, width, lane);
                 for (value, scale) in column(&mut current, width, lane).zip(scales) {
