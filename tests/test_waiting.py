@@ -73,7 +73,7 @@ def test_a_lock_is_waited_for(file: Path, way: str, statement: str) -> None:
 
 def test_an_error_rolls_back(file: Path) -> None:
     database = sqlite3.connect(file, **WAITING)
-    script = "BEGIN; INSERT INTO numbers VALUES (1); SELECT * FROM nothing"
+    script = "BEGIN; INSERT INTO numbers VALUES (1); SELECT * FROM missing"
     with pytest.raises(sqlite3.OperationalError, match="no such table"), database:
         database.executescript(script)
     with database:
