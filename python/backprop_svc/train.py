@@ -132,7 +132,8 @@ def train(
         Rows of a mini-batch; all of them by default. The last batch of an epoch may be smaller.
     batch_seed
         The rows of every epoch are shuffled by NumPy's RandomState with this seed, in the
-        same way for all runs that have the same: a whole number, or shape (runs,).
+        same way for all runs that have the same: a whole number, or shape (runs,). Runs of one
+        seed are trained side by side, so that many seeds take longer.
     gain, negative_slope
         Of the activation, in place of those of the network: a number, or shape (runs,). What
         looks at the weights afterwards has to be told them, too.

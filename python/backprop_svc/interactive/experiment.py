@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats, checked_network, floats, pair
 from backprop_svc.datasets import Dataset
-from backprop_svc.errors import SettingError, SettingTypeError, shown
+from backprop_svc.errors import SettingError, SettingTypeError, counted, shown
 from backprop_svc.hyperparameters import differs
 from backprop_svc.settings import check
 from backprop_svc.sweep.axes import BATCH_SEED, DRAWN, HYPERPARAMETERS, RATES, WEIGHTS
@@ -48,8 +48,9 @@ def build(
     for name in settings:
         if name not in SHARED:
             raise SettingTypeError(
-                name, "no setting of a sweep", ", ".join(SHARED), "correct the name"
-            )
+                name, "no setting of a sweep", ", ".join(("learning_rate", *SHARED)),
+                "correct the name",
+            )  # fmt: skip
         if f"train.{name}" in HYPERPARAMETERS and differs(settings[name]):
             raise SettingTypeError(
                 name, shown(settings[name]), "one value for all runs",
@@ -74,7 +75,8 @@ def build(
             raise SettingError(
                 f"the axis {name!r}",
                 "given and would change nothing",
-                "axes of what this network starts from",
+                "axes of what this network starts from, "
+                f"which has {counted(network.layers, 'layer')}",
                 'remove it, or give init="he" for seeds and initial weights for w1 and w2',
             )
     return Experiment(
