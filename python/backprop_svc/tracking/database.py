@@ -9,7 +9,7 @@ import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -32,7 +32,7 @@ from backprop_svc.tracking.links import Place
 from backprop_svc.tracking.local import LocalClient
 from backprop_svc.tracking.parents import BY_CLIENT, IN_BULK, INDEX, SWEEP_ID, WRITER
 from backprop_svc.tracking.patience import patiently
-from backprop_svc.tracking.record import Progress, RunRecord, Runs, Series, Summary
+from backprop_svc.tracking.record import Progress, RunRecord, Runs, Series, Summary, Sweep
 from backprop_svc.tracking.tables import TABLES, difference
 from backprop_svc.tracking.uri import shown_uri
 
@@ -61,6 +61,7 @@ class DatabaseWriter(ClientWriter):
         self._dbapi: Any = self._engine.dialect.loaded_dbapi
         super().__init__(uri, experiment)
         self._by_client: dict[str, bool] = {}
+        self._spare: IO[bytes] | None = None
         self._sweeps: dict[str, str] = {}
         with self.store_errors():
             kept = self._client.get_experiment(self.experiment)
@@ -107,8 +108,17 @@ class DatabaseWriter(ClientWriter):
         """Return where the runs of a sweep are."""
         return super().place(parent)._replace(numbered=not self._by_client.get(parent, False))
 
+    def open_sweep(self, sweep: Sweep) -> str:
+        """Make or find the parent, and keep room on the disk to end it."""
+        file = sqlite.file_of(self._engine.url) if self._sqlite else None
+        if file is not None and self._spare is None:
+            self._spare = sqlite.spare_room(file)
+        return super().open_sweep(sweep)
+
     def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
         """End the parent; gather the statistics without which the UI sorts slowly."""
+        if self._spare is not None:
+            self._spare.close()
         place = super().close_sweep(parent, status, summary)
         with self.store_errors():
             patiently(self._analyze, self.passes)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import IO
 
 import sqlalchemy as sa
 
@@ -16,6 +17,8 @@ LOCKED = "database is locked"
 """What SQLite's errors say of a file that another program keeps for itself."""
 LOG_WAIT = 2.0
 """Seconds in which readers may let go of the log of changes."""
+SPARE = 1 << 20
+"""Bytes in which the end of a sweep finds room."""
 WAIT = 120
 """Seconds that another process may take to make a database, or to upgrade it."""
 
@@ -49,6 +52,24 @@ def trouble(file: Path) -> str | None:
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return f"and {file.parent or '.'} cannot hold it: {reason}"
+    return None
+
+
+def spare_room(file: Path) -> IO[bytes] | None:
+    """Take some room beside a database, which is given back when this is closed.
+
+    A sweep that a full disk ends needs it to say so. The file has no name: none is left behind.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return None
+    with suppress(OSError):
+        spare: IO[bytes] = TemporaryFile(dir=file.resolve().parent)  # noqa: SIM115
+        try:
+            os.posix_fallocate(spare.fileno(), 0, SPARE)
+        except OSError:
+            spare.close()
+            raise
+        return spare
     return None
 
 
