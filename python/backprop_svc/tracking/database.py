@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 from typing import IO, Any
+from weakref import finalize
 
 import numpy as np
 import sqlalchemy as sa
@@ -113,6 +114,8 @@ class DatabaseWriter(ClientWriter):
         file = sqlite.file_of(self._engine.url) if self._sqlite else None
         if file is not None and self._spare is None:
             self._spare = sqlite.spare_room(file)
+            if self._spare is not None:
+                finalize(self, self._spare.close)
         return super().open_sweep(sweep)
 
     def close_sweep(self, parent: str, status: str, summary: Summary | None = None) -> str:
