@@ -64,14 +64,14 @@ def test_every_network_is_walked_as_it_is_trained(data: st.DataObject) -> None:
         y /= y.sum()
     walk = bp.explain(network, weights, x, y, learning_rate=0.3)
     found = bp.gradients(network, weights, x[None], y[None])
-    assert walk["L"] == pytest.approx(found.loss[0], abs=1e-12)
+    assert walk["L"] == pytest.approx(found.loss[0], rel=1e-12, abs=1e-12)
     names = network.parameter_names
     walked = [walk[f"∂L/∂{name}"] for name in names]
     np.testing.assert_allclose(walked, found.gradients[0], atol=1e-12)
     new = [walk[f"new {name}"] for name in names]
     np.testing.assert_allclose(new, weights - 0.3 * found.gradients[0], atol=1e-12)
     after = bp.gradients(network, new, x[None], y[None]).loss[0]
-    assert walk["L (new)"] == pytest.approx(after, abs=1e-12)
+    assert walk["L (new)"] == pytest.approx(after, rel=1e-12, abs=1e-12)
     checks = [s.check for s in walk.sections["Backward pass"] if s.check is not None]
     assert all(check.error < 1e-5 for check in checks)
     smooth = not {network.activation, network.output} & {"relu", "leaky_relu"}

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from weakref import ref
 
 from backprop_svc.tracking import sqlite
@@ -30,14 +30,16 @@ class Cursor(sqlite3.Cursor):
 
     def execute(self, *given: Any) -> Cursor:
         """Execute a statement."""
-        return _heard(self.connection, lambda: super(Cursor, self).execute(*given))
+        own = cast(Connection, self.connection)
+        return _heard(own, lambda: super(Cursor, self).execute(*given))
 
     def executemany(self, *given: Any) -> Cursor:
         """Execute a statement for many rows, of which no part is done if there is a lock."""
-        own = self.connection
-        if own.isolation_level is not None and not own.in_transaction:
-            self.execute("BEGIN IMMEDIATE")
-        return super().executemany(*given)
+        own = cast(Connection, self.connection)
+        with own.used:
+            if own.isolation_level is not None and not own.in_transaction:
+                self.execute("BEGIN IMMEDIATE")
+            return super().executemany(*given)
 
 
 class Connection(sqlite3.Connection):
@@ -45,6 +47,8 @@ class Connection(sqlite3.Connection):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
+        self.used = threading.RLock()
+        """Held while a thread uses it: who closes it meanwhile would crash the program."""
         _own.append(ref(self, _own.remove))
 
     def cursor(self, factory: Any = Cursor) -> Any:
@@ -80,11 +84,12 @@ WAITING: dict[str, Any] = {"timeout": STEP, "factory": Connection}
 """What makes :func:`sqlite3.connect` return such a connection."""
 
 
-def _heard(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
+def _heard(connection: Connection, work: Callable[[], T]) -> T:
     began = time.monotonic()
     while True:
         try:
-            return work()
+            with connection.used:
+                return work()
         except sqlite3.OperationalError as error:
             waited = time.monotonic() - began
             if sqlite.LOCKED not in str(error) or waited > PATIENCE or is_given_up():

@@ -60,5 +60,8 @@ def close_databases() -> None:
     for found in gc.get_objects():
         # Not isinstance(): objects of libraries may import something when they are asked.
         if issubclass(type(found), sqlite.Connection):
-            with suppress(sqlite.Error):
-                found.close()
+            used = getattr(found, "used", None)
+            # A thread that nobody waits for may be using it.
+            if used is None or used.acquire(timeout=1):
+                with suppress(sqlite.Error):
+                    found.close()
