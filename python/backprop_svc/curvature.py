@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from backprop_svc import _core
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats, pairs
-from backprop_svc.hyperparameters import OF_NETWORK, Number, Own, looked_at
+from backprop_svc.hyperparameters import Number, Own, looked_at, of_network
 
 
 class Curvature(NamedTuple):
@@ -104,7 +104,7 @@ def of_training(
     trained
         Fields of the result: final weights, and those of every epoch if they were recorded.
     """
-    gains = {name: own[name] for name in OF_NETWORK if name in own}
+    gains = of_network(own)
     last = sharpness(network, trained["weights"], x, y, **gains)
     history, found = trained["weight_history"], None
     if history is not None:

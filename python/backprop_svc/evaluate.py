@@ -11,7 +11,7 @@ from backprop_svc import _core
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats, floats, pairs, rows
 from backprop_svc.errors import SettingError, counted
-from backprop_svc.hyperparameters import Number, looked_at
+from backprop_svc.hyperparameters import Number, looked_at, part
 
 MOST_VALUES = 1 << 22
 """Predictions or gradients in memory at once: 32 MB."""
@@ -164,7 +164,7 @@ def evaluate(
     size = max(1, MOST_VALUES // max(1, targets.size, network.parameters))
     for low in range(0, len(starts), size):
         piece = slice(low, low + size)
-        gains = {name: values[piece] for name, values in own.items()}
+        gains = part(own, piece)
         loss[piece] = gradients(network, starts[piece], inputs, targets, **gains).loss
         if share is not None:
             share[piece] = accuracy(predict(network, starts[piece], inputs, **gains), targets)
@@ -209,7 +209,7 @@ def fit(
         size = max(1, MOST_VALUES // max(1, targets.size))
         for low in range(0, len(starts), size):
             piece = slice(low, low + size)
-            each = {name: values[piece] for name, values in own.items()}
+            each = part(own, piece)
             with np.errstate(over="ignore", invalid="ignore"):
                 errors = predict(network, starts[piece], inputs, **each) - targets
                 squares[piece] = (errors**2).mean(axis=1)

@@ -54,8 +54,8 @@ def values(given: Mapping[str, Any]) -> Own:
     return {name: _values(name, value) for name, value in given.items()}
 
 
-def _values(name: str, value: object) -> NDArray[Any]:
-    found = array(name, value) if name == BATCH_SEED else floats(name, _any(value))
+def _values(name: str, value: Any) -> NDArray[Any]:
+    found = array(name, value) if name == BATCH_SEED else floats(name, value)
     if found.ndim > 1:
         raise SettingError(
             name, f"shape {found.shape}", "a number or (runs,)", "give one for each run", "has"
@@ -70,11 +70,6 @@ def _values(name: str, value: object) -> NDArray[Any]:
     for run in np.flatnonzero((found < 0) | (found >= 1 << seeds.bits)).tolist():
         raise SettingError(f"{name}[{run}]", shown(found[run]), str(seeds), "correct it")
     return np.atleast_1d(found).astype(np.uint32)
-
-
-def _any(value: Any) -> ArrayLike:
-    found: ArrayLike = value
-    return found
 
 
 def runs_of(counts: Mapping[str, int]) -> int:
@@ -110,14 +105,24 @@ def repeated(values: NDArray[Any], runs: int) -> NDArray[Any]:
     return np.array(np.broadcast_to(values, (runs, *values.shape[1:])), order="C")
 
 
-def with_own(network: Network, **of_network: float) -> Network:
+def of_network(own: Own) -> dict[str, Any]:
+    """Return those that take the place of the network's."""
+    return {name: own[name] for name in OF_NETWORK if name in own}
+
+
+def part(own: Own, runs: Any) -> Own:
+    """Return the values of some runs: a slice, a mask or positions."""
+    return {name: each[runs] for name, each in own.items()}
+
+
+def with_own(network: Network, **own: float) -> Network:
     """Return the network with other values of settings that runs may have of their own."""
     sizes, told = network.__getnewargs_ex__()
-    keywords: dict[str, Any] = {**told, **of_network}
+    keywords: dict[str, Any] = {**told, **own}
     return Network(*sizes, **keywords)
 
 
-def looked_at(network: Network, weights: ArrayLike, **of_network: object) -> tuple[Floats, Own]:
+def looked_at(network: Network, weights: ArrayLike, **given: object) -> tuple[Floats, Own]:
     """Return weights and what each run has instead of the network's, as many of both.
 
     Raises
@@ -126,7 +131,7 @@ def looked_at(network: Network, weights: ArrayLike, **of_network: object) -> tup
         Shapes that do not fit; values that are no numbers.
     """
     starts = parameters(network, weights)
-    own = values({name: value for name, value in of_network.items() if value is not None})
+    own = values({name: value for name, value in given.items() if value is not None})
     if not own:
         return starts, own
     runs = runs_of({"weights": len(starts), **{name: len(v) for name, v in own.items()}})

@@ -14,6 +14,7 @@ from backprop_svc import _core
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats, Integers
 from backprop_svc.errors import SettingError, counted
+from backprop_svc.hyperparameters import part
 from backprop_svc.state import DIVERGED_EPOCH, State, selection
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ class Result:
         own = values.pop("hyperparameters")
         for name in values.keys() - SHARED_BY_RUNS:
             values[name] = None if values[name] is None else values[name][chosen]
-        return Result(**values, hyperparameters={n: v[chosen] for n, v in own.items()})
+        return Result(**values, hyperparameters=part(own, chosen))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Result):

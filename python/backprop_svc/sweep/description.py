@@ -110,8 +110,8 @@ def fixed(experiment: Experiment, grid: Grid) -> dict[str, str]:
 
 def _unswept(network: Network, grid: Grid) -> Network:
     """Return a network without what differs from run to run."""
-    usual = {"gain": 1.0, "negative_slope": 0.01}
-    swept = {name: usual[name] for name in OF_NETWORK if f"network.{name}" in grid.names}
+    usual = Network(1, 1)
+    swept = {n: getattr(usual, n) for n in OF_NETWORK if f"network.{n}" in grid.names}
     return with_own(network, **swept) if swept else network
 
 

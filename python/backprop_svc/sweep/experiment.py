@@ -15,7 +15,7 @@ from backprop_svc.arrays import Floats, floats
 from backprop_svc.datasets import Dataset, Preparation
 from backprop_svc.errors import SettingError
 from backprop_svc.evaluate import classifies, evaluate, fit
-from backprop_svc.hyperparameters import OF_NETWORK, Own
+from backprop_svc.hyperparameters import Own, of_network, part
 from backprop_svc.initial import check_seeds, initial_weights
 from backprop_svc.metric import available, check_metric
 from backprop_svc.result import Result
@@ -104,8 +104,8 @@ class Experiment:
         self._check_frozen(grid)
         start = self.starts(grid.points(0, 1))
         self.evaluate(self.train(start, (), epochs=0))
-        none = {name: values[:0] for name, values in start.own.items()}
-        self.train(Start(start.rates[:0], start.weights[:0], none), ())
+        none = slice(0)
+        self.train(Start(start.rates[none], start.weights[none], part(start.own, none)), ())
 
     def starts(self, points: Points) -> Start:
         """Return where each point starts, and what it has of its own."""
@@ -174,8 +174,7 @@ class Experiment:
         of the target, and R²; on the rows of validation ``val_loss`` and the same as ``val_…``.
         """
         network, weights = self.network, result.weights
-        own = result.hyperparameters
-        gains: Any = {name: own[name] for name in OF_NETWORK if name in own}
+        gains = of_network(result.hyperparameters)
         found: dict[str, Floats | None] = {}
         if classifies(network):
             found["accuracy"] = evaluate(network, weights, *self.data, **gains).accuracy

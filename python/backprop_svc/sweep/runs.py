@@ -10,7 +10,7 @@ import numpy as np
 
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats
-from backprop_svc.hyperparameters import OF_NETWORK, with_own
+from backprop_svc.hyperparameters import of_network, with_own
 from backprop_svc.metric import objective, scores
 from backprop_svc.result import MOST_NAMED_WEIGHTS, Result
 from backprop_svc.sweep.axes import HYPERPARAMETERS
@@ -104,8 +104,7 @@ def to_runs(
 
 def _networks(network: Network, result: Result) -> list[str]:
     """Describe the network of each run, with the values of its own."""
-    own = result.hyperparameters
-    gains = {name: own[name].tolist() for name in OF_NETWORK if name in own}
+    gains = {n: v.tolist() for n, v in of_network(result.hyperparameters).items()}
     if not gains:
         return [str(network)] * len(result)
     described = cache(

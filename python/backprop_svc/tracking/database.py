@@ -68,6 +68,7 @@ class DatabaseWriter(ClientWriter):
             kept = self._client.get_experiment(self.experiment)
             self._artifacts = kept.artifact_location
             self._sqlite = self._engine.dialect.name == "sqlite"
+            self._file = sqlite.file_of(self._engine.url) if self._sqlite else None
             self._mark = "?" if self._sqlite else "%s"
             if self._sqlite:
                 # Readers, such as the UI, are then never kept waiting by a sweep.
@@ -111,9 +112,8 @@ class DatabaseWriter(ClientWriter):
 
     def open_sweep(self, sweep: Sweep) -> str:
         """Make or find the parent, and keep room on the disk to end it."""
-        file = sqlite.file_of(self._engine.url) if self._sqlite else None
-        if file is not None and self._spare is None:
-            self._spare = sqlite.spare_room(file)
+        if self._file is not None and self._spare is None:
+            self._spare = sqlite.spare_room(self._file)
             if self._spare is not None:
                 finalize(self, self._spare.close)
         return super().open_sweep(sweep)
@@ -129,9 +129,8 @@ class DatabaseWriter(ClientWriter):
         return place
 
     def _gather_changes(self) -> None:
-        file = sqlite.file_of(self._engine.url) if self._sqlite else None
-        if file is not None:
-            sqlite.gather_changes(file)
+        if self._file is not None:
+            sqlite.gather_changes(self._file)
 
     def progress(self, parent: str) -> Progress:
         """Return how far the sweep is, by the rows that it has."""

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -62,13 +62,10 @@ def spare_room(file: Path) -> IO[bytes] | None:
     """
     if not hasattr(os, "posix_fallocate"):
         return None
-    with suppress(OSError):
-        spare: IO[bytes] = TemporaryFile(dir=file.resolve().parent)  # noqa: SIM115
-        try:
-            os.posix_fallocate(spare.fileno(), 0, SPARE)
-        except OSError:
-            spare.close()
-            raise
+    with suppress(OSError), ExitStack() as stack:
+        spare: IO[bytes] = stack.enter_context(TemporaryFile(dir=file.resolve().parent))
+        os.posix_fallocate(spare.fileno(), 0, SPARE)
+        stack.pop_all()
         return spare
     return None
 

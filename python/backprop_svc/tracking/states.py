@@ -27,7 +27,7 @@ from backprop_svc.arrays import Floats
 from backprop_svc.arrow import numbers, read_numbers
 from backprop_svc.datasets import Preparation
 from backprop_svc.errors import SettingError, shown
-from backprop_svc.hyperparameters import OF_NETWORK, Own, with_own
+from backprop_svc.hyperparameters import OF_NETWORK, Own, of_network, part, with_own
 from backprop_svc.result import Result
 from backprop_svc.state import State
 
@@ -108,7 +108,7 @@ class States:
             result.final_gradients[rows],
             preparation,
             result.state[rows],
-            {n: v[rows] for n, v in result.hyperparameters.items() if n in OF_NETWORK},
+            part(of_network(result.hyperparameters), rows),
         )
 
     def network_of(self, row: int) -> Network:
@@ -136,7 +136,7 @@ class States:
             weights=self.weights[rows],
             gradients=self.gradients[rows],
             state=None if self.state is None else self.state[rows],
-            own={name: values[rows] for name, values in self.own.items()},
+            own=part(self.own, rows),
         )
 
     def files(self) -> dict[str, bytes]:

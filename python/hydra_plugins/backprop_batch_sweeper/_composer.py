@@ -27,9 +27,9 @@ class Composer:
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
         self._bases: dict[tuple[str, ...], DictConfig] = {}
-        self._parser = OverridesParser.create(config_loader=loader)
-        self._parsed = lru_cache(maxsize=4096)(self._parse)
-        self._is_group = lru_cache(maxsize=4096)(self._ask)
+        parser = OverridesParser.create(config_loader=loader)
+        self._parsed = lru_cache(maxsize=4096)(parser.parse_override)
+        self._options = lru_cache(maxsize=4096)(loader.get_group_options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
@@ -68,9 +68,6 @@ class Composer:
         self._bases[kind] = copy.deepcopy(config)
         return config
 
-    def _parse(self, word: str) -> Override:
-        return self._parser.parse_override(word)
-
     def _is_value(self, override: Override) -> bool:
         """Tell whether an override only sets a value of the application."""
         return (
@@ -84,10 +81,7 @@ class Composer:
         if override.is_hydra_override():
             return True
         is_option = not isinstance(override.value(), dict)
-        return is_option and self._is_group(override.key_or_group)
-
-    def _ask(self, key: str) -> bool:
-        return bool(self._loader.get_group_options(key))
+        return is_option and bool(self._options(override.key_or_group))
 
 
 def _changed(

@@ -186,11 +186,6 @@ pub(crate) struct Gains {
 }
 
 impl Gains {
-    /// The same for every run.
-    pub fn uniform(gain: f64, slope: f64) -> Self {
-        Self::new(&[gain], &[slope])
-    }
-
     /// Those of the runs in the lanes of a register.
     pub fn new(gains: &[f64], slopes: &[f64]) -> Self {
         let gain: [f64; TOGETHER] = std::array::from_fn(|place| gains[place % gains.len()]);
@@ -198,9 +193,31 @@ impl Gains {
             gain,
             twice: gain.map(|gain| (2.0 * gain).min(f64::MAX)),
             slope: std::array::from_fn(|place| slopes[place % slopes.len()]),
-            scale: gains.iter().any(|gain| gain.to_bits() != 1.0_f64.to_bits()),
+            scale: gains.iter().copied().any(scales),
         }
     }
+}
+
+/// Those of hidden neurons and of outputs, which have no gain.
+#[derive(Clone, Debug)]
+pub(crate) struct NetworkGains {
+    pub hidden: Gains,
+    pub outputs: Gains,
+}
+
+impl NetworkGains {
+    /// Those of the runs in the lanes of a register; a single value is that of all.
+    pub fn new(gains: &[f64], slopes: &[f64]) -> Self {
+        Self {
+            hidden: Gains::new(gains, slopes),
+            outputs: Gains::new(&[1.0], slopes),
+        }
+    }
+}
+
+/// Whether a gain changes anything.
+pub(crate) fn scales(gain: f64) -> bool {
+    gain.to_bits() != 1.0_f64.to_bits()
 }
 
 #[inline(always)]
@@ -420,7 +437,7 @@ mod tests {
     fn the_largest_gain_is_a_number_at_zero() {
         for activation in Activation::ALL {
             let (mut value, mut slope) = ([0.0], [0.0]);
-            activation.apply(&Gains::uniform(f64::MAX, 0.01), &mut value, &mut slope);
+            activation.apply(&Gains::new(&[f64::MAX], &[0.01]), &mut value, &mut slope);
             assert!(
                 value[0].is_finite() && slope[0].is_finite(),
                 "{activation:?}"
@@ -433,7 +450,7 @@ mod tests {
         let step = 1e-5;
         for activation in Activation::ALL {
             for (gain, leak) in [(1.0, 0.01), (1.5, 0.2)] {
-                let gains = Gains::uniform(gain, leak);
+                let gains = Gains::new(&[gain], &[leak]);
                 let value = |z: f64| {
                     let (mut value, mut slope) = ([z], [0.0]);
                     activation.apply(&gains, &mut value, &mut slope);
@@ -461,7 +478,7 @@ mod tests {
     fn small_derivatives_keep_their_digits() {
         let slope = |activation: Activation, gain: f64, z: f64| {
             let (mut value, mut slope) = ([z / gain], [0.0]);
-            activation.apply(&Gains::uniform(gain, 0.01), &mut value, &mut slope);
+            activation.apply(&Gains::new(&[gain], &[0.01]), &mut value, &mut slope);
             slope[0]
         };
         for (activation, gain, z, expected) in [

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use crate::activation::scales;
 use crate::hyperparameters::{Columns, Given};
 use crate::memory::{collected, filled, list};
 use crate::results::{Arrays, Runs, Starts};
@@ -43,12 +44,15 @@ impl<'a> Arranged<'a> {
         });
         let shared = Hyperparameters::shared(network, settings);
         let seeds = start.batch_seed.filter(|_| settings.batches.is_some());
-        let seed = settings.batches.map_or(0, |batches| batches.seed);
+        let usual = Group {
+            seed: settings.batches.map_or(0, |batches| batches.seed),
+            decays: shared.weight_decay > 0.0,
+            scales: scales(shared.gain),
+        };
         let of = |run: usize| Group {
-            seed: seeds.map_or(seed, |seeds| seeds[run]),
-            decays: given.weight_decay.map_or(shared.weight_decay, |d| d[run]) > 0.0,
-            scales: given.gain.map_or(shared.gain, |gains| gains[run]).to_bits()
-                != 1.0_f64.to_bits(),
+            seed: seeds.map_or(usual.seed, |seeds| seeds[run]),
+            decays: given.weight_decay.map_or(usual.decays, |d| d[run] > 0.0),
+            scales: given.gain.map_or(usual.scales, |gains| scales(gains[run])),
         };
         let one = seeds.is_none() && given.weight_decay.is_none() && given.gain.is_none();
         let mut arranged = Self {
@@ -61,12 +65,7 @@ impl<'a> Arranged<'a> {
             start,
         };
         if one || runs == 0 {
-            let group = Group {
-                seed,
-                decays: shared.weight_decay > 0.0,
-                scales: shared.gain.to_bits() != 1.0_f64.to_bits(),
-            };
-            arranged.groups.push((group, 0..runs));
+            arranged.groups.push((usual, 0..runs));
         } else {
             arranged.order = collected(0..runs)?;
             arranged.order.sort_by_key(|run| of(*run));

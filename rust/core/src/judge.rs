@@ -318,11 +318,8 @@ impl<'a, N: Number> Judge<'a, N> {
         if !self.has_batches() {
             return false;
         }
-        let largest = self
-            .rates_of(runs, run, doubt.done)
-            .iter()
-            .fold(0.0, |most: f64, rate| most.max(*rate));
         let rates = self.rates_of(runs, run, doubt.done).to_vec();
+        let largest = rates.iter().fold(0.0, |most: f64, rate| most.max(*rate));
         let own = self.task.hyperparameters(runs.own_of(run));
         let weights = runs.weights_of(run).to_vec();
         let Some(rest) = &mut self.rest else {

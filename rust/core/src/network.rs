@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
-use crate::activation::Gains;
+use crate::activation::NetworkGains;
 use crate::error::within;
 use crate::{Activation, Error, Loss, Result};
 
@@ -262,14 +262,9 @@ impl Network {
         self.negative_slope
     }
 
-    /// The gain and the negative slope of hidden neurons.
-    pub(crate) fn gains(&self) -> Gains {
-        Gains::uniform(self.gain, self.negative_slope)
-    }
-
-    /// Those of the outputs, which have no gain.
-    pub(crate) fn output_gains(&self) -> Gains {
-        Gains::uniform(1.0, self.negative_slope)
+    /// The gains and the negative slope of all runs.
+    pub(crate) fn gains(&self) -> NetworkGains {
+        NetworkGains::new(&[self.gain], &[self.negative_slope])
     }
 
     /// The number of inputs.

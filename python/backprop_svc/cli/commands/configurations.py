@@ -104,7 +104,10 @@ class Configurations:
             experiment = replace(experiment, data=shared)
         else:
             self._held += experiment.data.x.nbytes + experiment.data.y.nbytes
-        self.experiments = [*self.experiments, experiment] if self._held <= MOST_HELD else []
+        if self._held <= MOST_HELD:
+            self.experiments.append(experiment)
+        else:
+            self.experiments.clear()
 
     def common(self) -> dict[str, object]:
         """Return the settings of the sweep as a whole, by name.

@@ -11,7 +11,7 @@ use pulp::{bytemuck, Simd, WithSimd};
 use super::arithmetic::{aligned, Aligned, Arithmetic, Number};
 use super::matmul::{ColumnMajor, Matmul, Onto, RowMajor, Shared};
 use super::{Predictor, TILE};
-use crate::activation::Gains;
+use crate::activation::{Gains, NetworkGains};
 use crate::data::class_of;
 use crate::loss::Space;
 use crate::{Activation, Data, Loss, Network, Progress};
@@ -24,9 +24,7 @@ pub(crate) struct Workspace<'a, S: Simd, A: Arithmetic> {
     simd: S,
     network: &'a Network,
     progress: &'a Progress,
-    /// Of hidden neurons and of outputs, for each lane.
-    gains: Gains,
-    output_gains: Gains,
+    gains: NetworkGains,
     pub weights: Aligned<A::Vector<S>>,
     /// ∂L/∂w, summed over the rows of a pass.
     pub gradients: Aligned<A::Vector<S>>,
@@ -68,7 +66,6 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
             network,
             progress,
             gains: network.gains(),
-            output_gains: network.output_gains(),
             weights: aligned(zero, network.parameters()),
             gradients: aligned(zero, network.parameters()),
             gradient_sums: if Self::SINGLE {
@@ -97,8 +94,7 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
 
     /// Gives the runs in the lanes gains and negative slopes of their own, shape (width,) each.
     pub fn set_gains(&mut self, gains: &[f64], slopes: &[f64]) {
-        self.gains = Gains::new(gains, slopes);
-        self.output_gains = Gains::new(&[1.0], slopes);
+        self.gains = NetworkGains::new(gains, slopes);
     }
 
     /// Puts a row of inputs beside the others.
@@ -148,7 +144,7 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
                 let derivatives = &mut self.deltas[layer.outputs.start * rows..][..outputs.len()];
                 A::Number::activate(
                     simd,
-                    (self.network.activation(), &self.gains),
+                    (self.network.activation(), &self.gains.hidden),
                     bytemuck::cast_slice_mut(outputs),
                     bytemuck::cast_slice_mut(derivatives),
                 );
@@ -174,7 +170,7 @@ impl<'a, S: Simd, A: Arithmetic> Workspace<'a, S, A> {
         if let Some(activation) = self.network.output_activation() {
             self.simd.vectorize(Activate {
                 activation,
-                gains: &self.output_gains,
+                gains: &self.gains.outputs,
                 outputs,
                 derivatives: &mut self.output_derivatives,
             });

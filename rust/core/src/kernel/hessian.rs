@@ -19,7 +19,7 @@ use pulp::{bytemuck, Simd, WithSimd};
 use super::arithmetic::{aligned, Aligned, Double, EXACT};
 use super::matmul::{ColumnMajor, Matmul, Onto, RowMajor, Shared};
 use super::TILE;
-use crate::activation::Gains;
+use crate::activation::NetworkGains;
 use crate::loss::Space;
 use crate::{Data, Loss, Network};
 
@@ -30,9 +30,7 @@ type Exact = Double<EXACT>;
 pub(super) struct Hessian<'a, S: Simd> {
     simd: S,
     network: &'a Network,
-    /// Of hidden neurons and of outputs, for each lane.
-    gains: Gains,
-    output_gains: Gains,
+    gains: NetworkGains,
     pub weights: Aligned<S::f64s>,
     /// Rows of the tile.
     rows: usize,
@@ -68,7 +66,6 @@ impl<'a, S: Simd> Hessian<'a, S> {
             simd,
             network,
             gains: network.gains(),
-            output_gains: network.output_gains(),
             weights: aligned(zero, network.parameters()),
             rows: 0,
             inputs: vec![0.0; network.inputs() * TILE],
@@ -87,8 +84,7 @@ impl<'a, S: Simd> Hessian<'a, S> {
 
     /// Gives the runs in the lanes gains and negative slopes of their own, shape (width,) each.
     pub fn set_gains(&mut self, gains: &[f64], slopes: &[f64]) {
-        self.gains = Gains::new(gains, slopes);
-        self.output_gains = Gains::new(&[1.0], slopes);
+        self.gains = NetworkGains::new(gains, slopes);
     }
 
     /// Takes up rows of the data, at most [`TILE`], at the present weights.
@@ -149,9 +145,9 @@ impl<'a, S: Simd> Hessian<'a, S> {
                 bends.copy_from_slice(outputs);
                 let outputs = bytemuck::cast_slice_mut(outputs);
                 let activation = self.network.activation();
-                activation.apply(&self.gains, outputs, derivatives);
+                activation.apply(&self.gains.hidden, outputs, derivatives);
                 let bends = bytemuck::cast_slice_mut(bends);
-                activation.bend(&self.gains, bends, outputs, derivatives);
+                activation.bend(&self.gains.hidden, bends, outputs, derivatives);
             }
         }
     }
@@ -176,8 +172,8 @@ impl<'a, S: Simd> Hessian<'a, S> {
             let outputs = bytemuck::cast_slice_mut(outputs);
             let derivatives = bytemuck::cast_slice_mut(derivatives);
             let second = bytemuck::cast_slice_mut(second);
-            activation.apply(&self.output_gains, outputs, derivatives);
-            activation.bend(&self.output_gains, second, outputs, derivatives);
+            activation.apply(&self.gains.outputs, outputs, derivatives);
+            activation.bend(&self.gains.outputs, second, outputs, derivatives);
         }
         let mut space = Space {
             losses: bytemuck::cast_slice_mut(&mut self.losses[..rows]),
