@@ -159,7 +159,7 @@ fn ordered(values: &[f64], order: &[usize]) -> Result<Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::put_back;
+    use crate::results::{swap, swaps};
 
     #[test]
     fn rows_come_back_to_the_places_of_their_runs() {
@@ -167,7 +167,7 @@ mod tests {
         let values: Vec<f64> = (0..10).map(f64::from).collect();
         let mut there = ordered(&values, &order).unwrap();
         assert_eq!(there[..4], [4.0, 5.0, 0.0, 1.0]);
-        put_back(&mut there, &order);
+        swap(&mut there, order.len(), &swaps(&order));
         assert_eq!(there, values);
     }
 }

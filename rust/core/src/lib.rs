@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod activation;
+mod alike;
 mod curvature;
 mod data;
 mod dead;

@@ -131,15 +131,16 @@ macro_rules! results {
 
             /// Moves the results at each place to that of the run that is named for it.
             pub(crate) fn put_back(&mut self, order: &[usize]) {
-                put_back(self.weights, order);
-                put_back(self.memory, order);
-                $(put_back(self.$name, order);)*
+                let (swaps, runs) = (&swaps(order)[..], order.len());
+                swap(self.weights, runs, swaps);
+                swap(self.memory, runs, swaps);
+                $(swap(self.$name, runs, swaps);)*
                 for history in self.histories.iter_mut() {
-                    put_back(history, order);
+                    swap(history, runs, swaps);
                 }
-                put_back(self.validation.loss, order);
-                put_back(self.validation.accuracy, order);
-                put_back(self.best_epoch, order);
+                swap(self.validation.loss, runs, swaps);
+                swap(self.validation.accuracy, runs, swaps);
+                swap(self.best_epoch, runs, swaps);
             }
 
             /// Refuses arrays of other sizes than the results of so many runs have.
@@ -317,19 +318,27 @@ fn split_shared<'a>(values: &mut &'a [f64], total: usize, count: usize) -> &'a [
     front
 }
 
-/// Moves the row at each place to that of its run.
-pub(crate) fn put_back<T>(values: &mut [T], order: &[usize]) {
-    let each = values.len() / order.len();
-    if each == 0 {
-        return;
-    }
+/// The pairs of places that are swapped, one after the other, so that what is at each place comes
+/// to that of its run: large arrays are put into order without a copy.
+pub(crate) fn swaps(order: &[usize]) -> Vec<[usize; 2]> {
     let mut order = order.to_vec();
+    let mut swaps = Vec::with_capacity(order.len());
     for place in 0..order.len() {
         while order[place] != place {
             let other = order[place];
-            let (front, back) = values.split_at_mut(place.max(other) * each);
-            front[place.min(other) * each..][..each].swap_with_slice(&mut back[..each]);
+            swaps.push([place, other]);
             order.swap(place, other);
+        }
+    }
+    swaps
+}
+
+/// Swaps rows of an array of so many.
+pub(crate) fn swap<T>(values: &mut [T], rows: usize, swaps: &[[usize; 2]]) {
+    let each = values.len() / rows;
+    for [one, other] in swaps {
+        for column in 0..each {
+            values.swap(one * each + column, other * each + column);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use backprop_core::{
     gradients, predict, train, Activation, Data, InstructionSet, Loss, Machine, Network, Outcome,
-    Progress, Quantity, Record, Settings, Start,
+    Precision, Progress, Quantity, Record, Settings, Start, Training,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -33,6 +33,67 @@ fn cases() -> impl Strategy<Value = Case> {
 fn long_cases() -> impl Strategy<Value = Case> {
     let sizes = prop_oneof![Just(vec![1, 1]), Just(vec![1, 1, 1]), Just(vec![1, 2, 1])];
     case(sizes, 1..3, 0..150, 0..700)
+}
+
+/// Runs of which many rest long before the last epoch, more than are trained side by side.
+fn resting_cases() -> impl Strategy<Value = Case> {
+    let sizes = prop_oneof![Just(vec![1, 1]), Just(vec![1, 1, 1])];
+    case(sizes, 1..3, 129..160, 300..800).prop_map(|mut case| {
+        case.learning_rate.iter_mut().for_each(|rate| *rate *= 0.1);
+        case
+    })
+}
+
+/// Compares trainings of which everything is recorded with others.
+fn see_that_records_change_nothing(
+    case: Case,
+    record_every: usize,
+    settings: Settings,
+) -> Result<(), TestCaseError> {
+    let Case {
+        network,
+        x,
+        y,
+        weights,
+        learning_rate,
+        epochs,
+    } = case;
+    let data = Data::new(&network, &x, &y).unwrap();
+    let start = Start {
+        weights: &weights,
+        learning_rate: &learning_rate,
+        ..Start::default()
+    };
+    let [none, loss, all] = [&[][..], &[Quantity::Loss][..], &Quantity::ALL[..]].map(Record::of);
+    let trained = |record, record_every| {
+        let settings = Settings {
+            epochs,
+            record,
+            record_every,
+            ..settings
+        };
+        train(&network, &data, &start, &settings, &Progress::default()).unwrap()
+    };
+    let all = [
+        trained(all, 1),
+        trained(loss, 1),
+        trained(all, record_every),
+        trained(none, 1),
+    ];
+    for other in &all[1..] {
+        prop_assert_eq!(bits(&other.weights), bits(&all[0].weights));
+        prop_assert_eq!(&other.outcome, &all[0].outcome);
+        prop_assert_eq!(&other.epochs, &all[0].epochs);
+        prop_assert_eq!(bits(&other.last_loss), bits(&all[0].last_loss));
+        prop_assert_eq!(bits(&other.loss_ratio), bits(&all[0].loss_ratio));
+        prop_assert_eq!(&other.period, &all[0].period);
+        prop_assert_eq!(&other.died_at, &all[0].died_at);
+        prop_assert_eq!(bits(&other.highest_loss), bits(&all[0].highest_loss));
+        prop_assert_eq!(&other.highest_loss_at, &all[0].highest_loss_at);
+    }
+    let losses = |training: &Training| bits(&training.histories[Quantity::Loss]);
+    prop_assert_eq!(losses(&all[1]), losses(&all[0]));
+    Ok(())
 }
 
 fn case(
@@ -133,24 +194,8 @@ proptest! {
         record_every in 1..50_usize,
         stop_when_converged: bool,
     ) {
-        let Case { network, x, y, weights, learning_rate, epochs } = case;
-        let data = Data::new(&network, &x, &y).unwrap();
-        let start = Start { weights: &weights, learning_rate: &learning_rate, ..Start::default() };
-        let settings = Settings { epochs, divergence_bound, stop_when_converged, ..Settings::default() };
-        let (none, some) = (Record::of(&[]), Settings::default().record);
-        let trained = [(none, 1), (some, 1), (some, record_every)]
-            .map(|(record, record_every)| {
-                let settings = Settings { record, record_every, ..settings };
-                train(&network, &data, &start, &settings, &Progress::default()).unwrap()
-            });
-        for other in &trained[1..] {
-            prop_assert_eq!(bits(&other.weights), bits(&trained[0].weights));
-            prop_assert_eq!(&other.outcome, &trained[0].outcome);
-            prop_assert_eq!(&other.epochs, &trained[0].epochs);
-            prop_assert_eq!(bits(&other.last_loss), bits(&trained[0].last_loss));
-            prop_assert_eq!(bits(&other.loss_ratio), bits(&trained[0].loss_ratio));
-            prop_assert_eq!(&other.period, &trained[0].period);
-        }
+        let settings = Settings { divergence_bound, stop_when_converged, ..Settings::default() };
+        see_that_records_change_nothing(case, record_every, settings)?;
     }
 
     #[test]
@@ -171,6 +216,23 @@ proptest! {
             let found = &predictions[run * outputs.len()..][..outputs.len()];
             prop_assert_eq!(bits(found), bits(&outputs));
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Epochs that repeat others are left out where nobody sees them.
+    #[test]
+    fn what_is_recorded_of_resting_runs_changes_nothing(
+        case in resting_cases(),
+        record_every in 1..50_usize,
+        precision in proptest::sample::select(vec![Precision::Exact, Precision::Fast]),
+        instruction_set in instruction_sets(),
+    ) {
+        let machine = Machine { instruction_set, ..Machine::default() };
+        let settings = Settings { precision, machine, ..Settings::default() };
+        see_that_records_change_nothing(case, record_every, settings)?;
     }
 }
 

@@ -27,6 +27,7 @@ use pulp::{bytemuck, Simd, WithSimd};
 use super::arithmetic::{aligned, Aligned, Arithmetic, Number};
 use super::trace::UNKNOWN;
 use super::{all_at_most, all_finite, round, unwatched, Kernel, Trace};
+use crate::results::Starts;
 use crate::task::Task;
 use crate::{Activation, Data, Loss, PerQuantity, Quantity};
 
@@ -60,6 +61,10 @@ pub(crate) struct Chain<'a, S: Simd, A: Arithmetic, const LAYERS: usize> {
     /// The highest loss before the span, or in the epochs of it that are not traced; shape
     /// (registers,).
     highest: Aligned<A::Vector<S>>,
+    /// Scratch, as large as the weights.
+    before: Aligned<A::Vector<S>>,
+    /// Whether the weights returned when that was last looked at: they rest.
+    rests: bool,
     /// What the last epoch gave.
     last: PerQuantity<Aligned<A::Vector<S>>>,
 }
@@ -126,6 +131,8 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
             weights: zeros(LAYERS * registers),
             rates: zeros(registers),
             highest: zeros(registers),
+            before: zeros(LAYERS * registers),
+            rests: false,
             last: PerQuantity::new(|quantity| zeros(quantity.values(task.network) * registers)),
         }
     }
@@ -291,48 +298,63 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         let [x, y, vanishes] =
             [self.data.x()[0], self.data.y()[0], self.vanishes].map(|value| A::splat(simd, value));
         let given = unwatched::Given { x, y, vanishes };
-        // Without a hidden neuron there is no first weight.
-        let mut none = [x; R];
-        let (first, last) = self.weights.split_at_mut((LAYERS - 1) * R);
-        let first = first.first_chunk_mut().unwrap_or(&mut none);
-        let (Some(last), Some(rates)) = (last.first_chunk_mut(), self.rates.first_chunk()) else {
+        let (weights, before) = (&mut self.weights[..], &mut self.before[..]);
+        let Some(rates) = self.rates.first_chunk() else {
             return;
         };
-        let weights = [first, last];
         let half = A::splat(simd, 0.5);
         let loss = |error| A::mul(simd, half, A::mul(simd, error, error));
         if let Some(losses) = losses {
             let losses: &mut [A::Vector<S>] = bytemuck::cast_slice_mut(losses);
             let losses = &mut losses[..epochs * R];
-            return unwatched::advance::<S, A, LAYERS, PHI, R>(
-                simd,
-                weights,
-                rates,
-                given,
-                epochs,
-                |place, r, error| losses[place * R + r] = loss(error),
-            );
+            let (again, period) =
+                unwatched::until_they_return(weights, before, epochs, |weights, epochs| {
+                    let losses = &mut losses[epochs.start * R..epochs.end * R];
+                    unwatched::advance::<S, A, LAYERS, PHI, R>(
+                        simd,
+                        weights,
+                        rates,
+                        given,
+                        epochs.len(),
+                        |place, r, error| losses[place * R + r] = loss(error),
+                    );
+                });
+            self.rests = !again.is_empty();
+            for epoch in again {
+                let first = (epoch - period) * R;
+                losses.copy_within(first..first + R, epoch * R);
+            }
+            return;
         }
         if stays_below {
-            return unwatched::advance::<S, A, LAYERS, PHI, R>(
-                simd,
-                weights,
-                rates,
-                given,
-                epochs,
-                |_, _, _| (),
-            );
+            let (again, _) =
+                unwatched::until_they_return(weights, before, epochs, |weights, epochs| {
+                    unwatched::advance::<S, A, LAYERS, PHI, R>(
+                        simd,
+                        weights,
+                        rates,
+                        given,
+                        epochs.len(),
+                        |_, _, _| (),
+                    );
+                });
+            self.rests = !again.is_empty();
+            return;
         }
         // The largest |y − ŷ|.
         let mut largest = [A::splat(simd, 0.0); R];
-        unwatched::advance::<S, A, LAYERS, PHI, R>(
-            simd,
-            weights,
-            rates,
-            given,
-            epochs,
-            |_, r, error| largest[r] = A::max(simd, A::abs(simd, error), largest[r]),
-        );
+        let (again, _) =
+            unwatched::until_they_return(weights, before, epochs, |weights, epochs| {
+                unwatched::advance::<S, A, LAYERS, PHI, R>(
+                    simd,
+                    weights,
+                    rates,
+                    given,
+                    epochs.len(),
+                    |_, r, error| largest[r] = A::max(simd, A::abs(simd, error), largest[r]),
+                );
+            });
+        self.rests = !again.is_empty();
         for (highest, error) in self.highest.iter_mut().zip(largest) {
             *highest = A::max(simd, loss(error), *highest);
         }
@@ -343,14 +365,17 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
     fn untraced<const PHI: u8, const ONE_ROW: bool>(&mut self, epochs: usize) -> A::Vector<S> {
         let (simd, data, first) = (self.simd, self.data, self.given(0));
         let (weights, rates) = (&mut self.weights[..], &self.rates[..]);
+        let before = &mut self.before[..];
         let highest = &mut self.highest[..rates.len()];
         let mut largest = first.zero;
-        for _ in 0..epochs {
-            Self::epoch::<PHI, ONE_ROW>(simd, weights, rates, &first, data, |r, pass| {
-                largest = A::max(simd, pass.loss, largest);
-                highest[r] = A::max(simd, pass.loss, highest[r]);
-            });
-        }
+        unwatched::until_they_return(weights, before, epochs, |weights, epochs| {
+            for _ in epochs {
+                Self::epoch::<PHI, ONE_ROW>(simd, weights, rates, &first, data, |r, pass| {
+                    largest = A::max(simd, pass.loss, largest);
+                    highest[r] = A::max(simd, pass.loss, highest[r]);
+                });
+            }
+        });
         largest
     }
 
@@ -458,7 +483,8 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         }
         let unwatched = ONE_ROW && PHI != RELU && self.needs_no_watch(epochs, bound);
         if unwatched {
-            let stays = trace.first >= LONG && self.most_stay_below();
+            // To watch weights that rest is cheaper than a proof.
+            let stays = !self.rests && trace.first >= LONG && self.most_stay_below();
             if !stays && trace.first > 0 {
                 self.take_highest(trace);
             }
@@ -563,6 +589,19 @@ impl<S: Simd, A: Arithmetic, const LAYERS: usize> Kernel<A::Number> for Chain<'_
                 input * input + factor * factor
             } else {
                 0.0
+            };
+        }
+        self.data.rows() == 1
+    }
+
+    fn contraction(&self, start: Starts, out: &mut [f64]) -> bool {
+        let (is_relu, given) = (self.phi != IDENTITY, [self.data.x()[0], self.data.y()[0]]);
+        let runs = start.weights.chunks_exact(LAYERS).zip(start.own);
+        for (out, (weights, rate)) in out.iter_mut().zip(runs) {
+            let weights = [weights[0], weights[LAYERS - 1]];
+            *out = match LAYERS {
+                1 => unwatched::contraction_without_hidden(given[0], *rate),
+                _ => unwatched::contraction(is_relu, given, weights, *rate),
             };
         }
         self.data.rows() == 1

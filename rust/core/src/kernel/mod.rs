@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use crate::results::Starts;
 use crate::Data;
 
 pub(crate) use arithmetic::Number;
@@ -47,6 +48,12 @@ pub(crate) trait Kernel<N: Number> {
     /// Where the loss is ½(y − ŷ)² and vanishes, it is the largest eigenvalue of the Hessian, the
     /// only one that is not 0. Returns whether it did.
     fn sensitivity(&self, _out: &mut [f64]) -> bool {
+        false
+    }
+
+    /// Sets by what the error of each run is multiplied in an epoch near its end, shape (runs,): the
+    /// smaller it is, the sooner a run rests. Returns whether it did.
+    fn contraction(&self, _start: Starts, _out: &mut [f64]) -> bool {
         false
     }
 

@@ -22,6 +22,7 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
+use crate::alike::{self, Alike};
 use crate::deaths::Deaths;
 use crate::highest::Highest;
 use crate::history::Histories;
@@ -133,8 +134,24 @@ impl<'a, N: Number> RunLoop<'a, N> {
         }
     }
 
-    /// Trains runs, as many at a time as the kernel is wide, and judges them.
+    /// Trains runs and judges them.
     pub fn train(&mut self, mut runs: Runs) {
+        let settings = self.task.settings;
+        let is_long = settings.epochs >= alike::LONG && runs.count() > self.width;
+        let is_seen = settings.records_any() || settings.looks_at_each_epoch();
+        let alike = (is_long && !is_seen)
+            .then(|| Alike::new(&*self.kernel, runs.start, runs.count()))
+            .flatten();
+        let Some(alike) = alike else {
+            return self.train_in_order(runs);
+        };
+        let all = 0..runs.count();
+        self.train_in_order(alike.runs(runs.arrays.part(&all)));
+        alike.put_back(&mut runs.arrays);
+    }
+
+    /// Trains runs, as many at a time as the kernel is wide.
+    fn train_in_order(&mut self, mut runs: Runs) {
         let total = runs.count();
         for first in (0..total).step_by(self.width) {
             if self.task.progress.is_cancelled() {
