@@ -26,7 +26,7 @@ from comparison import clock, identical, on, others, our_ways, ours, us
 from peers import NUMBA_BLOCKS, installed, jax, numpy, python
 from report import Goal, show, show_goals
 from timing import best
-from work import THREADS, digits, fractal, guide
+from work import THREADS, digits, fractal, guide, restless
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,9 @@ class Bench:
 
     def goals(self) -> list[Goal]:
         """Print a table of each work; return our figures beside what they should be."""
-        return [
-            *self.guide(),
-            *self.histories(),
-            *self.fractal(),
-            *self.digits(),
-            alone(),
-        ]
+        goals = self.guide()
+        self.restless()
+        return [*goals, *self.histories(), *self.fractal(), *self.digits(), alone()]
 
     def guide(self) -> list[Goal]:
         """Measure the guide's network, of which nothing but the final weights is kept."""
@@ -55,13 +51,7 @@ class Bench:
         few, fast = work.few(1024 // self.part), replace(work, precision="fast")
         identical(ours(few, THREADS), ours(few, 1), numpy.train(few), python.train(few))
         ways = others(work, [numpy, *self.modules]) | our_ways(work, 1, 2) | our_ways(fast)
-        roofs: dict[str, roofline.Limit] = {}
-        if find_spec("llvmlite"):
-            roofs = roofline.limits("exact") | roofline.limits("fast")
-        else:
-            print("The roofline is measured with numba's compiler and left out")
-        loops = {name: roof.work for name, roof in roofs.items()}
-        timings = clock(few, python.ways(few)) | clock(work, ways, loops)
+        timings = clock(few, python.ways(few)) | clock(work, ways)
         exact, fused = timings[us()], timings[us("fast")]
         goals = [Goal("guide's network, exact, beside JAX", timings[jax.NAME] / exact, "×", 3)]
         if NUMBA_BLOCKS in timings:
@@ -72,15 +62,30 @@ class Bench:
             ]
         threads = timings[us(threads=1)] / timings[us(threads=2)]
         goals.append(Goal("exact, 2 threads beside 1", threads, "×", 1.85))
+        title = f"guide's network, {len(work.rates):,} runs × 1,000 epochs"
+        show(title, timings, work.updates, us(), {})
+        return goals
+
+    def restless(self) -> None:
+        """Measure the same where no run comes to rest: every epoch has to be computed."""
+        work = restless(65_536 // self.part, 1000)
+        fast = replace(work, precision="fast")
+        roofs: dict[str, roofline.Limit] = {}
+        if find_spec("llvmlite"):
+            roofs = roofline.limits("exact") | roofline.limits("fast")
+        else:
+            print("The roofline is measured with numba's compiler and left out")
+        loops = {name: roof.work for name, roof in roofs.items()}
+        ways = others(work, [jax, *installed("numba")]) | our_ways(work, 1) | our_ways(fast)
+        timings = clock(work, ways, loops)
         least: dict[str, tuple[float, str]] = {}
         for name, roof in roofs.items():
             way = us("exact" if name.startswith("exact") else "fast")
             each = timings.pop(name) * work.steps / roof.epochs
             key = f"roofline, {name.partition(',')[0]}"
             least[key] = min((each, way), least.get(key, (each, way)))
-        title = f"guide's network, {len(work.rates):,} runs × 1,000 epochs"
+        title = f"the same, where no run comes to rest, {len(work.rates):,} runs × 1,000 epochs"
         show(title, timings, work.updates, us(), least)
-        return goals
 
     def histories(self) -> list[Goal]:
         """Measure the same with what is mostly memory to be written."""

@@ -101,6 +101,13 @@ def guide(runs: int, epochs: int, record: tuple[Record, ...] = ()) -> Work:
     return Work(bp.Network(1, 1, 1), weights, rates, x, y, epochs, record)
 
 
+def restless(runs: int, epochs: int) -> Work:
+    """Let the guide's network be on its way still: it comes nearer, but no run is there."""
+    generator = np.random.default_rng(SEED)
+    weights, rates = generator.uniform(0.1, 1, (runs, 2)), generator.uniform(1e-4, 1e-3, runs)
+    return replace(guide(runs, epochs), weights=weights, rates=rates)
+
+
 def fractal(runs: int, epochs: int) -> Work:
     """Sohl-Dickstein's set-up (arXiv 2402.06184), one learning rate for both layers.
 

@@ -48,7 +48,13 @@
 //! of 0, and both weights change their signs at once only where |c| > 1. One that is off keeps its
 //! loss. E is taken a little larger than |e| is, by far more than an epoch's roundings times the
 //! epochs of a span.
+//!
+//! # Why epochs may be left out
+//! An epoch depends on nothing but the weights, by operations that always give the same bits. So
+//! weights that are, bit for bit, what they were some epochs ago go round for ever, and so do their
+//! losses. Near a minimum all runs come to that: steps become smaller than the last digit.
 
+use std::hint::black_box;
 use std::ops::Range;
 
 use pulp::bytemuck::{self, Pod};
@@ -177,9 +183,9 @@ pub(super) struct Given<V> {
     pub vanishes: V,
 }
 
-/// Epochs after which it is looked whether weights return: soon, for those that rest already, then
-/// less often.
-const PIECES: [usize; 2] = [8, 32];
+/// Epochs after which it is looked for the first time whether weights return. That takes as long as
+/// an epoch or two, so it is done less and less often.
+const SOON: usize = 8;
 
 /// Goes through epochs. `advance` takes weights through some of them, in a way that depends on
 /// nothing but the weights. Once these return, bit for bit, what is left only repeats what was, and
@@ -194,8 +200,8 @@ pub(super) fn until_they_return<V: Pod>(
     epochs: usize,
     mut advance: impl FnMut(&mut [V], Range<usize>),
 ) -> (Range<usize>, usize) {
-    let [mut piece, next_piece] = PIECES;
-    let (mut done, mut left_out) = (0, (0..0, piece));
+    let (mut done, mut piece) = (0, SOON);
+    let mut left_out = (0..0, piece);
     while done < epochs {
         let end = epochs.min(done + piece);
         before.copy_from_slice(weights);
@@ -206,7 +212,7 @@ pub(super) fn until_they_return<V: Pod>(
             done = epochs - (epochs - end) % piece;
             left_out = (end..done, piece);
         } else {
-            piece = next_piece;
+            piece *= 4;
         }
     }
     left_out
@@ -236,9 +242,13 @@ pub(super) fn advance<
     let Some(last) = last.first_chunk_mut::<R>() else {
         return;
     };
+    // The compiler is not told how many groups there are: it would unroll them, too, and move all
+    // weights to and from the stack.
+    let groups = black_box(R.div_ceil(UNROLLED));
     for place in 0..epochs {
-        for group in 0..R.div_ceil(UNROLLED) {
-            for r in group * UNROLLED..R.min((group + 1) * UNROLLED) {
+        for group in 0..groups {
+            for own in 0..R.min(UNROLLED) {
+                let r = (group * UNROLLED + own) % R;
                 let weights = [first[r], last[r]];
                 let after = epoch::<S, A, LAYERS, PHI>(simd, weights, rates[r], given);
                 (first[r], last[r]) = (after.0, after.1);
