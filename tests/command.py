@@ -9,6 +9,7 @@ end of any other process. `call_anew` starts a new interpreter instead.
 from __future__ import annotations
 
 import atexit
+import gc
 import multiprocessing
 import os
 import runpy
@@ -42,16 +43,28 @@ _FORKSERVER.set_forkserver_preload(
 class Running:
     """The command, started in a fork: what `subprocess.Popen` offers of it.
 
-    It writes to files, so nothing has to read what it says while it runs.
+    It writes to files, so nothing has to read what it says while it runs. Another program of
+    Python's, which starts processes of its own, is their group's leader.
     """
 
-    def __init__(self, folder: Path, *arguments: str, **env: str) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, module: str = "backprop_svc", **env: str
+    ) -> None:
         self._said = Path(mkdtemp())
         process = _FORKSERVER.Process(
-            target=_run, args=(folder, {**CLEAN, **env}, arguments, self._said)
+            target=_run, args=(module, folder, {**CLEAN, **env}, arguments, self._said)
         )
         process.start()
         self._process = process
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def said(self) -> str:
+        """Return what it wrote to standard output so far."""
+        return (self._said / OUTPUTS[0]).read_text(encoding="utf-8")
 
     @property
     def returncode(self) -> int | None:
@@ -61,8 +74,7 @@ class Running:
         return self._process.exitcode
 
     def send_signal(self, number: int) -> None:
-        assert self._process.pid is not None
-        os.kill(self._process.pid, number)
+        os.kill(self.pid, number)
 
     def wait(self, timeout: float) -> None:
         self._process.join(timeout)
@@ -84,8 +96,14 @@ class Running:
 OUTPUTS = ("stdout", "stderr")
 
 
-def _run(folder: Path, env: dict[str, str], arguments: tuple[str, ...], said: Path) -> None:
-    """Become the command: what differs from a new interpreter is that all is imported."""
+def _run(
+    module: str, folder: Path, env: dict[str, str], arguments: tuple[str, ...], said: Path
+) -> None:
+    """Become the program: what differs from a new interpreter is that all is imported."""
+    # To look at all that was imported, for garbage or for open databases, would copy it.
+    gc.freeze()
+    if module != "backprop_svc":
+        os.setsid()
     for number, name in enumerate(OUTPUTS, 1):
         with (said / name).open("wb") as file:
             os.dup2(file.fileno(), number)
@@ -94,7 +112,7 @@ def _run(folder: Path, env: dict[str, str], arguments: tuple[str, ...], said: Pa
     os.environ.update(told(env))
     sys.argv[1:] = arguments
     try:
-        runpy.run_module("backprop_svc", run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
         # A process of the standard library ends without what an interpreter does at its end:
         # SQLite, for one, removes its own files when its last connection is closed.

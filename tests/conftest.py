@@ -8,6 +8,8 @@ import signal
 import pytest
 from hypothesis import settings
 
+import shared
+
 # A script's background job ignores Ctrl-C, and what nohup starts ignores SIGHUP. What the tests
 # start would inherit that, and they send both on purpose.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -16,6 +18,9 @@ if hasattr(signal, "SIGHUP"):
 # The tests run side by side: how long an example took says nothing of the code.
 settings.register_profile("side by side", deadline=None)
 settings.load_profile("side by side")
+
+# Workers inherit its name.
+shared.folder()
 
 FIRST = ("test_a_server_that_is_away_is_waited_for", "test_exactly_once.py", "test_ui.py")
 """What mostly waits, the longest first: whatever else there is goes on beside it."""

@@ -8,42 +8,39 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import sqlalchemy as sa
 from mlflow import MlflowClient
 
-from command import CLEAN
+import shared
+from command import Running
 
 
 def empty_database(file: Path) -> str:
     """Write a SQLite store without an experiment; return its URI.
 
     MLflow makes a store by all the migrations of its history, which takes seconds. Here that
-    happens once.
+    happens once for all processes.
     """
-    file.write_bytes(_empty_database())
+    with shared.alone() as folder:
+        made = folder / "mlflow.db"
+        if not made.exists():
+            draft = folder / "draft.db"
+            MlflowClient(f"sqlite:///{draft}").search_experiments()
+            with closing(sqlite3.connect(draft)) as db, db:
+                # MLflow's own experiment names this folder; the next who opens it adds another.
+                db.execute("DELETE FROM experiments")
+            draft.rename(made)
+        shutil.copyfile(made, file)
     return f"sqlite:///{file}"
-
-
-@cache
-def _empty_database() -> bytes:
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "mlflow.db"
-        MlflowClient(f"sqlite:///{file}").search_experiments()
-        with closing(sqlite3.connect(file)) as db, db:
-            # MLflow's own experiment names this folder; the next who opens it adds another.
-            db.execute("DELETE FROM experiments")
-        return file.read_bytes()
 
 
 def free_port() -> int:
@@ -58,8 +55,59 @@ def _program(name: str) -> str | None:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """A PostgreSQL of one's own on a free loopback port; yields its URI."""
+def postgres() -> Iterator[str]:
+    """A database of one's own with MLflow's tables; yields its URI.
+
+    All tests share one PostgreSQL, and MLflow's migrations.
+    """
+    name = f"own_{uuid.uuid4().hex}"
+    with shared.alone() as folder:
+        told = folder / "postgres.uri"
+        if not told.exists():
+            told.write_text(_postgres_with_tables(folder / "postgres"))
+        uri = told.read_text()
+        _administer(uri, f"CREATE DATABASE {name} TEMPLATE tables")
+    yield uri.removesuffix("postgres") + name
+    _administer(uri, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _postgres_with_tables(folder: Path) -> str:
+    """Start a PostgreSQL, which ends with the tests, and let MLflow make its tables there."""
+    uri, server = _start_postgres(folder)
+    # Nobody waits for it.
+    server.returncode = 0
+    _administer(uri, "CREATE DATABASE tables")
+    tables = uri.removesuffix("postgres") + "tables"
+    MlflowClient(tables).search_experiments()
+    _administer(tables, "DELETE FROM experiments")
+    # Nobody else may be connected to what is copied.
+    _administer(uri, "ALTER DATABASE tables ALLOW_CONNECTIONS false")
+    _administer(
+        uri, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'tables'"
+    )
+    return uri
+
+
+def _administer(uri: str, statement: str) -> None:
+    engine = sa.create_engine(uri, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(statement))
+
+
+@contextmanager
+def postgres_server(folder: Path) -> Iterator[str]:
+    """A PostgreSQL of one's own, without tables, which may be hurt; yields its URI."""
+    uri, server = _start_postgres(folder)
+    try:
+        yield uri
+    finally:
+        # PostgreSQL's "fast" shutdown: it does not wait for its clients.
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+
+
+def _start_postgres(folder: Path) -> tuple[str, subprocess.Popen[bytes]]:
+    """Start a PostgreSQL on a free loopback port."""
     programs = {name: _program(name) for name in ("initdb", "postgres", "psql")}
     if None in programs.values():
         pytest.skip("no PostgreSQL here; install it with: apt-get install postgresql")
@@ -75,48 +123,47 @@ def postgres(folder: Path) -> Iterator[str]:
         shutil.chown(folder, "postgres")
     data, port = folder / "data", free_port()
     initdb = [str(programs["initdb"]), "-D", str(data), "-A", "trust", "-U", "postgres"]
-    subprocess.run([*initdb, "-E", "UTF8"], check=True, stdout=subprocess.DEVNULL, **user)  # type: ignore[call-overload]
+    # The tests end processes, and not the machine: nothing has to be on the disk itself.
+    subprocess.run(  # type: ignore[call-overload]
+        [*initdb, "-E", "UTF8", "--no-sync"], check=True, stdout=subprocess.DEVNULL, **user
+    )
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(  # type: ignore[call-overload]
             [
                 *(str(programs["postgres"]), "-D", str(data), "-p", str(port)),
                 *("-c", "listen_addresses=127.0.0.1", "-k", str(folder)),
+                *("-c", "fsync=off", "-c", "max_connections=300"),
             ],
             stdout=log,
             stderr=log,
+            start_new_session=True,
             **user,
         )
-    try:
-        driver = "psycopg" if find_spec("psycopg") else "psycopg2"
-        uri = f"postgresql+{driver}://postgres@127.0.0.1:{port}/postgres"
-        # The port is open before it takes work.
-        engine = sa.create_engine(uri, poolclass=sa.NullPool)
-        wait_for(lambda: engine.connect().close())
-        yield uri
-    finally:
-        # PostgreSQL's "fast" shutdown: it does not wait for its clients.
-        server.send_signal(signal.SIGINT)
-        server.wait(30)
+    driver = "psycopg" if find_spec("psycopg") else "psycopg2"
+    uri = f"postgresql+{driver}://postgres@127.0.0.1:{port}/postgres"
+    # The port is open before it takes work.
+    engine = sa.create_engine(uri, poolclass=sa.NullPool)
+    wait_for(lambda: engine.connect().close())
+    return uri, server
 
 
 @contextmanager
 def mlflow_server(uri: str, folder: Path, port: int | None = None) -> Iterator[str]:
     """A stock tracking server; yields its address."""
     port = port or free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--default-artifact-root", str(folder / "artifacts")]
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, env=CLEAN, stdout=log, stderr=log, start_new_session=True
-        )
+    server = Running(
+        folder,
+        *("server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", "1", "--default-artifact-root", str(folder / "artifacts")),
+        module="mlflow",
+    )
     address = f"http://127.0.0.1:{port}"
     try:
         wait_for(lambda: urllib.request.urlopen(f"{address}/health", timeout=2).close())
         yield address
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
+        server.communicate(30)
 
 
 @contextmanager

@@ -211,7 +211,7 @@ def store(
             database = stores.empty_database(folder / "mlflow.db")
             yield stack.enter_context(stores.mlflow_server(database, folder))
         else:
-            yield stack.enter_context(stores.postgres(folder))
+            yield stack.enter_context(stores.postgres())
 
 
 def test_a_run_goes_on_in_any_store(store: str, tmp_path: Path) -> None:

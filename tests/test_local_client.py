@@ -51,8 +51,7 @@ def uri(
     if request.param == "sqlite":
         yield stores.empty_database(folder / "mlflow.db")
     else:
-        with stores.postgres(folder / "postgres") as address:
-            connect(address)
+        with stores.postgres() as address:
             yield address
 
 

@@ -24,7 +24,7 @@ RATES = np.array([0.1, 0.01, 1e-9])
 @pytest.fixture(params=["sqlite", "postgresql", "server"])
 def uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "postgresql":
-        with stores.postgres(tmp_path / "postgres") as address:
+        with stores.postgres() as address:
             yield address
     elif request.param == "server":
         database = stores.empty_database(tmp_path / "mlflow.db")
@@ -85,7 +85,7 @@ def test_what_a_client_would_have_written(uri: str) -> None:
 
 
 def test_one_value_is_for_all_runs(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = stores.empty_database(tmp_path / "mlflow.db")
     logged = bp.tracking.log_runs({"lr": range(3)}, {"a": 1.5, "b": [[1, 2]]}, uri=uri)
     table = bp.load_sweep(logged.sweep, tracking=uri)
     assert table["lr"].to_pylist() == [0, 1, 2]
@@ -96,7 +96,7 @@ def test_one_value_is_for_all_runs(tmp_path: Path) -> None:
 
 def test_many_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backprop_svc.tracking.log.MOST_ROWS", 100)
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = stores.empty_database(tmp_path / "mlflow.db")
     values = np.arange(57.0)
     logged = bp.tracking.log_runs(metrics={"v": values}, uri=uri)
     assert bp.load_sweep(logged.sweep, tracking=uri)["v"].to_pylist() == values.tolist()
@@ -136,7 +136,7 @@ def test_what_does_not_fit_writes_nothing(
 
 
 def test_steps_in_any_order(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = stores.empty_database(tmp_path / "mlflow.db")
     values: dict[str, Any] = {"a": [[1.0, 2.0, 3.0]], "loss": [5.0]}
     logged = bp.tracking.log_runs(metrics=values, steps=[10, 5, 0], uri=uri)
     table = bp.load_sweep(logged.sweep, tracking=uri)
@@ -148,7 +148,7 @@ def test_steps_in_any_order(tmp_path: Path) -> None:
 
 
 def test_names_of_columns_stay_apart(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = stores.empty_database(tmp_path / "mlflow.db")
     logged = bp.tracking.log_runs({"name": ["x"], "loss": [7]}, {"loss": [0.5]}, uri=uri)
     table = bp.load_sweep(logged.sweep, tracking=uri)
     assert table["params.name"].to_pylist() == ["x"]
@@ -157,6 +157,6 @@ def test_names_of_columns_stay_apart(tmp_path: Path) -> None:
 
 
 def test_not_a_number_stays_one(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = stores.empty_database(tmp_path / "mlflow.db")
     logged = bp.tracking.log_runs(metrics={"a": [math.nan, 1.0]}, uri=uri)
     assert repr(bp.load_sweep(logged.sweep, tracking=uri)["a"].to_pylist()) == "[nan, 1.0]"

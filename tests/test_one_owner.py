@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from backprop_svc.tracking.database import DatabaseWriter
 from backprop_svc.tracking.lease import HEARTBEAT, OWNER, Lease
 from backprop_svc.tracking.plan import Plan
 from backprop_svc.tracking.record import Sweep
-from command import CLEAN, COMMAND
+from command import Running
 from test_tracking import chunk
 
 POINTS = 200
@@ -32,15 +31,8 @@ AXES = ["train.lr=interval(0.01,0.3)", "init.w1=interval(0.1,1)", "sweep.points=
 IDENTITY = "abcdef0123456789"
 
 
-def start(folder: Path, uri: str, *more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, "sweep", *AXES, f"tracking.uri={uri}", *more],
-        cwd=folder,
-        env=CLEAN,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+def start(folder: Path, uri: str, *more: str) -> Running:
+    return Running(folder, "sweep", *AXES, f"tracking.uri={uri}", *more)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "http"])
@@ -55,7 +47,7 @@ def store(
         with stores.mlflow_server(file, folder) as address:
             yield address
     else:
-        with stores.postgres(folder / "postgres") as address:
+        with stores.postgres() as address:
             yield address
 
 

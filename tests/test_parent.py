@@ -159,7 +159,7 @@ def test_jobs_of_hydras_own_sweeper_are_named_by_their_words(tmp_path: Path) -> 
 @pytest.fixture(params=["bulk", "client", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "postgresql":
-        with stores.postgres(tmp_path / "postgres") as uri:
+        with stores.postgres() as uri:
             yield uri
     else:
         yield stores.empty_database(tmp_path / f"{request.param}.db")

@@ -122,7 +122,7 @@ def test_classes_by_their_names(tmp_path: Path, binary: bool) -> None:
     words = ("data=csv", "data.path=kinds.csv", "data.x=all", "data.y=kind")
     done = call(tmp_path, "train", *words, "network.hidden=[5]", f"network.loss={loss}")
     assert done.returncode == 0, done.stderr
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = stores.empty_database(tmp_path / "mlflow.db")
     from mlflow import MlflowClient
 
     (found,) = MlflowClient(uri).search_runs(["1"])
@@ -139,7 +139,7 @@ def test_classes_by_their_names(tmp_path: Path, binary: bool) -> None:
 
 
 def test_arrays_are_predicted_too(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = stores.empty_database(tmp_path / "mlflow.db")
     bp.sweep(bp.Network(1, 1, 1), 2.0, 3.0, {"lr": [0.1]}, tracking=uri, progress=False)
     run = bp.load_run(bp.tracking.best_run("last", tracking=uri), tracking=uri)
     assert run.model.predict([[2.0], [4.0]])["y1"].tolist() == pytest.approx([3, 6])

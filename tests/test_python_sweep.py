@@ -247,7 +247,7 @@ def test_bad_input_is_named(case: str) -> None:
 def test_a_store_that_fails_is_named_as_python_names_it(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match=r"^tracking is 'foo://x', which failed"):
         bp.sweep(GUIDE, 2.0, 3.0, {"lr": [1]}, tracking="foo://x")
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = stores.empty_database(tmp_path / "mlflow.db")
     client = MlflowClient(uri)
     client.delete_experiment(client.create_experiment("old"))
     with pytest.raises(bp.SettingError, match=r"^experiment is 'old', which was deleted"):

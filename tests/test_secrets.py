@@ -142,7 +142,7 @@ def arguments_of_all_processes() -> str:
 
 def test_no_password_reaches_the_terminal_the_store_or_other_users(tmp_path: Path) -> None:
     said = []
-    with stores.postgres(tmp_path / "postgres") as trusting:
+    with stores.postgres() as trusting:
         # PostgreSQL trusts here: it takes any password.
         spelled = trusting.replace("postgres@", f"postgres:{MARKER}%20{MARKER}@")
         env = {"MLFLOW_TRACKING_URI": spelled, "STORE": spelled}

@@ -105,9 +105,8 @@ def test_other_tables_are_written_by_the_client(
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with stores.postgres(tmp_path_factory.mktemp("postgres")) as uri:
-        open_writer(uri, "some")
+def postgres() -> Iterator[str]:
+    with stores.postgres() as uri:
         yield uri
 
 

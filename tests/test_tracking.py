@@ -19,7 +19,6 @@ from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.database import DatabaseWriter
 from backprop_svc.tracking.plan import Plan
 from backprop_svc.tracking.record import Runs, Summary, Sweep, history_interval, series_of
-from backprop_svc.tracking.store import prepare
 
 SWEEP = "0123456789abcdef"
 
@@ -61,8 +60,7 @@ def uri(
     if request.param == "sqlite":
         yield stores.empty_database(folder / "mlflow.db")
     else:
-        with stores.postgres(folder / "postgres") as address:
-            prepare(address)
+        with stores.postgres() as address:
             yield address
 
 

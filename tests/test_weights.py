@@ -167,7 +167,7 @@ def test_norms_of_the_gradients_of_each_layer(uri: str) -> None:
 
 def test_a_single_run_keeps_its_own(tmp_path: Path) -> None:
     assert call(tmp_path, "train").returncode == 0
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = stores.empty_database(tmp_path / "mlflow.db")
     (found,) = MlflowClient(uri).search_runs(["1"])
     run = bp.load_run(found.info.run_id, tracking=uri)
     twin = bp.train(bp.Network(1, 1, 1), [0.5, 1.0], 2.0, 3.0, learning_rate=0.1)
@@ -224,7 +224,7 @@ def export(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_export(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = stores.empty_database(tmp_path / "mlflow.db")
     outcomes = sweep(uri)
     expected = bp.load_sweep("last", tracking=uri)
     for ending in ("parquet", "feather", "csv"):

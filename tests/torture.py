@@ -80,7 +80,7 @@ def store(kind: str, folder: Path) -> Iterator[tuple[str, sa.Engine]]:
     """A store of its own: its tracking URI, and the database in which its rows are."""
     with ExitStack() as stack:
         if kind == "postgresql":
-            uri = database = stack.enter_context(stores.postgres(folder / "postgres"))
+            uri = database = stack.enter_context(stores.postgres_server(folder / "postgres"))
             prepare(uri)
         else:
             uri = database = stores.empty_database(folder / "mlflow.db")
