@@ -129,7 +129,7 @@ def postgres(folder: Path) -> Iterator[str | None]:
     import stores
 
     try:
-        with stores.postgres(folder / "postgres") as uri:
+        with stores.postgres_server(folder / "postgres") as uri:
             open_writer(uri, "backprop-svc")
             yield uri
     except pytest.skip.Exception:

@@ -31,9 +31,7 @@ def folder() -> Path:
 @contextmanager
 def alone() -> Iterator[Path]:
     """Keep all other processes of this test run out; yields the folder."""
-    with closing(
-        sqlite3.connect(folder() / "lock", timeout=300, isolation_level=None)
-    ) as lock:
+    with closing(sqlite3.connect(folder() / "lock", timeout=300, isolation_level=None)) as lock:
         lock.execute("BEGIN EXCLUSIVE")
         yield folder()
 

@@ -73,7 +73,8 @@ def postgres() -> Iterator[str]:
 
 def _postgres_with_tables(folder: Path) -> str:
     """Start a PostgreSQL, which ends with the tests, and let MLflow make its tables there."""
-    uri, server = _start_postgres(folder)
+    # The tests end processes, and not the machine: nothing has to be on the disk itself.
+    uri, server = _start_postgres(folder, "fsync=off", "max_connections=300")
     # Nobody waits for it.
     server.returncode = 0
     _administer(uri, "CREATE DATABASE tables")
@@ -106,7 +107,7 @@ def postgres_server(folder: Path) -> Iterator[str]:
         server.wait(30)
 
 
-def _start_postgres(folder: Path) -> tuple[str, subprocess.Popen[bytes]]:
+def _start_postgres(folder: Path, *settings: str) -> tuple[str, subprocess.Popen[bytes]]:
     """Start a PostgreSQL on a free loopback port."""
     programs = {name: _program(name) for name in ("initdb", "postgres", "psql")}
     if None in programs.values():
@@ -123,7 +124,6 @@ def _start_postgres(folder: Path) -> tuple[str, subprocess.Popen[bytes]]:
         shutil.chown(folder, "postgres")
     data, port = folder / "data", free_port()
     initdb = [str(programs["initdb"]), "-D", str(data), "-A", "trust", "-U", "postgres"]
-    # The tests end processes, and not the machine: nothing has to be on the disk itself.
     subprocess.run(  # type: ignore[call-overload]
         [*initdb, "-E", "UTF8", "--no-sync"], check=True, stdout=subprocess.DEVNULL, **user
     )
@@ -132,7 +132,7 @@ def _start_postgres(folder: Path) -> tuple[str, subprocess.Popen[bytes]]:
             [
                 *(str(programs["postgres"]), "-D", str(data), "-p", str(port)),
                 *("-c", "listen_addresses=127.0.0.1", "-k", str(folder)),
-                *("-c", "fsync=off", "-c", "max_connections=300"),
+                *(word for setting in settings for word in ("-c", setting)),
             ],
             stdout=log,
             stderr=log,

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 import backprop_svc as bp
+import stores
 from command import call
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("walks")
+    stores.empty_database(folder / "mlflow.db")
     (folder / "own.csv").write_text("a,b\n1,2\n2,3\n3,5\n4,4\n", encoding="utf-8")
     done = call(folder, "sweep", "train.lr=0.02,0.1", "init.w1=0.5,0.7", "train.epochs=12")
     assert done.returncode == 0, done.stderr

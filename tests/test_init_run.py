@@ -31,6 +31,7 @@ SWEEP = (*WORDS, "train.lr=0.01,0.1", "init.seed=0,1", "network.activation=relu,
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a table, a sweep of 12 epochs, and one of the same runs of 30."""
     folder = tmp_path_factory.mktemp("going-on")
+    stores.empty_database(folder / "mlflow.db")
     (folder / "houses.csv").write_text(HOUSES, encoding="utf-8")
     for epochs in ("12", "30"):
         done = call(

@@ -178,7 +178,7 @@ def test_single_neurons_in_single_precision(sizes: tuple[int, ...], rows: int) -
     Case(bp.Network(*sizes, dtype="float32"), 40, rows, 0, train={"epochs": 9}).check()
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(
     sizes=st.lists(st.integers(1, 21), min_size=2, max_size=5),
     activation=st.sampled_from(["relu", "tanh", "gelu"]),

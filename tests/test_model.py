@@ -87,6 +87,7 @@ def test_numpy_computes_the_same(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("houses")
+    stores.empty_database(folder / "mlflow.db")
     TABLE.to_csv(folder / "houses.csv", index=False)
     words = ("data=csv", "data.path=houses.csv", "data.x=all", "data.y=price")
     more = ("data.missing=mean", "data.x_scale=standard", "data.y_scale=standard")
@@ -398,7 +399,7 @@ def test_cells_that_are_refused(bad: str) -> None:
 
 
 def test_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    uri, other = (f"sqlite:///{tmp_path}/{name}.db" for name in ("mlflow", "other"))
+    uri, other = stores.empty_database(tmp_path / "mlflow.db"), f"sqlite:///{tmp_path}/other.db"
     bp.sweep(bp.Network(1, 1, 1), 2.0, 3.0, {"lr": [0.1]}, tracking=uri, progress=False)
     run_id = bp.tracking.best_run("last", tracking=uri)
     own = MlflowClient(uri).get_run(run_id).info.experiment_id

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import backprop_svc as bp
+import stores
 from command import call
 from houses import HOUSES
 
@@ -21,6 +22,7 @@ WORDS = (
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("houses")
+    stores.empty_database(folder / "mlflow.db")
     (folder / "houses.csv").write_text(HOUSES, encoding="utf-8")
     done = call(folder, "sweep", *WORDS, "train.lr=0.01,0.1", "init.seed=0,1")
     assert done.returncode == 0, done.stderr

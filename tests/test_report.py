@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import backprop_svc as bp
+import stores
 from backprop_svc.datasets import Dataset
 from backprop_svc.plots.page import page
 from backprop_svc.plots.page.assemble import as_script
@@ -196,6 +197,7 @@ def test_the_report_of_any_sweep(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_the_report_of_the_parent(tmp_path: Path) -> None:
+    stores.empty_database(tmp_path / "mlflow.db")
     done = call(tmp_path, "sweep", "train.lr=0.1,0.2", "init.w1=0.5,1")
     assert done.returncode == 0, done.stderr
     table = bp.load_sweep("last", tracking=f"sqlite:///{tmp_path}/mlflow.db")

@@ -48,7 +48,7 @@ def rows(uri: str, outcomes: bp.Outcomes) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    return stores.empty_database(tmp_path_factory.mktemp("store") / "mlflow.db")
 
 
 @pytest.mark.parametrize("history", ["all", "every:4", "last", "none"])

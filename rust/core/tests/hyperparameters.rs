@@ -156,7 +156,7 @@ fn told(training: &Training, run: usize) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn runs_side_by_side_are_what_they_are_alone(case in cases()) {

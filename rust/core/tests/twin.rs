@@ -142,6 +142,9 @@ fn bits(values: &[f64]) -> Vec<u64> {
 }
 
 proptest! {
+    // A debug build takes a second for some cases.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn training_is_the_naive_twin_s(
         case in cases(),
@@ -302,6 +305,8 @@ fn close(found: &[f64], expected: &[f64], tolerance: f64) -> bool {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
     #[test]
     fn every_activation_and_loss_is_the_naive_twin_s_and_the_finite_difference(case in any_activation()) {
         let Case { network, x, y, weights, learning_rate, epochs } = case;
