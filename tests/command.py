@@ -51,6 +51,8 @@ class Running:
         self, folder: Path, *arguments: str, module: str = "backprop_svc", **env: str
     ) -> None:
         self._said = Path(mkdtemp())
+        for name in OUTPUTS:
+            (self._said / name).touch()
         process = _FORKSERVER.Process(
             target=_run, args=(module, folder, {**CLEAN, **env}, arguments, self._said)
         )
@@ -81,7 +83,7 @@ class Running:
         if self._process.exitcode is None:
             raise subprocess.TimeoutExpired(COMMAND, timeout)
 
-    def communicate(self, timeout: float = 120) -> tuple[str, str]:
+    def communicate(self, timeout: float = 300) -> tuple[str, str]:
         """Wait for its end; return what it wrote to standard output and standard error."""
         try:
             self.wait(timeout)
@@ -137,5 +139,5 @@ def call_anew(folder: Path, *arguments: str, **env: str) -> subprocess.Completed
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )

@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import shared
 
@@ -15,14 +15,19 @@ import shared
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-# The tests run side by side: how long an example took says nothing of the code.
-settings.register_profile("side by side", deadline=None)
+# The tests run side by side: how long an example took, or its making, says nothing of the code.
+settings.register_profile(
+    "side by side", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("side by side")
 
 # Workers inherit its name.
 shared.folder()
 
-FIRST = ("test_a_server_that_is_away_is_waited_for", "test_exactly_once.py", "test_ui.py")
+FIRST = (
+    *("test_a_server_that_is_away_is_waited_for", "test_a_run_waits_for_a_locked_database"),
+    *("test_exactly_once.py", "test_ui.py", "test_one_owner.py"),
+)
 """What mostly waits, the longest first: whatever else there is goes on beside it."""
 
 

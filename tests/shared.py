@@ -29,9 +29,10 @@ def folder() -> Path:
 
 
 @contextmanager
-def alone() -> Iterator[Path]:
-    """Keep all other processes of this test run out; yields the folder."""
-    with closing(sqlite3.connect(folder() / "lock", timeout=300, isolation_level=None)) as lock:
+def alone(what: str) -> Iterator[Path]:
+    """Be the only process of this test run that does something; yields the folder."""
+    file = folder() / f"{what}.lock"
+    with closing(sqlite3.connect(file, timeout=300, isolation_level=None)) as lock:
         lock.execute("BEGIN EXCLUSIVE")
         yield folder()
 

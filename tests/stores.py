@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def empty_database(file: Path) -> str:
     MLflow makes a store by all the migrations of its history, which takes seconds. Here that
     happens once for all processes.
     """
-    with shared.alone() as folder:
+    with shared.alone("mlflow") as folder:
         made = folder / "mlflow.db"
         if not made.exists():
             draft = folder / "draft.db"
@@ -44,9 +45,16 @@ def empty_database(file: Path) -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that no other test gets, nor the system for a connection meanwhile."""
+    with shared.alone("port") as folder:
+        last = folder / "port"
+        port = int(last.read_text()) if last.exists() else random.randrange(10_000, 30_000)
+        while True:
+            port += 1
+            with socket.socket() as probe, suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                last.write_text(str(port))
+                return port
 
 
 def _program(name: str) -> str | None:
@@ -61,7 +69,7 @@ def postgres() -> Iterator[str]:
     All tests share one PostgreSQL, and MLflow's migrations.
     """
     name = f"own_{uuid.uuid4().hex}"
-    with shared.alone() as folder:
+    with shared.alone("postgres") as folder:
         told = folder / "postgres.uri"
         if not told.exists():
             told.write_text(_postgres_with_tables(folder / "postgres"))
@@ -163,7 +171,7 @@ def mlflow_server(uri: str, folder: Path, port: int | None = None) -> Iterator[s
         yield address
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.communicate(30)
+        server.communicate()
 
 
 @contextmanager
@@ -179,7 +187,7 @@ def mounted(folder: Path, options: str, what: str) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def wait_for(probe: object, seconds: float = 60) -> None:
+def wait_for(probe: object, seconds: float = 180) -> None:
     assert callable(probe)
     end = time.monotonic() + seconds
     while True:

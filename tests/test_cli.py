@@ -417,15 +417,8 @@ def test_shell_completion_knows_the_command(tmp_path: Path) -> None:
     assert done.stdout.split() == ["explain", "export"]
 
 
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def test_ui_serves_the_runs(tracked: Path, free_port: int) -> None:
+def test_ui_serves_the_runs(tracked: Path) -> None:
+    free_port = stores.free_port()
     process = subprocess.Popen(
         [*COMMAND, "ui", f"port={free_port}"],
         cwd=tracked,
@@ -435,7 +428,7 @@ def test_ui_serves_the_runs(tracked: Path, free_port: int) -> None:
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/health") as reply:

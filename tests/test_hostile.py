@@ -52,7 +52,7 @@ def test_years_of_mini_batches_end_in_time() -> None:
         record=(),
     )
     assert 0 < result.epochs[0] < 2**31
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 60
 
 
 def test_an_interval_of_recording_beyond_all_epochs() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import backprop_svc as bp
@@ -178,7 +178,7 @@ def test_single_neurons_in_single_precision(sizes: tuple[int, ...], rows: int) -
     Case(bp.Network(*sizes, dtype="float32"), 40, rows, 0, train={"epochs": 9}).check()
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30)
 @given(
     sizes=st.lists(st.integers(1, 21), min_size=2, max_size=5),
     activation=st.sampled_from(["relu", "tanh", "gelu"]),

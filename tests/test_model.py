@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -265,9 +264,7 @@ def test_what_was_trained_is_kept_whatever_becomes_of_its_model(tmp_path: Path) 
 
 def test_mlflow_serves_it(folder: Path, logged: tuple[bp.TrackedRun, str]) -> None:
     run, where = logged
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = stores.free_port()
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "mlflow", "models", "serve", "-m", where),

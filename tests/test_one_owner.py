@@ -82,7 +82,7 @@ def test_two_resumes_at_the_same_time(store: str, tmp_path: Path) -> None:
     first.send_signal(signal.SIGKILL)
     first.communicate()
     two = [start(tmp_path, store, f"sweep.resume={IDENTITY}") for _ in range(2)]
-    ends = [process.communicate(timeout=200) for process in two]
+    ends = [process.communicate() for process in two]
     done = [out for process, (out, _) in zip(two, ends, strict=True) if process.returncode == 0]
     refused = [err for process, (_, err) in zip(two, ends, strict=True) if process.returncode]
     assert done, ends
@@ -133,7 +133,7 @@ def test_a_process_elsewhere_is_given_up_when_it_is_silent(store: str) -> None:
     far["process"] |= {"host": "far", "machine": "far", "pid": 7}
     client.set_tag(run_id, f"{OWNER}2.{far['lease']}", json.dumps(far))
     client.set_tag(run_id, HEARTBEAT, json.dumps({**far, "time": time.time() - 5}))
-    with pytest.raises(SettingError, match=r"process 7 on far, .* try again in \d\d s$"):
+    with pytest.raises(SettingError, match=r"process 7 on far, .* try again in \d+ s$"):
         Lease.take(client_of(store), run_id)
     client.set_tag(run_id, HEARTBEAT, json.dumps({**far, "time": time.time() - 60}))
     Lease.take(client_of(store), run_id).give_back()
@@ -197,12 +197,12 @@ def test_a_stopped_process_keeps_its_sweep(tmp_path: Path) -> None:
     process.send_signal(signal.SIGSTOP)
     try:
         again = start(tmp_path, uri, *long, "sweep.resume=last")
-        _, err = again.communicate(timeout=120)
+        _, err = again.communicate()
         assert again.returncode == 1
         assert f"is being written by process {process.pid} on " in err
     finally:
         process.send_signal(signal.SIGCONT)
         process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate()
     assert process.returncode == 143, err
     assert parent_of(client).info.status == "KILLED"

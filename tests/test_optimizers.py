@@ -216,7 +216,7 @@ def test_a_time_limit_ends_all_runs_where_they_are() -> None:
         bp.Network(1, 1, 1), [0.5, 1.0], 2.0, 3.0,
         learning_rate=1e-9, epochs=10**12, record=[], time_limit=0.2,
     )  # fmt: skip
-    assert 0.2 <= time.monotonic() - begin < 5
+    assert 0.2 <= time.monotonic() - begin < 60
     assert 0 < result.epochs[0] < 10**12
     assert result.outcome[0] == "unresolved"
 

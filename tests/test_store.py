@@ -23,7 +23,7 @@ import backprop_svc as bp
 import stores
 from backprop_svc.tracking import sqlite, store
 from backprop_svc.tracking.revision import installed_revisions
-from command import CLEAN, COMMAND, call
+from command import CLEAN, COMMAND, Running, call
 
 FEW = ("train", "train.epochs=2")
 OLDER = Path(__file__).with_name("mlflow-3.1.sql")
@@ -83,7 +83,8 @@ def test_what_cannot_be_opened_is_said_before_mlflow_is_imported(
     began = time.monotonic()
     with pytest.raises(ConnectionError, match=re.escape(said)) as caught:
         store.prepare(uri)
-    assert time.monotonic() - began < 2
+    # MLflow alone tries for minutes.
+    assert time.monotonic() - began < 30
     assert "secret" not in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -147,15 +148,12 @@ def test_an_upgrade_killed_at_any_moment_leaves_a_database(tmp_path: Path) -> No
     older_database(file)
     old = revision(file)
     for _ in range(3):
-        process = subprocess.Popen(
-            [*COMMAND, "upgrade"], cwd=tmp_path, env=CLEAN, start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        process = Running(tmp_path, "upgrade")
         try:
-            process.wait(moments.uniform(0.8, 8))
+            process.wait(moments.uniform(0.1, 4))
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
         assert revision(file) in {old, installed_revisions()[1]}
         with closing(sqlite3.connect(file)) as database:
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -249,13 +247,11 @@ def test_a_run_waits_for_a_locked_database(tmp_path: Path) -> None:
     sweep(tmp_path, 0.1)
     holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    process = subprocess.Popen(
-        [*COMMAND, *FEW], cwd=tmp_path, env=CLEAN, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
+    process = Running(tmp_path, *FEW)
+    while "after 2 epochs" not in process.said():
+        assert process.poll() is None
+        time.sleep(0.1)
     # It has trained, and waits longer than MLflow would.
-    assert any("after 2 epochs" in line for line in process.stdout)
     time.sleep(25)
     assert process.poll() is None
     holder.execute("ROLLBACK")

@@ -245,17 +245,20 @@ def chunk_of(*, there: int = 0) -> Chunk:
 def test_a_log_tells_how_far_a_sweep_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(progress, "FIRST_LINE", 0.2)
+    monkeypatch.setattr(progress, "FIRST_LINE", 0.5)
+    chunks, said = [chunk_of(), chunk_of(there=3)], ""
     with SweepBar(9, lines=True) as bar:
-        time.sleep(0.3)
-        bar(chunk_of())
-        time.sleep(0.4)
-        bar(chunk_of(there=3))
-        time.sleep(1.0)
-    first, second, third = capsys.readouterr().err.splitlines()
+        for count in range(1, 4):
+            while said.count("\n") < count:
+                time.sleep(0.01)
+                said += capsys.readouterr().err
+            if chunks:
+                bar(chunks.pop(0))
+    first, second, third = said.splitlines()
     assert first == "0 of 9 runs (0 %)"
     number = r"[0-9.,e-]+"
-    told = f"{number} runs/s, 0:00:0[0-9] left, best loss {number}, 33% dead, 0% diverged"
+    left = "0:0[0-9]:[0-9]{2} left"
+    told = f"{number} runs/s, {left}, best loss {number}, 33% dead, 0% diverged"
     assert re.fullmatch(rf"3 of 9 runs \(33 %\), {told}", second)
     assert re.fullmatch(rf"6 of 9 runs \(66 %\), 3 were there, {told}", third)
 
