@@ -122,9 +122,9 @@ def test_classes_by_their_names(tmp_path: Path, binary: bool) -> None:
     table.to_csv(tmp_path / "kinds.csv", index=False)
     loss = "binary_cross_entropy" if binary else "softmax_cross_entropy"
     words = ("data=csv", "data.path=kinds.csv", "data.x=all", "data.y=kind")
+    uri = stores.empty_database(tmp_path / "mlflow.db")
     done = call(tmp_path, "train", *words, "network.hidden=[5]", f"network.loss={loss}")
     assert done.returncode == 0, done.stderr
-    uri = stores.empty_database(tmp_path / "mlflow.db")
     from mlflow import MlflowClient
 
     (found,) = MlflowClient(uri).search_runs(["1"])

@@ -166,8 +166,8 @@ def test_norms_of_the_gradients_of_each_layer(uri: str) -> None:
 
 
 def test_a_single_run_keeps_its_own(tmp_path: Path) -> None:
-    assert call(tmp_path, "train").returncode == 0
     uri = stores.empty_database(tmp_path / "mlflow.db")
+    assert call(tmp_path, "train").returncode == 0
     (found,) = MlflowClient(uri).search_runs(["1"])
     run = bp.load_run(found.info.run_id, tracking=uri)
     twin = bp.train(bp.Network(1, 1, 1), [0.5, 1.0], 2.0, 3.0, learning_rate=0.1)
