@@ -78,7 +78,7 @@ def jobs(draw: st.DrawFn) -> list[list[str]]:
 
 
 @given(jobs())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_as_hydra_composes(
     loaded: tuple[ConfigLoader, DictConfig], jobs: list[list[str]]
 ) -> None:

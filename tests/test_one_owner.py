@@ -26,8 +26,8 @@ from backprop_svc.tracking.record import Sweep
 from command import Running
 from test_tracking import chunk
 
-POINTS = 200
-AXES = ["train.lr=interval(0.01,0.3)", "init.w1=interval(0.1,1)", "sweep.points=[20,10]"]
+POINTS = 60
+AXES = ["train.lr=interval(0.01,0.3)", "init.w1=interval(0.1,1)", "sweep.points=[12,5]"]
 IDENTITY = "abcdef0123456789"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,17 @@ def test_every_run_keeps_its_weights_bit_for_bit(uri: str, history: str) -> None
             assert losses.tolist() == twin.loss[0].tolist()
 
 
-def test_a_server_gives_back_the_same(tmp_path: Path) -> None:
-    database = stores.empty_database(tmp_path / "mlflow.db")
-    with stores.mlflow_server(database, tmp_path) as uri:
-        found = rows(uri, sweep(uri))
-        run = bp.load_run(found[5]["run_id"], tracking=uri)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("server")
+    database = stores.empty_database(folder / "mlflow.db")
+    with stores.mlflow_server(database, folder) as uri:
+        yield uri
+
+
+def test_a_server_gives_back_the_same(server: str) -> None:
+    found = rows(server, sweep(server))
+    run = bp.load_run(found[5]["run_id"], tracking=server)
     twin = again(found[5])
     assert run.weights is not None
     assert run.weights.tolist() == found[5]["weights"] == twin.weights[0].tolist()
@@ -96,9 +103,8 @@ def test_mlflow_and_pyarrow_are_enough(uri: str) -> None:
 
 
 def test_a_run_that_failed_costs_no_weights_of_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = stores.empty_database(tmp_path / "mlflow.db")
     create = ClientWriter._create
     failed: list[dict[str, str]] = []
 
@@ -109,8 +115,7 @@ def test_a_run_that_failed_costs_no_weights_of_others(
         return create(self, record, tags)
 
     monkeypatch.setattr(ClientWriter, "_create", fails_once)
-    with stores.mlflow_server(database, tmp_path) as uri:
-        found = rows(uri, sweep(uri))
+    found = rows(server, sweep(server))
     assert failed
     for row in found:
         assert row["weights"] == again(row).weights[0].tolist()

@@ -305,7 +305,7 @@ fn close(found: &[f64], expected: &[f64], tolerance: f64) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn every_activation_and_loss_is_the_naive_twin_s_and_the_finite_difference(case in any_activation()) {
