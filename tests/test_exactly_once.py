@@ -32,7 +32,8 @@ RUNS = 6000
 
 
 def start(folder: Path, *more: str) -> Running:
-    return Running(folder, "sweep", *AXES, *more)
+    # A server on a busy machine may take long for its first answer.
+    return Running(folder, "sweep", *AXES, *more, MLFLOW_HTTP_REQUEST_TIMEOUT="120")
 
 
 def finish(process: Running) -> str:
