@@ -43,8 +43,8 @@ _FORKSERVER.set_forkserver_preload(
 class Running:
     """The command, started in a fork: what `subprocess.Popen` offers of it.
 
-    It writes to files, so nothing has to read what it says while it runs. Another program of
-    Python's, which starts processes of its own, is their group's leader.
+    It writes to files, so nothing has to read what it says while it runs. Another module of
+    Python's, or a text as after `python -c`, leads a group of processes.
     """
 
     def __init__(
@@ -114,7 +114,10 @@ def _run(
     os.environ.update(told(env))
     sys.argv[1:] = arguments
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if module == "-c":
+            exec(arguments[0], {"__name__": "__main__"})
+        else:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
         # A process of the standard library ends without what an interpreter does at its end:
         # SQLite, for one, removes its own files when its last connection is closed.
@@ -122,9 +125,11 @@ def _run(
         close_databases()
 
 
-def call(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+def call(
+    folder: Path, *arguments: str, module: str = "backprop_svc", **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run the command in a fork of a process that has imported everything."""
-    running = Running(folder, *arguments, **env)
+    running = Running(folder, *arguments, module=module, **env)
     out, err = running.communicate()
     assert running.returncode is not None
     return subprocess.CompletedProcess([*COMMAND, *arguments], running.returncode, out, err)

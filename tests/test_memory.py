@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
+
+from command import call
 
 ROOM = """
 import resource, sys
@@ -63,22 +66,16 @@ CALLS = {
 }
 
 
-def run(code: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", ROOM + textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return call(Path.cwd(), ROOM + textwrap.dedent(code), module="-c")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
-@pytest.mark.parametrize("call", CALLS)
-def test_what_does_not_fit_is_a_memory_error(call: str) -> None:
+@pytest.mark.parametrize("what", CALLS)
+def test_what_does_not_fit_is_a_memory_error(what: str) -> None:
     done = run(f"""
 try:
-    exec({CALLS[call]!r})
+    exec({CALLS[what]!r})
 except MemoryError as error:
     print(error)
 """)
