@@ -25,7 +25,6 @@ mod matmul;
 mod spectrum;
 mod trace;
 mod tridiagonal;
-mod unwatched;
 mod update;
 
 /// A block of runs that is trained on the same data.

@@ -1,20 +1,4 @@
-//! Epochs of single neurons of which nobody wants to see anything: the loss is not even
-//! watched for an overflow.
-//!
-//! ```text
-//! for each epoch, for each register of runs
-//!   on = w1 > t                              e = y − w2·h
-//!   h = w1·x if on else 0                    w1 = w1 + lr·(e·w2·x if on else 0)
-//!                                            w2 = w2 + lr·(e·h)
-//! ```
-//!
-//! 1. The units that multiply and add are what binds: ten operations an epoch, or six if
-//!    products are fused. Everything else is done by other units, next to them.
-//! 2. ReLU asks for w1·x > 0. Since x is above 0 that is w1 > t, where t is the largest
-//!    number whose product with x rounds to 0, and needs not wait for the product.
-//! 3. Subtracting a product and adding the negative one are the same, bit for bit.
-//! 4. A neuron that is off has h = 0 of either sign here, which no result shows: no weight is
-//!    −0, nor is y.
+//! What is known of a single neuron's epochs without computing them, by proofs.
 //!
 //! # Why nothing has to be watched
 //! Weights that are [moderate](is_moderate) after the last epoch have been so small all the
@@ -48,20 +32,8 @@
 //! of 0, and both weights change their signs at once only where |c| > 1. One that is off keeps its
 //! loss. E is taken a little larger than |e| is, by far more than an epoch's roundings times the
 //! epochs of a span.
-//!
-//! # Why epochs may be left out
-//! An epoch depends on nothing but the weights, by operations that always give the same bits. So
-//! weights that are, bit for bit, what they were some epochs ago go round for ever, and so do their
-//! losses. Near a minimum all runs come to that: steps become smaller than the last digit.
 
-use std::hint::black_box;
-use std::ops::Range;
-
-use pulp::bytemuck::{self, Pod};
-use pulp::Simd;
-
-use super::arithmetic::{Arithmetic, Number};
-use super::chain::IDENTITY;
+use crate::kernel::arithmetic::Number;
 use crate::Data;
 
 /// x, y and learning rates up to this size, or down to its inverse, are what the proof takes.
@@ -170,127 +142,6 @@ pub(super) fn contraction(is_relu: bool, [x, y]: [f64; 2], [p, q]: [f64; 2], rat
 #[inline(always)]
 pub(super) fn contraction_without_hidden(x: f64, rate: f64) -> f64 {
     (1.0 - rate * x * x).abs()
-}
-
-/// Registers of runs that are unrolled.
-const UNROLLED: usize = 8;
-
-/// Numbers that are the same for all runs, in registers.
-#[derive(Clone, Copy)]
-pub(super) struct Given<V> {
-    pub x: V,
-    pub y: V,
-    pub vanishes: V,
-}
-
-/// Epochs after which it is looked for the first time whether weights return. That takes as long as
-/// an epoch or two, so it is done less and less often.
-const SOON: usize = 8;
-
-/// Goes through epochs. `advance` takes weights through some of them, in a way that depends on
-/// nothing but the weights. Once these return, bit for bit, what is left only repeats what was, and
-/// is left out but for what brings the weights to their place in the last epoch.
-///
-/// Returns the epochs that were left out, and after how many of them the weights return. `before` is
-/// scratch.
-#[inline(always)]
-pub(super) fn until_they_return<V: Pod>(
-    weights: &mut [V],
-    before: &mut [V],
-    epochs: usize,
-    mut advance: impl FnMut(&mut [V], Range<usize>),
-) -> (Range<usize>, usize) {
-    let (mut done, mut piece) = (0, SOON);
-    let mut left_out = (0..0, piece);
-    while done < epochs {
-        let end = epochs.min(done + piece);
-        before.copy_from_slice(weights);
-        advance(weights, done..end);
-        done = end;
-        let bits = bytemuck::cast_slice::<V, u8>;
-        if end < epochs && bits(before) == bits(weights) {
-            done = epochs - (epochs - end) % piece;
-            left_out = (end..done, piece);
-        } else {
-            piece *= 4;
-        }
-    }
-    left_out
-}
-
-/// Trains `R` registers of runs; `keep` is told of each epoch and register y − ŷ. The loop over
-/// registers is unrolled group by group, since their numbers are constants.
-#[inline(always)]
-pub(super) fn advance<
-    S: Simd,
-    A: Arithmetic,
-    const LAYERS: usize,
-    const PHI: u8,
-    const R: usize,
->(
-    simd: S,
-    weights: &mut [A::Vector<S>],
-    rates: &[A::Vector<S>; R],
-    given: Given<A::Vector<S>>,
-    epochs: usize,
-    mut keep: impl FnMut(usize, usize, A::Vector<S>),
-) {
-    // Without a hidden neuron there is no first weight.
-    let mut none = [given.x; R];
-    let (first, last) = weights.split_at_mut((LAYERS - 1) * R);
-    let first = first.first_chunk_mut().unwrap_or(&mut none);
-    let Some(last) = last.first_chunk_mut::<R>() else {
-        return;
-    };
-    // The compiler is not told how many groups there are: it would unroll them, too, and move all
-    // weights to and from the stack.
-    let groups = black_box(R.div_ceil(UNROLLED));
-    for place in 0..epochs {
-        for group in 0..groups {
-            for own in 0..R.min(UNROLLED) {
-                let r = (group * UNROLLED + own) % R;
-                let weights = [first[r], last[r]];
-                let after = epoch::<S, A, LAYERS, PHI>(simd, weights, rates[r], given);
-                (first[r], last[r]) = (after.0, after.1);
-                keep(place, r, after.2);
-            }
-        }
-    }
-}
-
-/// The weights of a register after an epoch, and y − ŷ before it.
-#[inline(always)]
-fn epoch<S: Simd, A: Arithmetic, const LAYERS: usize, const PHI: u8>(
-    simd: S,
-    [first, last]: [A::Vector<S>; 2],
-    rate: A::Vector<S>,
-    given: Given<A::Vector<S>>,
-) -> (A::Vector<S>, A::Vector<S>, A::Vector<S>) {
-    let Given { x, y, vanishes } = given;
-    let on = A::exceeds(simd, first, vanishes);
-    let times_x = |factor| match PHI {
-        IDENTITY => A::mul(simd, factor, x),
-        _ => A::masked_mul(simd, on, factor, x),
-    };
-    let input = if LAYERS == 1 { x } else { times_x(first) };
-    let error = A::mul_sub(simd, last, input, y);
-    if A::FUSED && LAYERS == 2 {
-        let factor = match PHI {
-            IDENTITY => x,
-            _ => A::masked(simd, on, x),
-        };
-        let step = A::mul(simd, rate, error);
-        let below = A::mul(simd, step, last);
-        let first = A::mul_add(simd, below, factor, first);
-        return (first, A::mul_add(simd, step, input, last), error);
-    }
-    let below = times_x(A::mul(simd, error, last));
-    let own = A::mul(simd, error, input);
-    let first = match LAYERS {
-        1 => first,
-        _ => A::mul_add(simd, rate, below, first),
-    };
-    (first, A::mul_add(simd, rate, own, last), error)
 }
 
 #[cfg(test)]

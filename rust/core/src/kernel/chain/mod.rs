@@ -15,29 +15,31 @@
 //! 2. The units that multiply and add are what binds. Comparing and choosing is done by the
 //!    bits of numbers, for which there are others.
 //! 3. Epochs of which nobody wants to see more than the loss go through [`unwatched`], which
-//!    has fewer operations, wherever it gives the same bits. This file holds what always does.
-//! 4. In fast arithmetic lr·e is common to both updates, which are then fused.
-//! 5. In exact arithmetic even the sign of a zero is that of plain code, which multiplies by
-//!    the derivative, 1 or 0, and does not choose: hence 0·x.
+//!    has fewer operations, wherever it gives the same bits; [`bounds`] proves where that is. What
+//!    always does is in [`pass`].
+//! 4. Epochs that only repeat others are left out: see [`unwatched::until_they_return`].
 
 use std::ops::Range;
 
 use pulp::{bytemuck, Simd, WithSimd};
 
-use super::arithmetic::{aligned, Aligned, Arithmetic, Number};
+use super::arithmetic::{aligned, Aligned, Arithmetic};
 use super::trace::UNKNOWN;
-use super::{all_at_most, all_finite, round, unwatched, Kernel, Trace};
+use super::{all_at_most, all_finite, round, Kernel, Trace};
 use crate::results::Starts;
 use crate::task::Task;
 use crate::{Activation, Data, Loss, PerQuantity, Quantity};
+use pass::Given;
+
+mod bounds;
+mod pass;
+mod unwatched;
 
 /// Vector registers of runs that are trained side by side.
 const REGISTERS: usize = 16;
 
 /// Epochs for which it is worth proving that no loss is higher than those before.
 const LONG: usize = 32;
-/// To watch all runs of a block takes as long as to look for the highest loss of this share of them.
-const MOST_OPEN: f64 = 8.0;
 
 /// The hidden neuron computes the identity.
 pub(super) const IDENTITY: u8 = 0;
@@ -67,30 +69,6 @@ pub(crate) struct Chain<'a, S: Simd, A: Arithmetic, const LAYERS: usize> {
     rests: bool,
     /// What the last epoch gave.
     last: PerQuantity<Aligned<A::Vector<S>>>,
-}
-
-/// What one pass gives for the runs of a register; the first three are of a single row.
-#[derive(Clone, Copy)]
-struct Pass<V, const LAYERS: usize> {
-    /// y − ŷ.
-    error: V,
-    /// Of the last layer.
-    input: V,
-    /// Times e·w2, it is −∂w1.
-    factor: V,
-    loss: V,
-    prediction: V,
-    gradients: [V; LAYERS],
-}
-
-/// A few constants in registers.
-struct Given<V> {
-    zero: V,
-    half: V,
-    x: V,
-    y: V,
-    /// 0·x, with its sign.
-    off: V,
 }
 
 impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
@@ -126,8 +104,8 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
             simd,
             phi,
             data: task.data,
-            allows_no_watch: unwatched::allows_data(task.data),
-            vanishes: unwatched::largest_that_vanishes(task.data.x()[0]),
+            allows_no_watch: bounds::allows_data(task.data),
+            vanishes: bounds::largest_that_vanishes(task.data.x()[0]),
             weights: zeros(LAYERS * registers),
             rates: zeros(registers),
             highest: zeros(registers),
@@ -147,216 +125,6 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
             x: splat(x),
             y: splat(y),
             off: splat(0.0 * x),
-        }
-    }
-
-    /// The same operations as in [`super::backprop`], with the same results, for one row.
-    #[inline(always)]
-    fn row<const PHI: u8>(
-        simd: S,
-        weights: [A::Vector<S>; LAYERS],
-        given: &Given<A::Vector<S>>,
-    ) -> Pass<A::Vector<S>, LAYERS> {
-        const { assert!(LAYERS == 1 || LAYERS == 2, "one hidden neuron, or none") };
-        let Given { x, y, .. } = *given;
-        let (first, last) = (weights[0], weights[LAYERS - 1]);
-        // The input of the last layer, and what the first layer's gradient is a multiple of.
-        let (mut input, mut factor) = (x, x);
-        if LAYERS == 2 {
-            let z = A::mul(simd, first, x);
-            input = z;
-            if PHI != IDENTITY {
-                let on = A::exceeds(simd, z, given.zero);
-                input = A::masked(simd, on, z);
-                factor = if PHI == RELU_OF_POSITIVE {
-                    A::masked(simd, on, x)
-                } else {
-                    A::select(simd, on, x, given.off)
-                };
-            }
-        }
-        let error = A::mul_sub(simd, last, input, y);
-        let delta = A::neg(simd, error);
-        let mut gradients = [A::mul(simd, delta, input); LAYERS];
-        if LAYERS == 2 {
-            gradients[0] = A::mul(simd, A::mul(simd, delta, last), factor);
-        }
-        let half_error = A::mul(simd, error, error);
-        Pass {
-            error,
-            input,
-            factor,
-            loss: A::mul(simd, given.half, half_error),
-            prediction: A::mul(simd, last, input),
-            gradients,
-        }
-    }
-
-    /// The mean over the rows.
-    #[inline(always)]
-    fn pass<const PHI: u8, const ONE_ROW: bool>(
-        simd: S,
-        weights: [A::Vector<S>; LAYERS],
-        first: &Given<A::Vector<S>>,
-        data: &Data,
-    ) -> Pass<A::Vector<S>, LAYERS> {
-        let mut sum = Self::row::<PHI>(simd, weights, first);
-        if !ONE_ROW {
-            for (x, y) in data.x()[1..].iter().zip(&data.y()[1..]) {
-                let row = Given {
-                    x: A::splat(simd, *x),
-                    y: A::splat(simd, *y),
-                    off: A::splat(simd, 0.0 * x),
-                    ..*first
-                };
-                let next = Self::row::<PHI>(simd, weights, &row);
-                sum = sum.combine(&next, |a, b| A::add(simd, a, b));
-            }
-            let rows = A::splat(simd, data.rows() as f64);
-            sum = sum.combine(&sum, |a, _| A::div(simd, a, rows));
-        }
-        sum
-    }
-
-    /// One epoch of the runs of a register.
-    #[inline(always)]
-    fn step<const PHI: u8, const ONE_ROW: bool>(
-        simd: S,
-        weights: &mut [A::Vector<S>; LAYERS],
-        rate: A::Vector<S>,
-        first: &Given<A::Vector<S>>,
-        data: &Data,
-    ) -> Pass<A::Vector<S>, LAYERS> {
-        let pass = Self::pass::<PHI, ONE_ROW>(simd, *weights, first, data);
-        if A::FUSED && ONE_ROW && LAYERS == 2 {
-            let [first, last] = [weights[0], weights[LAYERS - 1]];
-            let step = A::mul(simd, rate, pass.error);
-            let below = A::mul(simd, step, last);
-            weights[0] = A::mul_add(simd, below, pass.factor, first);
-            weights[LAYERS - 1] = A::mul_add(simd, step, pass.input, last);
-            return pass;
-        }
-        for (weight, gradient) in weights.iter_mut().zip(pass.gradients) {
-            *weight = A::mul_sub(simd, rate, gradient, *weight);
-        }
-        pass
-    }
-
-    /// One epoch of every run; `each` is told the pass of each register by its place.
-    #[inline(always)]
-    fn epoch<const PHI: u8, const ONE_ROW: bool>(
-        simd: S,
-        weights: &mut [A::Vector<S>],
-        rates: &[A::Vector<S>],
-        first: &Given<A::Vector<S>>,
-        data: &Data,
-        mut each: impl FnMut(usize, &Pass<A::Vector<S>, LAYERS>),
-    ) {
-        let registers = rates.len();
-        let (front, back) = weights.split_at_mut((LAYERS - 1) * registers);
-        let (front, back) = (
-            &mut front[..(LAYERS - 1) * registers],
-            &mut back[..registers],
-        );
-        for (r, (last, rate)) in back.iter_mut().zip(rates).enumerate() {
-            let mut weights = [*last; LAYERS];
-            if LAYERS == 2 {
-                weights[0] = front[r];
-            }
-            let pass = Self::step::<PHI, ONE_ROW>(simd, &mut weights, *rate, first, data);
-            if LAYERS == 2 {
-                front[r] = weights[0];
-            }
-            *last = weights[LAYERS - 1];
-            each(r, &pass);
-        }
-    }
-
-    /// Epochs in which nothing can overflow unseen: see [`unwatched`]. Their losses are written to
-    /// a plane; without one the highest of them is kept, unless most are known to stay below.
-    #[inline(always)]
-    fn unwatched<const PHI: u8>(
-        &mut self,
-        epochs: usize,
-        stays_below: bool,
-        losses: Option<&mut [A::Number]>,
-    ) {
-        match self.rates.len() {
-            1 => self.unwatched_registers::<PHI, 1>(epochs, stays_below, losses),
-            _ => self.unwatched_registers::<PHI, REGISTERS>(epochs, stays_below, losses),
-        }
-    }
-
-    #[inline(always)]
-    fn unwatched_registers<const PHI: u8, const R: usize>(
-        &mut self,
-        epochs: usize,
-        stays_below: bool,
-        losses: Option<&mut [A::Number]>,
-    ) {
-        let simd = self.simd;
-        let [x, y, vanishes] =
-            [self.data.x()[0], self.data.y()[0], self.vanishes].map(|value| A::splat(simd, value));
-        let given = unwatched::Given { x, y, vanishes };
-        let (weights, before) = (&mut self.weights[..], &mut self.before[..]);
-        let Some(rates) = self.rates.first_chunk() else {
-            return;
-        };
-        let half = A::splat(simd, 0.5);
-        let loss = |error| A::mul(simd, half, A::mul(simd, error, error));
-        if let Some(losses) = losses {
-            let losses: &mut [A::Vector<S>] = bytemuck::cast_slice_mut(losses);
-            let losses = &mut losses[..epochs * R];
-            let (again, period) =
-                unwatched::until_they_return(weights, before, epochs, |weights, epochs| {
-                    let losses = &mut losses[epochs.start * R..epochs.end * R];
-                    unwatched::advance::<S, A, LAYERS, PHI, R>(
-                        simd,
-                        weights,
-                        rates,
-                        given,
-                        epochs.len(),
-                        |place, r, error| losses[place * R + r] = loss(error),
-                    );
-                });
-            self.rests = !again.is_empty();
-            for epoch in again {
-                let first = (epoch - period) * R;
-                losses.copy_within(first..first + R, epoch * R);
-            }
-            return;
-        }
-        if stays_below {
-            let (again, _) =
-                unwatched::until_they_return(weights, before, epochs, |weights, epochs| {
-                    unwatched::advance::<S, A, LAYERS, PHI, R>(
-                        simd,
-                        weights,
-                        rates,
-                        given,
-                        epochs.len(),
-                        |_, _, _| (),
-                    );
-                });
-            self.rests = !again.is_empty();
-            return;
-        }
-        // The largest |y − ŷ|.
-        let mut largest = [A::splat(simd, 0.0); R];
-        let (again, _) =
-            unwatched::until_they_return(weights, before, epochs, |weights, epochs| {
-                unwatched::advance::<S, A, LAYERS, PHI, R>(
-                    simd,
-                    weights,
-                    rates,
-                    given,
-                    epochs.len(),
-                    |_, r, error| largest[r] = A::max(simd, A::abs(simd, error), largest[r]),
-                );
-            });
-        self.rests = !again.is_empty();
-        for (highest, error) in self.highest.iter_mut().zip(largest) {
-            *highest = A::max(simd, loss(error), *highest);
         }
     }
 
@@ -427,42 +195,6 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         largest
     }
 
-    /// Whether it is proven for most runs that none gets a higher loss than it had so far. The
-    /// highest losses of the others become infinite: they are looked for later.
-    #[inline(always)]
-    fn most_stay_below(&mut self) -> bool {
-        let (is_relu, given) = (self.phi != IDENTITY, [self.data.x()[0], self.data.y()[0]]);
-        let rates: &[A::Number] = bytemuck::cast_slice(&self.rates);
-        let highest: &mut [A::Number] = bytemuck::cast_slice_mut(&mut self.highest);
-        let weights: &[A::Number] = bytemuck::cast_slice(&self.weights);
-        let (first, last) = weights.split_at((LAYERS - 1) * rates.len());
-        let mut open = 0.0;
-        for (lane, (last, rate)) in last.iter().zip(rates).enumerate() {
-            let (last, rate, own) = ((*last).into(), (*rate).into(), highest[lane].into());
-            let stays = if LAYERS == 1 {
-                unwatched::stays_below_without_hidden(own, given, last, rate)
-            } else {
-                let weights = [first[lane].into(), last];
-                unwatched::stays_below(own, is_relu, given, weights, rate)
-            };
-            open += if stays { 0.0 } else { 1.0 };
-            highest[lane] = A::Number::rounded(if stays { own } else { f64::INFINITY });
-        }
-        open * MOST_OPEN <= rates.len() as f64
-    }
-
-    /// Whether an overflow on the way is seen in the weights after it. A single epoch is
-    /// judged by its loss.
-    #[inline(always)]
-    fn needs_no_watch(&self, epochs: usize, bound: f64) -> bool {
-        let rates: &[A::Number] = bytemuck::cast_slice(&self.rates);
-        self.allows_no_watch
-            && epochs > 1
-            && bound >= A::Number::LARGEST
-            && unwatched::allows_rates(rates)
-            && unwatched::is_moderate(self.weights())
-    }
-
     fn take_highest(&mut self, trace: &Trace<A::Number>) {
         bytemuck::cast_slice_mut(&mut self.highest).copy_from_slice(&trace.highest.loss);
     }
@@ -500,7 +232,7 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
             watched = self.untraced::<PHI, ONE_ROW>(trace.first);
         }
         let largest = self.traced::<PHI, ONE_ROW>(next..epochs, trace);
-        if unwatched && !unwatched::is_moderate(self.weights()) {
+        if unwatched && !bounds::is_moderate(self.weights()) {
             return false;
         }
         if trace.first > 0 {
@@ -511,18 +243,6 @@ impl<'a, S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'a, S, A, LAYERS> {
         let seen = [watched, largest];
         // A loss that is NaN is not seen, but leaves weights that never are a number again.
         all_at_most::<A::Number>(bytemuck::cast_slice(&seen), bound) & all_finite(self.weights())
-    }
-}
-
-impl<V: Copy, const LAYERS: usize> Pass<V, LAYERS> {
-    #[inline(always)]
-    fn combine(mut self, other: &Self, with: impl Fn(V, V) -> V) -> Self {
-        self.loss = with(self.loss, other.loss);
-        self.prediction = with(self.prediction, other.prediction);
-        for (mine, others) in self.gradients.iter_mut().zip(other.gradients) {
-            *mine = with(*mine, others);
-        }
-        self
     }
 }
 
@@ -600,8 +320,8 @@ impl<S: Simd, A: Arithmetic, const LAYERS: usize> Kernel<A::Number> for Chain<'_
         for (out, (weights, rate)) in out.iter_mut().zip(runs) {
             let weights = [weights[0], weights[LAYERS - 1]];
             *out = match LAYERS {
-                1 => unwatched::contraction_without_hidden(given[0], *rate),
-                _ => unwatched::contraction(is_relu, given, weights, *rate),
+                1 => bounds::contraction_without_hidden(given[0], *rate),
+                _ => bounds::contraction(is_relu, given, weights, *rate),
             };
         }
         self.data.rows() == 1
