@@ -69,6 +69,40 @@ def test_numbers_that_lie_on_no_scale_are_drawn_evenly() -> None:
     assert w2.labels is None
 
 
+def configured(name: str, *values: Any) -> PageAxis | None:
+    """Return the axis of a setting that is composed, of which a page is told."""
+    one = bp.sweep(GUIDE, 2.0, 3.0, {"lr": [0.1]}, progress=False)
+    several = bp.Outcomes.join([one.with_settings({name: value}) for value in values])
+    return next(iter(axes_of(several)), None)
+
+
+def test_settings_that_are_written_as_numbers_are_numbers() -> None:
+    epochs = configured("train.epochs", "1e3", "10", "100", "10")
+    assert epochs is not None
+    assert epochs.labels is None
+    assert epochs.log
+    assert epochs.values.tolist() == [1000, 10, 100, 10]
+    # One number, however it is written, is no axis.
+    assert configured("train.weight_decay", "0.10", "0.1") is None
+
+
+def test_numbers_come_before_what_is_none() -> None:
+    batches = configured("train.batch_size", "null", "16", "4", None, True, "inf", "''")
+    assert batches is not None
+    assert batches.labels == ["4", "16", "null", "true", "inf", "''"]
+    assert batches.values.tolist() == [2, 1, 0, 2, 3, 4, 5]
+
+
+def test_texts_that_are_long_stay_apart() -> None:
+    long = [f"[{'the same beginning, ' * 5}{n}{', and the same end' * 5}]" for n in range(3)]
+    texts = configured("data.x", *long, "[a  b]", "[a b]")
+    assert texts is not None
+    assert texts.labels is not None
+    assert len({*texts.labels}) == 5
+    assert max(map(len, texts.labels)) < 70
+    assert ["0" in label for label in texts.labels[:3]] == [True, False, False]
+
+
 def test_one_axis_explains_what_depends_on_it_alone() -> None:
     a, b = (x.ravel() for x in np.meshgrid(np.arange(8.0), np.arange(8.0)))
     found = {one["name"]: one for one in importance({"a": a, "b": b}, np.exp(a))["axes"]}

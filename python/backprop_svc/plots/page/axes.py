@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -73,16 +78,63 @@ def axes_of(outcomes: Outcomes) -> list[PageAxis]:
     found = []
     for name in names:
         values = [chunk.settings.get(name) for chunk in outcomes.chunks]
-        if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-            axis = _of_numbers(name, np.repeat(np.array(values, dtype=np.float64), lengths))
-        else:
-            texts = ["" if v is None else middle(one_line(str(v)), LONGEST) for v in values]
-            labels = list(dict.fromkeys(texts))
-            codes = np.array([labels.index(text) for text in texts])
-            axis = PageAxis(name, np.repeat(codes, lengths), labels)
-        found.append(axis)
+        found.append(_of_settings(name, values, lengths))
     found += [_of_numbers(name, values) for name, values in outcomes.points.items()]
     return [axis for axis in found if (axis.values != axis.values[0]).any()]
+
+
+def _of_settings(name: str, values: Sequence[Any], lengths: Sequence[int]) -> PageAxis:
+    """Return an axis of what configurations have: numbers, if all of them are, else texts."""
+    texts = [_text(value) for value in values]
+    known = {text: _number(text) for text in texts}
+    numbers = [number for number in known.values() if number is not None]
+    if len(numbers) == len(known):
+        own = [known[text] for text in texts]
+        return _of_numbers(name, np.repeat(np.array(own, dtype=np.float64), lengths))
+    order = sorted(known, key=lambda text: (known[text] is None, known[text] or 0.0))
+    place = {text: number for number, text in enumerate(order)}
+    codes = np.array([place[text] for text in texts])
+    return PageAxis(name, np.repeat(codes, lengths), told_apart(order))
+
+
+def _text(value: object) -> str:
+    """Write a value as the command line has it."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return str(value)
+
+
+def _number(text: str) -> float | None:
+    """Return the finite number that a text is, if it is one."""
+    with suppress(ValueError):
+        number = float(text)
+        return number if math.isfinite(number) else None
+    return None
+
+
+def told_apart(texts: Sequence[str]) -> list[str]:
+    """Shorten different texts so that they stay different.
+
+    >>> told_apart(["relu", ""])
+    ['relu', "''"]
+    >>> one, two = told_apart([f"{'a' * 80}{middle}{'b' * 80}" for middle in "xy"])
+    >>> one[20:28], two[20:28]
+    ('…xbbbbbb', '…ybbbbbb')
+    """
+    labels = [middle(one_line(text) or "''", LONGEST) for text in texts]
+    count = Counter(labels)
+    for label in [label for label in count if count[label] > 1]:
+        alike = [place for place, own in enumerate(labels) if own == label]
+        # What follows where they begin to differ.
+        signs = enumerate(zip(*(texts[place] for place in alike), strict=False))
+        differ = next((at for at, own in signs if len({*own}) > 1), 0)
+        for number, place in enumerate(alike, 1):
+            text, start = texts[place], LONGEST // 3
+            rest = text[max(differ, start) :][: LONGEST - start - 1]
+            labels[place] = one_line(f"{text[:start]}…{rest}")
+            if labels[place] in labels[:place]:
+                labels[place] += f" ({number})"
+    return labels
 
 
 def _of_numbers(name: str, values: NDArray[Any]) -> PageAxis:
