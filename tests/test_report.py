@@ -22,7 +22,9 @@ from backprop_svc.plots.page.importance import importance
 from backprop_svc.plots.page.sample import sample
 from backprop_svc.plots.page.surface import sharpness
 from backprop_svc.plots.page.winners import best_runs
+from backprop_svc.plots.sweep import curves_png, map_png
 from backprop_svc.sweep.curves import sample_curves
+from backprop_svc.sweep.description import range_text
 from backprop_svc.tracking.links import Place
 from command import call
 
@@ -455,3 +457,40 @@ def test_a_notebook_shows_it(browser: Browser) -> None:
         expected = np.where(lowest > 0, lowest, np.nan)
         np.testing.assert_allclose(np.array(best[name], dtype=float), expected, rtol=1e-6)
     shown.close()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"w1": [0, -1e308, 1e308, 5e-324]},
+        {"w1": 1e308 * np.linspace(-1, 1, 500), "w2": [0.0, 1.0, 1e-308]},
+        {"lr": np.geomspace(1e-300, 1e300, 20), "w1": np.geomspace(1e-300, 1e300, 20)},
+        {"lr": [5e-324, 1e-320, 1.7e308]},
+        {"lr": [1e300, 1.7e308], "seed": range(3)},
+    ],
+)
+def test_the_largest_and_the_smallest_numbers_are_drawn(axes: dict[str, Any]) -> None:
+    """Without a warning, which would end a program that asks for errors."""
+    init = "he" if "seed" in axes else [0.5, 1.0]
+    found = bp.sweep(GUIDE, 2.0, 3.0, axes, init=init, record=["loss"], progress=False)
+    rates = found.points.get("train.lr", np.full(len(found), 0.1))
+    for picture in (
+        map_png(found.points, found.scores, found.outcome),
+        curves_png(found.histories()["loss"], rates, np.arange(20)),
+    ):
+        assert picture.startswith(b"\x89PNG")
+    assert told(found.report().html)["runs"] == len(found)
+    for values in found.points.values():
+        assert range_text(values)
+
+
+def test_what_no_scale_holds_is_drawn_evenly() -> None:
+    from backprop_svc.plots.drawable import along_an_axis
+
+    places, ticks = along_an_axis(np.array([1e308, -1e308, 0.0, -1e308]))
+    assert places.tolist() == [2, 0, 1, 0]
+    assert ticks is not None
+    assert ticks.labels == ["-1e+308", "0", "1e+308"]
+    usual = np.array([1e-5, 1.0, 1e5])
+    assert along_an_axis(usual)[0] is usual

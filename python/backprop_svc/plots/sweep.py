@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from backprop_svc.arrays import Floats
 from backprop_svc.errors import counted
 from backprop_svc.metric import MAXIMIZED, objective, shown
-from backprop_svc.plots.drawable import drawable
+from backprop_svc.plots.drawable import WIDEST, along_an_axis, drawable
 from backprop_svc.plots.training import DPI
 from backprop_svc.sweep.space import is_logarithmic
 
@@ -70,6 +70,8 @@ def _map_figure(
     figure, plot = _begin()
     label = shown(metric)
     main = sorted(axes, key=lambda name: -len(np.unique(axes[name])))[:2]
+    drawn = {name: along_an_axis(axes[name]) for name in main}
+    axes = {name: places for name, (places, _) in drawn.items()}
     values = drawable(values)
     good = np.isfinite(values) & (outcome != "dead") & (outcome != "diverged")
     if metric not in MAXIMIZED:
@@ -90,10 +92,15 @@ def _map_figure(
         plot.set(xlabel=name, ylabel=label)
         if good.any() and metric not in MAXIMIZED:
             plot.set_yscale("log")
-        plot.legend()
+        if plot.collections:
+            plot.legend()
         plot.grid(alpha=0.3)
         if is_logarithmic(np.unique(x)):
             plot.set_xscale("log")
+    for name, set_ticks in zip(main, (plot.set_xticks, plot.set_yticks), strict=False):
+        ticks = drawn[name][1]
+        if ticks is not None:
+            set_ticks(*ticks)
     plot.set_title(f"{label[0].upper()}{label[1:]} of {counted(len(values), 'run')}")
     return figure
 
@@ -119,7 +126,8 @@ def _curves_png(loss: Floats, learning_rate: Floats, epochs: NDArray[np.int64]) 
 
     figure, plot = _begin()
     loss = drawable(loss)
-    low, high = learning_rate.min(), learning_rate.max()
+    low, high = np.clip([learning_rate.min(), learning_rate.max()], 0, WIDEST)
+    low = max(low, 1 / WIDEST) if low > 0 else low
     high = high if high > low else low * 1.01
     # The rate of a layer that is frozen has no logarithm.
     norm = LogNorm(low, high) if low > 0 else Normalize(low, high or 1.0)
@@ -200,7 +208,7 @@ def _colorbar(figure: Figure, plot: Axes, colors: ScalarMappable, label: str) ->
     assert high is not None
     if not isinstance(colors.norm, LogNorm):
         return
-    decades = np.log10(high / low)
+    decades = np.log10(high) - np.log10(low)
     if decades < 2:
         subs = (1.0, 2.0, 5.0) if decades > 0.5 else tuple(np.arange(1.0, 10.0))
         bar.locator = LogLocator(subs=subs)
@@ -220,12 +228,14 @@ def _cells(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
         count = MOST_CELLS if len(values) > MOST_CELLS**2 else max(10, int(len(values) ** 0.4))
         edges = space(grid[0], grid[-1], count + 1)
         return edges, np.clip(np.searchsorted(edges, values, "right") - 1, 0, count - 1)
-    inner = np.sqrt(grid[1:] * grid[:-1]) if log else (grid[1:] + grid[:-1]) / 2
+    inner = np.sqrt(grid[1:]) * np.sqrt(grid[:-1]) if log else (grid[1:] + grid[:-1]) / 2
     if not len(inner):
         half = abs(grid[0]) / 2 or 0.5
         return np.array([grid[0] - half, grid[0] + half]), np.zeros(len(values), np.int64)
     if log:
-        first, last = grid[0] ** 2 / inner[0], grid[-1] ** 2 / inner[-1]
+        first, last = (
+            end * (end / inner[place]) for place, end in ((0, grid[0]), (-1, grid[-1]))
+        )
     else:
         first, last = 2 * grid[0] - inner[0], 2 * grid[-1] - inner[-1]
     edges = np.array([first, *inner, last])

@@ -68,7 +68,9 @@ def digits_of(distinct: Floats) -> int:
     size = np.abs(distinct)
     if (distinct == np.rint(distinct)).all() and size.max() < 1e15:
         return max(6, len(f"{size.max():.0f}"))
-    gaps = np.diff(distinct) / np.maximum(size[1:], size[:-1])
+    largest = np.maximum(size[1:], size[:-1])
+    # Each by itself: the difference of the largest numbers there are would not be finite.
+    gaps = distinct[1:] / largest - distinct[:-1] / largest
     smallest = gaps.min(initial=1.0)
     # Neighbours that differ by more than a unit of the last digit are written differently.
     return next((digits for digits in (6, 9, 12) if smallest > 10.0 ** (1 - digits)), 17)

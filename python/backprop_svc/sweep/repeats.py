@@ -28,7 +28,7 @@ HEADING = "**Best settings**"
 
 def seeds(outcomes: Outcomes) -> tuple[str, ...]:
     """Return which axes of a sweep are seeds that differ."""
-    swept = {name for name, values in outcomes.points.items() if np.ptp(values) > 0}
+    swept = {name for name, values in outcomes.points.items() if (values != values[0]).any()}
     return tuple(name for name in SEEDS if name in swept or _differs(outcomes, name))
 
 

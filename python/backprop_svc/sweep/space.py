@@ -191,7 +191,9 @@ def is_logarithmic(distinct: Floats) -> bool:
     """Tell whether values, ascending, spread more evenly in their logarithms."""
     if len(distinct) < 3 or distinct[0] <= 0:
         return False
-    return bool(np.diff(np.log(distinct)).std() < np.diff(distinct).std() / distinct.mean())
+    # Neither the sum nor the squares of the largest numbers there are would be finite.
+    share = distinct / distinct[-1]
+    return bool(np.diff(np.log(distinct)).std() < np.diff(share).std() / share.mean())
 
 
 def _column(name: str, values: object) -> Floats:

@@ -56,7 +56,7 @@ class PageAxis:
         distinct = self.distinct
         if len(distinct) <= most:
             return np.searchsorted(distinct, self.values).astype(np.int64)
-        scale = np.log if self.log else np.asarray
+        scale = np.log if self.log else _half
         low, high = scale(distinct[0]), scale(distinct[-1])
         place = (scale(self.values) - low) / (high - low) * most
         return np.asarray(np.clip(place, 0, most - 1), dtype=np.int64)
@@ -69,6 +69,11 @@ class PageAxis:
             return {**found, "column": columns.codes(values, self.labels)}
         ends = {"low": float(self.distinct[0]), "high": float(self.distinct[-1])}
         return {**found, **ends, "column": columns.column(values, log=log)}
+
+
+def _half(values: NDArray[Any]) -> NDArray[Any]:
+    """Return what is subtracted of other numbers: the difference of the largest is finite."""
+    return np.asarray(values / 2)
 
 
 def axes_of(outcomes: Outcomes) -> list[PageAxis]:
@@ -143,7 +148,8 @@ def _of_numbers(name: str, values: NDArray[Any]) -> PageAxis:
     distinct = axis.distinct
     if not 2 < len(distinct) <= FEW:
         return axis
-    gaps = np.diff(np.log(distinct) if axis.log else distinct)
+    # As a share of the largest: the difference of two large numbers may not be finite.
+    gaps = np.diff(np.log(distinct) if axis.log else distinct / np.abs(distinct).max())
     if gaps.max() < UNEVEN * gaps.min():
         return axis
     codes = np.searchsorted(distinct, values)

@@ -80,11 +80,12 @@ class Columns:
             scaled = np.log10(values) if log else values
         finite = np.isfinite(scaled)
         low, high = (scaled[finite].min(), scaled[finite].max()) if finite.any() else (0, 1)
-        step = (float(high - low) or 1.0) / LEVELS
+        # Halves, since the difference of the largest numbers is not finite.
+        half = (float(high / 2 - low / 2) or 0.5) / LEVELS
         codes = np.full(len(values), NAN, np.uint16)
-        codes[finite] = np.rint((scaled[finite] - low) / step).astype(np.uint16) + 2
+        codes[finite] = np.rint((scaled[finite] / 2 - low / 2) / half).astype(np.uint16) + 2
         codes[scaled == -np.inf], codes[scaled == np.inf] = LOWEST, HIGHEST
-        return {"rounded": self.add(codes), "low": float(low), "step": step, "log": log}
+        return {"rounded": self.add(codes), "low": float(low), "step": 2 * half, "log": log}
 
 
 def packed(content: bytes) -> str:

@@ -23,6 +23,8 @@ MOST_STEPS = 120
 """Points of a way, closer together at the beginning."""
 SIDE = 81
 """Points of the surface along a parameter."""
+MOST_SHOWN = 1e150
+"""Weights beyond it are left out of the range of the surface, whose squares are taken."""
 MOST_ROWS = 2000
 """Rows of the data by which the surface is computed; of more of them evenly spaced ones."""
 
@@ -90,7 +92,9 @@ def sharpness(network: Network, weights: Floats, data: Dataset) -> Floats:
             moved = weights.copy()
             moved[:, place] += sign * step
             sides.append(gradients(network, moved, *data).gradients)
-        hessian[:, place] = (sides[0] - sides[1]) / (2 * step)[:, np.newaxis]
+        # Where a gradient is infinite, there is none.
+        with np.errstate(invalid="ignore", over="ignore"):
+            hessian[:, place] = (sides[0] - sides[1]) / (2 * step)[:, np.newaxis]
     hessian = np.nan_to_num((hessian + hessian.swapaxes(1, 2)) / 2, posinf=0, neginf=0)
     return np.asarray(np.linalg.eigvalsh(hessian)[:, -1], dtype=np.float64)
 
@@ -121,7 +125,8 @@ def _some(data: Dataset) -> tuple[Dataset, list[int]]:
 def _range(values: Floats) -> Floats:
     """Return evenly spaced values around most of those that the runs have."""
     finite = values[np.isfinite(values)]
-    starts = values[:, 0][np.isfinite(values[:, 0])]
+    finite = finite[np.abs(finite) <= MOST_SHOWN]
+    starts = values[:, 0][np.abs(values[:, 0]) <= MOST_SHOWN]
     # A run may leave at any speed: the picture stays where most of them are.
     low, high = np.quantile(finite, [0.02, 0.98]) if finite.size else (-1.0, 1.0)
     if starts.size:
