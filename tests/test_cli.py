@@ -220,13 +220,34 @@ BAD = {
     "train.lr=interval(0.1": "close each bracket",
     "init=zeros init.seed=1": "init.seed is given and would change nothing",
     "tracking.uri=postgresql://a:port/x": "tracking.uri is 'postgresql://a:port/x', which",
-    "train=3": "a group was given a value of type int; allowed: names of its options",
+    "train=3": "train=3 names no option; allowed: its settings, as train.name=value; write one",
+    "data=3": "data=3 names no option; allowed: its options, ames, ames_features,",
+    "tracking=false": "tracking=false names no option; allowed: its options, mlflow, none, and "
+    "its settings, as tracking.name=value; write tracking=none",
+    "experiment=1": "experiment=1 names no option; allowed: its options, ames,",
+    "tracking=off": "tracking has no option 'off'; allowed: mlflow, none; write tracking=none",
     "~train.lr2": "train.lr2 cannot be removed",
     "train.threads=0": "allowed: whole numbers from 1 to 2^63 − 1; try train.threads=1",
     "tracking.uri=foo://x": "tracking.uri is 'foo://x', which failed",
     "network=linear": "use init=linear, init=random or",
     "init=random init.seed=-1": "init.seed is -1; allowed: whole numbers from 0",
-    "train.lr=null": "train.lr=null: field 'train.lr' is not Optional; allowed: a number",
+    "train.lr=null": "train.lr is null; allowed: a number; write train.lr=0.1, say",
+    "train.lr=": "train.lr is ''; allowed: a number; write train.lr=0.1, say",
+    "train.lr=${foo}": "train.lr refers to foo, which is no setting; allowed: a number; write",
+    "train.lr=${train.lr}": "train.lr refers to itself; allowed: a number",
+    "train.lr=${oc.env:NOT_SET}": "to the environment variable NOT_SET, which is not set",
+    "train.lr=${foo:1}": "train.lr refers to foo:, which nothing resolves; allowed: a number",
+    "train.lr": "train.lr cannot be read: it has no =; allowed: name=value, without spaces; "
+    "write train.lr=…",
+    "train.lr = 0.1": "write train.lr=…",
+    "5": "5 cannot be read: it has no =; allowed: name=value, without spaces; leave it out",
+    "LR=0.1": "write train.lr=0.1",
+    "train.LR=0.1": "write train.lr=0.1",
+    "train.Learning-Rate=0.1": "write train.lr=0.1",
+    "train.batch-size=8": "write train.batch_size=8",
+    "experiments=ames": "write experiment=ames",
+    "Network=linear": "write network=linear",
+    "network.sizes=[1,range(1,3),1]": "write network.sizes=choice([1,1,1],[1,2,1])",
     "train.lr=0.1,0.2": "to train with each write backprop-svc sweep train.lr=0.1,0.2",
     "train.lr=interval(0,1)": "to train with each write backprop-svc sweep 'train.lr=int",
     "train.lr=[0.1": "train.lr=[0.1 cannot be read: ",
@@ -279,6 +300,22 @@ def test_bad_input_is_one_line_and_no_run(tmp_path: Path, arguments: str) -> Non
     (line,) = done.stderr.splitlines()
     assert BAD[arguments] in line
     assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("train.lr = 0.1", "it has spaces around its =; allowed: name=value, without spaces; "),
+        (" train.lr=0.1", "it has spaces around its ="),
+        ("train.lr=0.1 train.epochs=3", "it is several words in one"),
+    ],
+)
+def test_spaces_around_words_are_named(tmp_path: Path, word: str, said: str) -> None:
+    done = call(tmp_path, "train", word)
+    assert done.returncode == 1
+    assert f"{word} cannot be read: {said}" in done.stderr
+    more = " train.epochs=3" if "epochs" in word else ""
+    assert done.stderr.endswith(f"; write train.lr=0.1{more}\n")
 
 
 @pytest.mark.parametrize(

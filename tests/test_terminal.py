@@ -329,6 +329,13 @@ def test_pythons_optimization_is_named(tmp_path: Path) -> None:
         )
 
 
+def test_what_libraries_warn_of_ends_no_command(tmp_path: Path) -> None:
+    """MLflow, which makes the tables here, warns while it is imported."""
+    done = call_anew(tmp_path, "train", "train.epochs=1", PYTHONWARNINGS="error")
+    assert done.returncode == 0, done.stderr
+    assert "tracked as run" in done.stdout
+
+
 def test_verbose_shows_more(tmp_path: Path) -> None:
     words = ("sweep", "train.lr=0.1,0.2", "tracking=none")
     done = call(tmp_path, *words, "hydra.verbose=true")

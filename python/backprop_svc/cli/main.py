@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
@@ -60,6 +61,7 @@ def run() -> None:
             remember(word.partition("=")[2].strip("'\"") or word)
         # Nearly all that is made at the start stays: to look for what does not takes a tenth.
         gc.set_threshold(*COLLECTING)
+        _let_libraries_warn()
         interrupt.listen()
         _main(*sys.argv[1:])
         interrupt.answer()
@@ -71,6 +73,18 @@ def run() -> None:
             raise
         # A mistake of this program. Its traceback may show what a library was given.
         raise SystemExit(printable(without_password(traceback.format_exc().rstrip()))) from None
+
+
+def _let_libraries_warn() -> None:
+    """Show what Python was told to make an error of: what a library warns of ends no sweep.
+
+    MLflow, for one, cannot even be imported where its warnings are errors.
+    """
+    # Python takes abbreviations.
+    if any("error".startswith(told.partition(":")[0]) for told in sys.warnoptions):
+        # Servers and jobs of launchers are processes of their own.
+        os.environ["PYTHONWARNINGS"] = "default"
+        warnings.simplefilter("default")
 
 
 def _main(name: str = "", *arguments: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
@@ -16,9 +17,12 @@ from backprop_svc.tracking.patience import bounded
 
 os.environ.update(told(os.environ))
 
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
+with warnings.catch_warnings():
+    # They are MLflow's to mend, and would be errors where a program asks for that.
+    warnings.simplefilter("ignore")
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 # What goes wrong is raised as well.
@@ -106,4 +110,6 @@ def connect(uri: str) -> entities.Client:
 
 def make_tables(uri: str) -> None:
     """Let MLflow make its tables in an empty database, as it does when it opens one."""
-    MlflowClient(uri).search_experiments(max_results=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        MlflowClient(uri).search_experiments(max_results=1)

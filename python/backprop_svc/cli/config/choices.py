@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
+from backprop_svc import conf
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.metric import METRICS
 from backprop_svc.sweep.sampler import SAMPLERS
@@ -18,6 +20,14 @@ def settings_of(schema: type) -> dict[str, str]:
         for section, kind in get_type_hints(schema).items()
         for field in dataclasses.fields(kind)
     }
+
+
+CONF = Path(conf.__file__).parent
+
+
+def options_of(group: str) -> list[str]:
+    """Return the files from which a group may choose."""
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
 
 
 _FIELDS = settings_of(Config)

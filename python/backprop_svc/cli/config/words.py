@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from itertools import islice, product
 from typing import Any, get_type_hints
 
@@ -19,9 +20,9 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from backprop_svc.cli.config.axes import count, is_array
-from backprop_svc.cli.config.choices import INTERNAL
+from backprop_svc.cli.config.choices import INTERNAL, options_of
 from backprop_svc.cli.config.overrides import split, written
-from backprop_svc.cli.terminal.nearest import nearest
+from backprop_svc.cli.terminal.nearest import nearest, nearest_of
 from backprop_svc.errors import SettingError
 from backprop_svc.memory import refuse_points
 
@@ -59,7 +60,8 @@ def refuse(arguments: Sequence[str], schema: type) -> None:
     own = any(word.startswith(OWN) or "${" in word for word in arguments)
     configurations = 1
     for word in arguments:
-        if word.startswith("-") or not ("=" in word or word.startswith("~")):
+        # One without a name comes of spaces around its =, which Hydra finds before it.
+        if word.startswith(("-", "=")) or not ("=" in word or word.startswith("~")):
             continue
         try:
             override = parser.parse_override(word)
@@ -132,14 +134,33 @@ def _refuse_unknown(
                 name, "be removed", "groups, as ~experiment",
                 f"leave {word} out to have its default", verb="cannot",
             )  # fmt: skip
-    elif name not in {*sections, "experiment"} and (not own or nearest(name) is not None):
-        raise _unknown(word, sorted({*sections, "experiment"}), sections)
+        return
+    groups = sorted({*sections, "experiment"})
+    if name in groups:
+        _refuse_no_option(word, override)
+    elif not own or nearest(name) is not None:
+        raise _unknown(word, groups, sections)
 
 
-def _unknown(word: str, allowed: Iterable[str], sections: Mapping[str, object]) -> SettingError:
+def _refuse_no_option(word: str, override: Override) -> None:
+    """Refuse a number, or true or false, where a group is told which of its files is meant."""
+    value: Any = override.value()
+    if isinstance(value, bool | int | float):
+        name, text = split(word)
+        options = options_of(name)
+        meant = nearest_of(text, options)
+        allowed = f"its options, {', '.join(options)}, and " if options else ""
+        raise SettingError(
+            word, "option", f"{allowed}its settings, as {name}.name=value",
+            f"write {name}={meant}" if meant else "write one of them", verb="names no",
+        )  # fmt: skip
+
+
+def _unknown(word: str, allowed: Sequence[str], sections: Mapping[str, object]) -> SettingError:
     name, value = split(word)
-    meant = nearest(name)
-    if meant is None or meant.partition(".")[0] not in sections:
+    alike = get_close_matches(name.lower(), allowed, 1, 0.85) if "." not in name else []
+    meant = alike[0] if alike else nearest(name)
+    if meant is None or meant.partition(".")[0] not in {*sections, "experiment"}:
         fix = "correct the name, or leave it out"
     else:
         fix = f"write {meant}={value}" if value else f"write {meant}"
@@ -194,11 +215,18 @@ def _holds_sweep(value: object) -> bool:
 
 def _each(values: list[Any]) -> list[str]:
     """Return the lists that a list with choices in it stands for, if they can be written."""
-    parts = [value.list if isinstance(value, ChoiceSweep) else [value] for value in values]
+    parts = [list(islice(_several(value), MOST_WRITTEN + 1)) for value in values]
     if any(isinstance(value, (Sweep, list, dict)) for part in parts for value in part):
         return []
     combined = islice(product(*parts), MOST_WRITTEN + 1)
     return [f"[{','.join(map(_text, row))}]" for row in combined]
+
+
+def _several(value: Any) -> Iterable[Any]:
+    """Return the values that one place of a list may have."""
+    if isinstance(value, ChoiceSweep):
+        return value.list
+    return value.range() if isinstance(value, RangeSweep) and value.step else [value]
 
 
 def _text(value: object) -> str:

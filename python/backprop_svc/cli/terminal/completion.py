@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from backprop_svc import conf
-from backprop_svc.cli.config.choices import CHOICES, INTERNAL, settings_of
+from backprop_svc.cli.config.choices import CHOICES, CONF, INTERNAL, options_of, settings_of
 from backprop_svc.cli.config.schema import SCHEMAS
 
-CONF = Path(conf.__file__).parent
 LEFT_TO_HYDRA = ("hydra", "+", "~", "-", "/", ".")
 """How words begin that Hydra completes."""
 
@@ -33,7 +29,7 @@ def choices(line: str, config: str | None = "config") -> list[str] | None:
         names = _settings(config) if "." in word else _beginnings(config)
         return [name for name in names if name.startswith(word)]
     elif name in _groups(config):
-        known = sorted(file.stem for file in (CONF / name).glob("*.yaml"))
+        known = options_of(name)
     else:
         return None
     given = typed.rpartition(",")[0]

@@ -46,22 +46,24 @@ def quoted(word: str) -> str | None:
         return None
     if value.startswith("[") and value.endswith("]"):
         parts = [part.strip() for part in value[1:-1].split(",")]
-        written = f"[{','.join(part if _reads(part) else _in_quotes(part) for part in parts)}]"
+        written = (
+            f"[{','.join(part if reads('name', part) else _in_quotes(part) for part in parts)}]"
+        )
     elif value[0] in "[{" or (value[0] in "'\"" and len(value) > 1):
         return None
     else:
         written = _in_quotes(value)
-    return shlex.quote(f"{name}={written}") if _reads(written) else None
+    return shlex.quote(f"{name}={written}") if reads(name, written) else None
 
 
 def _in_quotes(text: str) -> str:
     return '"' + text.replace('"', '\\"') + '"'
 
 
-def _reads(value: str) -> bool:
-    """Tell whether Hydra can read a value."""
+def reads(name: str, value: str) -> bool:
+    """Tell whether Hydra can read a value of a name."""
     with suppress(Exception):
-        OverridesParser.create().parse_override(f"name={value}")
+        OverridesParser.create().parse_override(f"{name}={value}")
         return True
     return False
 

@@ -62,6 +62,7 @@ ALIASES = {
     "kaiming": "he",
     "gaussian": "normal",
     "lhs": "latin",
+    **dict.fromkeys(("off", "false", "no", "null", "0", "disabled"), "none"),
 }
 """What other programs call a setting or its value."""
 
@@ -69,8 +70,9 @@ ALIASES = {
 def nearest(name: str) -> str | None:
     """Return the setting whose name is most like this one, if one is."""
     known = SETTINGS_OF_USERS
-    section, _, last = name.rpartition(".")
-    last = ALIASES.get(last.lower(), last)
+    # All names are written small and with underscores.
+    section, _, last = name.lower().replace("-", "_").rpartition(".")
+    last = ALIASES.get(last, last)
     meant = [setting for setting in known if setting.rpartition(".")[2] == last]
     own = [setting for setting in meant if setting.startswith(f"{section}.")]
     if own or meant:

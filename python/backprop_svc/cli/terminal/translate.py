@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import MISSING
 from omegaconf.errors import OmegaConfBaseException
 
-from backprop_svc.cli.terminal.meant import quoted, value_of
+from backprop_svc.cli.config.overrides import split
+from backprop_svc.cli.terminal.meant import quoted, reads, value_of
 from backprop_svc.cli.terminal.nearest import nearest, nearest_of
 
 
@@ -32,6 +34,9 @@ def word(error: OverrideParseException, line: str) -> str:
     if _EMPTY.search(line):
         return no_values(text)
     meant = quoted(text)
+    apart = _apart(text)
+    if apart:
+        return f"{text} cannot be read: {apart}"
     if hints:
         hint = hints[0]
     elif meant:
@@ -39,6 +44,19 @@ def word(error: OverrideParseException, line: str) -> str:
     else:
         hint = _GRAMMAR
     return f"{text} cannot be read: {_reason(text)}; {hint}"
+
+
+def _apart(text: str) -> str | None:
+    """Say what is wrong with a word by what is, or is not, around its =."""
+    if "=" not in text:
+        meant = nearest(text) if text[:1].isalpha() else None
+        fix = f"write {meant}=…" if meant else "leave it out"
+        return f"it has no =; allowed: name=value, without spaces; {fix}"
+    words = re.sub(r"\s*=\s*", "=", text.strip()).split()
+    if words == [text] or not all("=" in word and reads(*split(word)) for word in words):
+        return None
+    what = "it is several words in one" if len(words) > 1 else "it has spaces around its ="
+    return f"{what}; allowed: name=value, without spaces; write {shlex.join(words)}"
 
 
 def _reason(text: str) -> str:
@@ -167,9 +185,32 @@ def setting(error: OmegaConfBaseException, line: str) -> str:
             meant = value_of(of, text) or _example(field)
             fix = f"write {name}={meant}" if meant else f"correct {name}"
             none = " or null" if optional else ""
-            wrong = f"{name} is {text}" if told and text != "null" else f"{where}: {reason}"
+            wrong = (
+                f"{name} is {text or chr(39) * 2}" if told else f"{where}{_referred(reason)}"
+            )
             return f"{wrong}; allowed: {_KINDS[of]}{none}; {fix}"
-    return f"{where}: {reason}; allowed: a value of that type; correct it"
+    return f"{where}{_referred(reason)}; allowed: a value of that type; correct it"
+
+
+def _referred(reason: str) -> str:
+    """Say what is wrong with ``${…}``."""
+    for pattern, better in _OF_INTERPOLATION:
+        found = pattern.search(reason)
+        if found:
+            return f" refers to {found.expand(better)}"
+    return f": {reason}"
+
+
+_OF_INTERPOLATION = [
+    (re.compile(r"Interpolation key '(.*)' not found"), r"\1, which is no setting"),
+    (
+        re.compile(r"Environment variable '(.*)' not found"),
+        r"the environment variable \1, which is not set",
+    ),
+    (re.compile(r"Recursive interpolation"), "itself"),
+    (re.compile(r"Unsupported interpolation type (\S+)"), r"\1:, which nothing resolves"),
+]
+"""What OmegaConf says of ``${…}``, and what it refers to."""
 
 
 def _example(field: dataclasses.Field[object]) -> str | None:
