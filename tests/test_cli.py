@@ -220,7 +220,7 @@ BAD = {
     "train.lr=interval(0.1": "close each bracket",
     "init=zeros init.seed=1": "init.seed is given and would change nothing",
     "tracking.uri=postgresql://a:port/x": "tracking.uri is 'postgresql://a:port/x', which",
-    "train=3": "train=3 names no option; allowed: its options, guide, and its settings, as train.n",
+    "train=3": "train=3 names no option; allowed: its options, guide, and its settings, as tr",
     "data=3": "data=3 names no option; allowed: its options, ames, ames_features,",
     "tracking=false": "tracking=false names no option; allowed: its options, mlflow, none, and "
     "its settings, as tracking.name=value; write tracking=none",

@@ -132,6 +132,7 @@ def test_mistakes(folder: Path) -> None:
         ([own, "row=7"], "row is 7, and the run has "),
         ([own, "out=walk.txt"], "allowed: files that end with .html"),
         ([own, "train.lr=1"], "explain was told 'train.lr=1'"),
+        ([own, "train.lr=1"], "tracking.uri=…; leave it out"),
         ([f"run={'0' * 32}"], "has no such run"),
     ):
         done = call(folder, "explain", *words)

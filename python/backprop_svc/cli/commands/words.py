@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from backprop_svc.cli.config.choices import SETTINGS_OF_USERS
 from backprop_svc.cli.terminal.errors import stop
 from backprop_svc.cli.terminal.nearest import nearest_of
 from backprop_svc.interactive.terminal import Terminal
@@ -33,6 +34,8 @@ def read(
         if name not in allowed or not value:
             meant = nearest_of(name.lstrip("-"), allowed)
             fix = f"write {meant}={value or '…'}" if meant else "correct it"
+            # A setting of training is not a mistyped argument.
+            fix = "leave it out" if name in SETTINGS_OF_USERS and value else fix
             stop(
                 f"{command} was told {argument!r}; allowed: "
                 f"{', '.join(f'{name}=…' for name in allowed)}; {fix}"
