@@ -65,7 +65,6 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
         ("sqlite:///:memory:", "which names no file"),
         ("sqlite:///file::memory:?uri=true", "which names no file"),
         ("sqlite:///file:x?mode=memory&uri=true", "which names no file"),
-        ("sqlite://x.db", "which is not understood"),
         (f"sqlite:///{'x' * 300}.db", "File name too long"),
         ("postgresql+psycopg://me:secret@127.0.0.1:1/runs", "takes no connection at port 1"),
         ("http://127.0.0.1:1", "takes no connection at port 1"),
@@ -87,6 +86,28 @@ def test_what_cannot_be_opened_is_said_before_mlflow_is_imported(
     assert time.monotonic() - began < 30
     assert "secret" not in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("uri", "meant"),
+    [
+        ("sqlite://x.db", "sqlite:///x.db"),
+        ("sqlite:x.db", "sqlite:///x.db"),
+        ("sqlite:/x.db", "sqlite:///x.db"),
+        ("sqlite:/home/me/x.db", "sqlite:////home/me/x.db"),
+        ("SQLite:///x.db", "sqlite:///x.db"),
+        ("postgres://me:secret@host/runs", "postgresql://me:***@host/runs"),
+        ("postgres+psycopg://host/runs", "postgresql+psycopg://host/runs"),
+        ("http:/localhost:5000", "http://localhost:5000"),
+        ("localhost:5000", "http://localhost:5000"),
+        ("10.0.0.1:5000", "http://10.0.0.1:5000"),
+    ],
+)
+def test_a_uri_that_begins_otherwise_is_told_as_it_was_meant(uri: str, meant: str) -> None:
+    with pytest.raises(bp.SettingError) as caught:
+        store.prepare(uri)
+    assert caught.value.fix == f"write {meant}"
+    assert "secret" not in str(caught.value)
 
 
 def test_a_read_only_folder_is_said(read_only: Path) -> None:

@@ -40,10 +40,16 @@ def checked_uri(uri: str) -> str:
     Raises
     ------
     SettingError
-        A file name instead of a URI; a password that a library would cut in two.
+        A file name or an address instead of a URI; one that begins otherwise than any store's;
+        a password that a library would cut in two.
     """
     remember(uri)
     scheme, colon, rest = uri.partition("://")
+    meant = meant_uri(uri)
+    if meant is not None:
+        raise SettingError(
+            "tracking", shown(shown_uri(uri)), _STORES, f"write {shown_uri(meant)}"
+        )
     if not colon and (
         Path(uri).suffix in {".db", ".sqlite", ".sqlite3"} or Path(uri).is_file()
     ):
@@ -57,6 +63,36 @@ def checked_uri(uri: str) -> str:
             "write %40 for @, %2F for /, %3F for ?, %23 for #, %25 for %",
         )
     return uri
+
+
+def meant_uri(uri: str) -> str | None:
+    """Return the URI that was meant, where another beginning makes it one.
+
+    >>> meant_uri("postgres://me@host/db"), meant_uri("sqlite:runs.db")
+    ('postgresql://me@host/db', 'sqlite:///runs.db')
+    >>> meant_uri("localhost:5000"), meant_uri("sqlite:////home/me/runs.db")
+    ('http://localhost:5000', None)
+    """
+    scheme, colon, _ = uri.partition(":")
+    # MLflow tells schemes by small letters.
+    if colon and scheme != scheme.lower() and scheme.lower().startswith(_SCHEMES):
+        small = f"{scheme.lower()}:{uri[len(scheme) + 1 :]}"
+        return meant_uri(small) or small
+    for pattern, better in _MEANT:
+        if pattern.match(uri):
+            return pattern.sub(better, uri, count=1)
+    return None
+
+
+_SCHEMES = ("sqlite", "postgres", "mysql", "mssql")
+_MEANT = [
+    (re.compile(r"postgres(?=://|\+)"), "postgresql"),
+    (re.compile(r"sqlite:/(?=[^/]+/)"), "sqlite:////"),
+    (re.compile(r"sqlite:/{0,2}(?=[^/])"), "sqlite:///"),
+    (re.compile(r"(https?):/?(?=[^/])"), r"\1://"),
+    (re.compile(r"(?=(localhost|[\w-]+(\.[\w-]+)+):\d+(/|$))"), "http://"),
+]
+"""Beginnings that no store has, and those that they stand for."""
 
 
 def shown_uri(uri: str) -> str:
