@@ -18,6 +18,7 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 import backprop_svc as bp
 import stores
 from backprop_svc.metric import MAXIMIZED, METRICS
+from backprop_svc.sweep import repeats
 from backprop_svc.tracking import best_run
 from backprop_svc.tracking.access import client_of
 from command import call
@@ -193,3 +194,14 @@ def test_the_table_of_the_command_leads_to_predictions(tmp_path: Path) -> None:
     done = call(tmp_path, "sweep", *words, "sweep.metric=accuracy")
     assert done.returncode == 1
     assert "sweep.metric is 'accuracy'; allowed: loss, rmse, r2, val_loss" in done.stderr
+
+
+def test_a_table_of_the_note_holds_any_value() -> None:
+    one = swept(NETWORK, Y)
+    evil = "[a|b,`c`\n<img src=x>]"
+    several = bp.Outcomes.join([one.with_settings({"data.x": x}) for x in (evil, "[a]")])
+    table = repeats.note(several).splitlines()[2:]
+    # A bar within a cell is told by the sign before it.
+    columns = {len(re.split(r"(?<!\\)\|", row)) for row in table}
+    assert len(columns) == 1
+    assert any(r"`[a\|b,'c' <img src=x>]`" in row for row in table)

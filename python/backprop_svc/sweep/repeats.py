@@ -102,9 +102,15 @@ def note(outcomes: Outcomes, count: int = 5) -> str:
         "",
         f"| {' | '.join([*(f'`{name}`' for name in names), outcomes.metric])} |",
         f"|{' --- |' * (len(names) + 1)}",
-        *(f"| {' | '.join([*(str(s[n]) for n in names), shown(s)])} |" for s in best),
+        *(f"| {' | '.join([*(_cell(s[n]) for n in names), shown(s)])} |" for s in best),
     ]
     return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    """Write a value as code in a table of Markdown, whatever signs it has."""
+    text = " ".join(str(value).split()).replace("`", "'").replace("|", r"\|")
+    return f"`{text}`" if isinstance(value, str) and text else text
 
 
 def to_csv(outcomes: Outcomes) -> bytes:
