@@ -278,6 +278,17 @@ def test_what_was_there_took_no_time_of_this_process(monkeypatch: pytest.MonkeyP
     assert "1.2 runs/s" in status.text()
 
 
+def test_what_comes_before_the_first_run_is_in_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 100.0, 101.0, 101.0])
+    chunk = chunk_of()
+    monkeypatch.setattr("backprop_svc.interactive.progress.time.monotonic", lambda: next(clock))
+    bar = SweepBar(21, shown=False)
+    bar.start()
+    bar._status.add(chunk)
+    # Three runs in the second since it began.
+    assert "3 runs/s" in bar._status.text()
+
+
 @pytest.mark.parametrize("counts", [[1, 1, 1], [1, 2, 3, 0, 5], [0, 7], [1] * 7, [999, 1], [3]])
 @pytest.mark.parametrize("digits", [0, 1])
 def test_percentages_add_up(counts: list[int], digits: int) -> None:

@@ -37,6 +37,10 @@ class Status:
         self._counts = np.zeros(len(OUTCOMES), dtype=np.int64)
         self._since, self._busy = time.monotonic(), 0.0
 
+    def begin(self) -> None:
+        """Begin to count time: what was done before, such as opening a store, is in no rate."""
+        self._since = time.monotonic()
+
     def add(self, chunk: Chunk) -> None:
         """Take a chunk that is done."""
         now = time.monotonic()
@@ -102,6 +106,7 @@ class SweepBar:
 
     def start(self) -> None:
         """Begin to show it."""
+        self._status.begin()
         if self._shown:
             self._bar.start()
         elif self._lines and not self._writer.is_alive():
