@@ -333,12 +333,18 @@ pub(crate) fn swaps(order: &[usize]) -> Vec<[usize; 2]> {
     swaps
 }
 
-/// Swaps rows of an array of so many.
-pub(crate) fn swap<T>(values: &mut [T], rows: usize, swaps: &[[usize; 2]]) {
+/// Swaps rows of an array of so many. Pairs with the same first place follow each other: what is
+/// there is carried along, which is quicker than to write and read it each time.
+pub(crate) fn swap<T: Copy>(values: &mut [T], rows: usize, swaps: &[[usize; 2]]) {
     let each = values.len() / rows;
-    for [one, other] in swaps {
+    for pairs in swaps.chunk_by(|a, b| a[0] == b[0]) {
         for column in 0..each {
-            values.swap(one * each + column, other * each + column);
+            let first = pairs[0][0] * each + column;
+            let mut carried = values[first];
+            for [_, other] in pairs {
+                std::mem::swap(&mut carried, &mut values[other * each + column]);
+            }
+            values[first] = carried;
         }
     }
 }
