@@ -224,6 +224,8 @@ def training_of(network: bp.Network, rows: int) -> Arguments:
         "divergence_bound": st.floats(0, 1e300),
         "record": st.lists(st.sampled_from(RECORDS), max_size=4),
         "record_every": counts | huge,
+        "sharpness": st.booleans(),
+        "smallest_eigenvalue": st.booleans(),
         "threads": st.none() | st.just(1) | counts | huge,
     }
 

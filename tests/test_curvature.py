@@ -11,10 +11,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 import backprop_svc as bp
+import stores
 from backprop_svc import _core
+from backprop_svc.datasets import Dataset
+from backprop_svc.sweep.experiment import Experiment
+from backprop_svc.sweep.pace import MOST_BYTES, chunk_size, tracked_histories
+from backprop_svc.sweep.parent import Tracking
+from backprop_svc.sweep.space import Points
 from backprop_svc.tracking.record import series_of
+from backprop_svc.train import SHARED
 from command import call
 
 GUIDE = bp.Network(1, 1, 1)
@@ -193,19 +201,160 @@ def test_only_finite_numbers_are_tracked() -> None:
     assert unrecorded.steps[0].tolist() == [2]
 
 
-def test_the_command_keeps_the_sharpness(tmp_path: Path) -> None:
-    done = call(tmp_path, "train", "train.sharpness=true", "train.epochs=3")
-    assert done.returncode == 0, done.stderr
-    done = call(tmp_path, "sweep", "train.sharpness=true", "train.lr=0.1,0.2")
-    assert done.returncode == 0, done.stderr
-    one = bp.train(GUIDE, [0.5, 1.0], 2.0, 3.0, epochs=3, sharpness=True, record="weights")
-    swept = bp.sweep(
-        GUIDE, 2.0, 3.0, {"lr": [0.1, 0.2]}, init=[0.5, 1.0], sharpness=True, progress=False
+def histories(database: Path, key: str, runs: str = "%") -> dict[str, list[tuple[int, float]]]:
+    """Steps and values of a metric, by the ids of the runs, some of them."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    told = "SELECT run_uuid, step, value FROM metrics WHERE key = ? AND run_uuid LIKE ?"
+    with closing(sqlite3.connect(database)) as connection:
+        for run, step, value in connection.execute(f"{told} ORDER BY step", (key, runs)):
+            found.setdefault(run, []).append((step, value))
+    return found
+
+
+def expected(result: bp.Result, every: int, key: str) -> list[list[tuple[int, float]]]:
+    """The same of each run of a training, by its recorded weights."""
+    rows = np.array([[2.0]]), np.array([[3.0]])
+    found = []
+    for run in result:
+        assert run.weight_history is not None
+        went = int(run.epochs[0])
+        steps = sorted({*range(0, went, every), went - 1})
+        weights = np.vstack([run.weight_history[0, steps], run.weights])
+        values = bp.sharpness(run.network, weights, *rows)
+        if key == "sharpness_ratio":
+            values = run.learning_rate * values / 2
+        pairs = zip([*steps, went], values.tolist(), strict=True)
+        found.append([(step, value) for step, value in pairs if np.isfinite(value)])
+    return found
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_sweep_keeps_the_sharpness_of_its_epochs(tmp_path: Path, every: int) -> None:
+    """A sweep that was interrupted and resumed, of runs some of which diverge."""
+    uri = stores.empty_database(tmp_path / "kept.db")
+    rates = np.geomspace(0.01, 2, 20)
+    told: dict[str, Any] = {"epochs": 21, "sharpness": True, "stop_when_converged": True}
+
+    def sweep(**how: Any) -> bp.Outcomes:
+        return bp.sweep(
+            LINEAR, 2.0, 3.0, {"lr": rates},
+            tracking=uri, history=f"every:{every}",
+            keep_weights="none", **told, **how,
+        )  # fmt: skip
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="the same call with resume="):
+        sweep(progress=stop)
+    outcomes = sweep(progress=False, resume="last")
+    assert 0 < outcomes.there < len(outcomes)
+    result = bp.train(
+        LINEAR, [0.5, 1.0], 2.0, 3.0, learning_rate=rates, record="weights", **told
     )
-    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
-        found = database.execute("SELECT value FROM metrics WHERE key = 'sharpness'").fetchall()
-    assert one.sharpness_history is not None
+    assert "diverged" in result.outcome
+    for key in ("sharpness", "sharpness_ratio"):
+        found = histories(tmp_path / "kept.db", key)
+        assert [found[run] for run in sorted(found)] == expected(result, every, key)
+
+
+def test_less_is_kept_where_less_is_asked_for() -> None:
+    """Where histories are not kept, the beginning and the end; or the end alone."""
+    for history, steps in (("last", [0, 5]), ("none", [5])):
+        for record in ("weights", "loss"):
+            result = bp.train(
+                GUIDE, [0.5, 1.0], 2.0, 3.0, epochs=5, sharpness=True, record=record
+            )
+            kept = series_of(result, history)
+            assert kept["sharpness"].steps.ravel().tolist() == steps
+            assert kept["sharpness_ratio"].steps.ravel().tolist() == [5]
+        tracking = Tracking("sqlite:///no.db", history=history)
+        assert "weights" not in tracked_histories(experiment(GUIDE), tracking)
+
+
+def experiment(network: bp.Network, **told: Any) -> Experiment:
+    return Experiment(
+        network=network,
+        data=Dataset(np.ones((1, network.inputs)), np.ones((1, network.outputs))),
+        validation=None,
+        init=np.ones(network.parameters),
+        rates={"train.lr": 0.001},
+        settings={**SHARED, "sharpness": True, **told},
+        data_name="",
+    )
+
+
+def test_the_command_keeps_what_is_asked_for(tmp_path: Path) -> None:
+    asked = {"sharpness": True, "smallest_eigenvalue": True, "lyapunov_epochs": 9}
+    words = [f"train.{name}={value}" for name, value in asked.items()]
+    done = call(tmp_path, "train", "train.epochs=3", *words)
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = {"epochs": 3, "record": "weights", **asked}
+    one = bp.train(GUIDE, [0.5, 1.0], 2.0, 3.0, **told)
     assert one.sharpness is not None
-    expected = [*one.sharpness_history[0], *one.sharpness]
-    expected += [*swept["initial_sharpness"], *swept["sharpness"]]
-    assert sorted(value for (value,) in found) == sorted(expected)
+    assert f", sharpness {one.sharpness[0]:.6g}, sharpness_ratio " in done.stdout
+    database = tmp_path / "mlflow.db"
+    for key in ("sharpness", "sharpness_ratio"):
+        assert list(histories(database, key).values()) == expected(one, 1, key)
+    done = call(
+        tmp_path, "sweep", *words, "train.epochs=3", "train.lr=0.1,0.2,0.3",
+        "tracking.history=every:2", "sweep.shards=2", "sweep.results=found.parquet",
+        "sweep.id=0123456789abcdef",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    several = bp.train(GUIDE, [0.5, 1.0], 2.0, 3.0, learning_rate=[0.1, 0.2, 0.3], **told)
+    for key in ("sharpness", "sharpness_ratio"):
+        found = histories(database, key, "0123456789abcdef%")
+        assert [found[run] for run in sorted(found)] == expected(several, 2, key)
+    table = parquet.read_table(tmp_path / "found.parquet")
+    for key, values in several.curvature.items():
+        np.testing.assert_array_equal(table[key].to_numpy(), values)
+        if key in {"smallest_eigenvalue", "lyapunov_exponent"}:
+            found = histories(database, key, "0123456789abcdef%")
+            assert [found[run] for run in sorted(found)] == [[(3, v)] for v in values.tolist()]
+
+
+def test_outcomes_have_the_histories_that_are_recorded() -> None:
+    told: dict[str, Any] = {"epochs": 4, "record": "weights", "sharpness": True}
+    told |= {"smallest_eigenvalue": True, "lyapunov_epochs": 9}
+    rates = [0.1, 0.2]
+    outcomes = bp.sweep(GUIDE, 2.0, 3.0, {"lr": rates}, progress=False, **told)
+    result = bp.train(GUIDE, [0.5, 1.0], 2.0, 3.0, learning_rate=rates, **told)
+    found = outcomes.histories()
+    np.testing.assert_array_equal(found["sharpness"], result.sharpness_history)
+    np.testing.assert_array_equal(found["sharpness_ratio"], result.sharpness_ratio_history)
+    for name, values in result.curvature.items():
+        np.testing.assert_array_equal(outcomes[name], values)
+    np.testing.assert_array_equal(
+        outcomes["smallest_eigenvalue"],
+        bp.curvature(GUIDE, result.weights, 2.0, 3.0).smallest,
+    )
+
+
+def test_a_history_is_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = bp.Network(2, 3, 1, activation="tanh")
+    x, y = np.random.default_rng(0).normal(size=(6, 2)), np.arange(6.0)
+
+    def train() -> Any:
+        return bp.train(
+            network, bp.initial_weights(network, range(5)), x, y,
+            gain=[0.5, 1.0, 1.5, 2.0, 2.5], epochs=30, record="weights", sharpness=True,
+        ).sharpness_history  # fmt: skip
+
+    whole = train()
+    monkeypatch.setattr("backprop_svc.measured.MOST_VALUES", 1)
+    np.testing.assert_array_equal(train(), whole)
+
+
+def test_the_weights_of_its_epochs_count_as_memory_of_a_chunk() -> None:
+    work = experiment(bp.Network(40, 1), epochs=3)
+    record = tracked_histories(work, Tracking("sqlite:///no.db"))
+    assert "weights" in record
+    runs = chunk_size(work, record, 1, tracked=False)
+    points = Points(runs, {"train.lr": np.full(runs, 0.001)})
+    result = work.train(work.starts(points), record)
+    values = [own.nbytes for own in vars(result).values() if isinstance(own, np.ndarray)]
+    assert 0.7 * MOST_BYTES < sum(values) <= MOST_BYTES
+    written = chunk_size(work, record, 1, tracked=True)
+    lasts = chunk_size(work, ("loss", "gradients"), 0, tracked=True)
+    assert written < lasts < runs

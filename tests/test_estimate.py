@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,15 +56,28 @@ def size(database: Path) -> int:
     return database.stat().st_size - int(free) * 16384
 
 
-@pytest.mark.parametrize("history", ["all", "every:5", "last", "none"])
-def test_the_store_takes_what_was_said(tmp_path: Path, history: str) -> None:
+@pytest.mark.parametrize(
+    ("history", "also"),
+    [
+        ("all", {}),
+        ("every:5", {}),
+        ("last", {}),
+        ("none", {}),
+        ("every:5", {"sharpness": True, "smallest_eigenvalue": True, "lyapunov_epochs": 9}),
+    ],
+)
+def test_the_store_takes_what_was_said(
+    tmp_path: Path, history: str, also: dict[str, Any]
+) -> None:
     uri = stores.empty_database(tmp_path / "kept.db")
     before = size(tmp_path / "kept.db")
-    needed = Estimate.of(GUIDE, GRID, len(GRID), Tracking(uri, history=history), table=True)
+    asked = replace(GUIDE, settings={**SHARED, **also})
+    needed = Estimate.of(asked, GRID, len(GRID), Tracking(uri, history=history), table=True)
     guide = bp.Network(1, 1, 1)
     outcomes = bp.sweep(
-        guide, 2.0, 3.0, AXES, points=100, tracking=uri, history=history, progress=False
-    )
+        guide, 2.0, 3.0, AXES,
+        points=100, tracking=uri, history=history, progress=False, **also,
+    )  # fmt: skip
     # Pages are filled by some three quarters at least, and never by more than all.
     taken = size(tmp_path / "kept.db") - before
     assert 0.75 < needed.store[history] / taken < 1.25
@@ -79,6 +93,15 @@ def test_a_sample_is_measured_in_a_moment_whatever_a_run_takes() -> None:
     assert needed.training > 10**4
     assert needed.writing is None
     assert needed.store == {}
+    sharp = replace(
+        GUIDE,
+        network=bp.Network(1, 32, 1, bias=True),
+        init=np.ones(97),
+        settings={**SHARED, "epochs": 500, "sharpness": True},
+    )
+    rates = Grid({"train.lr": np.geomspace(1e-4, 1e-3, 100)})
+    slow = Estimate.of(sharp, rates, 100, Tracking("sqlite:///no.db"), table=False)
+    assert slow.measured < 64
     twice = Estimate.of(GUIDE, GRID, len(GRID), None, table=False, share=2.0)
     assert twice.memory == needed.memory
 

@@ -72,6 +72,41 @@ def test_it_goes_on_from_a_state() -> None:
     assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"optimizer": "gradient_descent"},
+        {"optimizer": "nesterov", "momentum": np.linspace(0, 0.9, 5)},
+        {"optimizer": "adam", "epsilon": 1e-3},
+        {"optimizer": "gradient_descent", "batch_size": 2, "batch_seed": np.arange(5)},
+        {"optimizer": "gradient_descent", "gain": np.linspace(0.5, 1.5, 5)},
+    ],
+)
+def test_a_training_measures_where_each_run_ended(told: dict[str, Any]) -> None:
+    """Some of its runs end early; each has the bits that it has alone."""
+    rows, rates = np.linspace(-1, 1, 5), np.array([0.3, 0.01, 0.9, 1.1, 1e9])
+    training: dict[str, Any] = {"learning_rate": rates, "epochs": 120, **told}
+    result = bp.train(
+        LINES, [0.4, 0.6], rows, rows,
+        stop_when_converged=True, divergence_bound=1e6, schedule="step", lyapunov_epochs=42,
+        **training,
+    )  # fmt: skip
+    assert result.lyapunov_exponent is not None
+    assert len(set(result.epochs.tolist())) > 1
+    for place, run in enumerate(result):
+        (found,) = result.lyapunov_exponent[place : place + 1]
+        if run.diverged_at[0] >= 0:
+            assert np.isnan(found)
+            continue
+        own = {n: v[place] if isinstance(v, np.ndarray) else v for n, v in told.items()}
+        alone = bp.lyapunov_exponent(
+            LINES, run.weights, rows, rows,
+            epochs=42, state=run.state, learning_rate=rates[place], **own,
+        )  # fmt: skip
+        assert found == alone[0]
+    assert np.isnan(result.lyapunov_exponent).any()
+
+
 def test_runs_that_diverge_have_none() -> None:
     rates = np.array([0.5, 3.0])
     found = bp.lyapunov_exponent(LINES, [0.4, 0.4], 1.0, 1.0, learning_rate=rates)

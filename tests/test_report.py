@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -431,11 +432,29 @@ def test_a_frame_of_mlflow_that_may_leads_to_the_run(browser: Browser) -> None:
     shown.close()
 
 
+def test_curves_of_the_sharpness_are_those_of_the_runs() -> None:
+    """They are left out where they would take long."""
+    told: dict[str, Any] = {"epochs": 9, "sharpness": True, "record": "weights"}
+    outcomes = bp.sweep(GUIDE, 2.0, 3.0, {"lr": [0.01, 0.1, 0.2]}, progress=False, **told)
+    assert outcomes.experiment is not None
+    curves = sample_curves([outcomes.experiment], outcomes)
+    assert curves is not None
+    np.testing.assert_array_equal(curves.sharpness, outcomes.histories()["sharpness"])
+    wide, rows = bp.Network(1, 99, 1), np.linspace(-1, 1, 999)
+    told = {"epochs": 200, "sharpness": False, "init": "he"}
+    many = bp.sweep(wide, rows, rows, {"seed": range(9)}, progress=False, **told)
+    assert many.experiment is not None
+    asked = {**many.experiment.settings, "sharpness": True}
+    curves = sample_curves([replace(many.experiment, settings=asked)], many)
+    assert curves is not None
+    assert curves.sharpness is None
+
+
 @needs_browser
 def test_a_notebook_shows_it(browser: Browser) -> None:
     shown = browser.new_page()
     shown.set_default_timeout(60_000)
-    outcomes = small(validation=([[1.0]], [[2.0]]))
+    outcomes = small(validation=([[1.0]], [[2.0]]), sharpness=True)
     shown.set_content(outcomes.report()._repr_html_())
     frame = shown.frame_locator("iframe")
     frame.locator("body[data-ready]").wait_for()
@@ -443,7 +462,7 @@ def test_a_notebook_shows_it(browser: Browser) -> None:
     assert place.locator(".behind").inner_text().startswith("Behind this picture: 168 ")
     # The smallest loss of each epoch, on either rows.
     best: dict[str, Any] = {}
-    for name in ("loss", "val_loss"):
+    for name in ("loss", "val_loss", "sharpness"):
         place.get_by_label("history").select_option(name)
         assert place.locator(".ytitle").text_content() == name
         best[name] = place.locator(".js-plotly-plot").evaluate("plot => plot.data.at(-1).y")
@@ -451,7 +470,9 @@ def test_a_notebook_shows_it(browser: Browser) -> None:
     curves = sample_curves([outcomes.experiment], outcomes)
     assert curves is not None
     assert curves.val_loss is not None
-    for name, history in (("loss", curves.loss), ("val_loss", curves.val_loss)):
+    assert curves.sharpness is not None
+    for name in best:
+        history = getattr(curves, name)
         lowest = np.nanmin(history, axis=0)
         # Zero has no logarithm.
         expected = np.where(lowest > 0, lowest, np.nan)

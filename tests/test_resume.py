@@ -216,6 +216,14 @@ DIFFERENT: dict[str, tuple[dict[str, Any], str]] = {
     "a draw": ({"init": "he"}, "init.method was not there and is he"),
     "a loss": ({"network": bp.Network(1, 1, 1, loss="mse")}, "network.loss was half_squared"),
     "precision": ({"precision": "fast"}, "the instruction set was not there and is "),
+    "the smallest eigenvalue": (
+        {"smallest_eigenvalue": True},
+        "train.smallest_eigenvalue was not there and is True",
+    ),
+    "Lyapunov exponents": (
+        {"lyapunov_epochs": 9},
+        "train.lyapunov_epochs was not there and is 9",
+    ),
     "batches": ({"batch_size": 1}, "train.batch_size was None and is 1"),
     "a history": ({"history": "none"}, "tracking.history was all and is none"),
     "a name": ({"data": "mine"}, "data was arrays and is mine"),

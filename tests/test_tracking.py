@@ -28,7 +28,14 @@ def chunk(first: int = 0, history: str = "all", sweep: str = SWEEP) -> Runs:
     network = bp.Network(1, 1, 1, activation="identity")
     rates = np.array([0.1, 0.1, 0.2, 0.9, 5.0, 0.01])
     starts = np.array([[0.5, 1], [-1, 0.5], [1.2, 1.2], [3, 3], [1e80, 1e80], [0.0, 0.0]])
-    result = bp.train(network, starts, 2.0, 3.0, learning_rate=rates)
+    result = bp.train(
+        network, starts, 2.0, 3.0,
+        learning_rate=rates,
+        record=["loss", "prediction", "gradients", "weights"],
+        sharpness=True,
+        smallest_eigenvalue=True,
+        lyapunov_epochs=8,
+    )  # fmt: skip
     assert "diverged" in result.outcome
     assert np.isinf(result.loss[:, 0]).any() if result.loss is not None else False
     series = series_of(result, history)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from backprop_svc import _core
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats, pairs
-from backprop_svc.hyperparameters import Number, Own, looked_at, of_network
+from backprop_svc.hyperparameters import Number, looked_at
 
 
 class Curvature(NamedTuple):
@@ -80,44 +78,3 @@ def curvature(
     largest, smallest, error = found
     assert smallest is not None
     return Curvature(largest, smallest, error)
-
-
-def of_training(
-    network: Network,
-    rates: Floats,
-    own: Own,
-    starts: Floats,
-    trained: Mapping[str, Any],
-    x: Floats,
-    y: Floats,
-) -> dict[str, Floats | None]:
-    """Compute what ``sharpness=True`` adds to the result of a training, by its field.
-
-    Parameters
-    ----------
-    rates
-        Learning rates, shape (runs,) or (runs, layers).
-    own
-        What else runs have of their own, gains among it.
-    starts
-        Initial weights, shape (runs, parameters).
-    trained
-        Fields of the result: final weights, and those of every epoch if they were recorded.
-    """
-    gains = of_network(own)
-    last = sharpness(network, trained["weights"], x, y, **gains)
-    history, found = trained["weight_history"], None
-    if history is not None:
-        epochs = history.reshape(-1, network.parameters)
-        # After an early end there are no weights.
-        there = np.isfinite(epochs).all(axis=1)
-        found = np.full(len(epochs), np.nan)
-        each = {n: np.repeat(v, history.shape[1])[there] for n, v in gains.items()}
-        found[there] = sharpness(network, epochs[there], x, y, **each)
-        found = found.reshape(history.shape[:2])
-    return {
-        "initial_sharpness": sharpness(network, starts, x, y, **gains),
-        "sharpness": last,
-        "sharpness_ratio": rates * last / 2 if rates.ndim == 1 else None,
-        "sharpness_history": found,
-    }

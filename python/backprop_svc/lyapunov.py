@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats
 from backprop_svc.errors import SettingTypeError
-from backprop_svc.hyperparameters import OF_NETWORK, OF_TRAINING
-from backprop_svc.result import Result
+from backprop_svc.hyperparameters import OF_NETWORK
+from backprop_svc.separation import SHARED, exponents
 from backprop_svc.settings import Positive, check
-from backprop_svc.state import State
 from backprop_svc.train import train
 
-SMALLEST = 1e-200
-"""The size of a state beside which nothing can be nudged any more."""
-EVERY = 4
-"""Epochs between two measurements of a distance, after which it is made small again."""
-ALLOWED = (
-    *("state", "learning_rate", "optimizer", "epsilon", "batch_size", "threads"),
-    *(*OF_TRAINING, *OF_NETWORK),
-)
+ALLOWED = ("state", "learning_rate", *SHARED, *OF_NETWORK)
 """Settings of :func:`train` that say how an epoch changes the state of a run."""
 
 
@@ -82,46 +73,8 @@ def lyapunov_exponent(
                 "lyapunov_exponent", f"the setting {name!r}", ", ".join(ALLOWED),
                 "leave it out", verb="was given",
             )  # fmt: skip
-    left = check("epochs", epochs, Positive)
+    over = check("epochs", epochs, Positive)
     begin = train(network, weights, x, y, **settings, epochs=0, record=())
-
-    def after(states: Floats, epoch: int, epochs: int) -> Result:
-        own, memory = np.split(states, [network.parameters], axis=1)
-        if begin.optimizer == "adam":
-            # A mean of squares is not below 0.
-            memory[:, network.parameters :] = np.maximum(memory[:, network.parameters :], 0)
-        told = {**settings, "state": State(begin.optimizer, [epoch] * len(states), memory)}
-        return train(network, own, x, y, **told, epochs=epochs, record=())
-
-    limits, chance = np.finfo(network.dtype), np.random.default_rng(0)
-    epoch, here = begin.state.epoch, _state(begin)
-    apart = chance.standard_normal(here.shape)
-    total, bounded = np.zeros(len(begin)), np.full(len(begin), fill_value=True)
-    while left:
-        some, size = min(EVERY, left), _length(here)
-        bounded &= size < limits.max / 2
-        # Runs that diverged cannot go on: they stay at 0.
-        here = np.where(bounded[:, None], here, 0.0)
-        distance = float(limits.eps) ** 0.5 * np.where(bounded & (size > SMALLEST), size, 1.0)
-        beside = here + apart / _length(apart)[:, None] * distance[:, None]
-        run, copy = after(here, epoch, some), after(beside, epoch, some)
-        bounded &= (run.diverged_at < 0) & (copy.diverged_at < 0)
-        here, moved = (np.where(bounded[:, None], _state(one), 0.0) for one in (run, copy))
-        apart = moved - here
-        length, least = _length(apart), limits.eps * distance
-        total += np.log(np.maximum(length, least) / distance)
-        # What is not apart any more is nudged anew.
-        apart = np.where((length < least)[:, None], chance.standard_normal(here.shape), apart)
-        epoch, left = epoch + some, left - some
-    return np.where(bounded, total / epochs, np.nan)
-
-
-def _state(result: Result) -> Floats:
-    """Return weights and what the optimizer remembers, shape (runs, values)."""
-    return np.hstack([result.weights, result.state.memory])
-
-
-def _length(vectors: Floats) -> Floats:
-    """Return the largest absolute component, whose square is never taken, shape (runs,)."""
-    found: Floats = np.abs(vectors).max(axis=1, initial=0.0)
-    return found
+    own = {"state", "learning_rate", *begin.hyperparameters}
+    shared = {name: value for name, value in settings.items() if name not in own}
+    return exponents(begin, x, y, shared, over, train)

@@ -33,17 +33,24 @@ HISTORIES = {
     "val_loss": "val_loss",
     "val_accuracy": "val_accuracy",
     "sharpness": "sharpness_history",
+    "sharpness_ratio": "sharpness_ratio_history",
 }
 """Of each history, the field of :class:`Result` in which it is."""
-RECORDED_WITH = {"val_loss": "loss", "val_accuracy": "loss", "sharpness": "weights"}
+RECORDED_WITH = {
+    "val_loss": "loss",
+    "val_accuracy": "loss",
+    "sharpness": "weights",
+    "sharpness_ratio": "weights",
+}
 """Histories that are recorded with another one."""
 ON_THE_WAY = ("stall", "died_at", "highest_loss", "highest_loss_at")
 FACTS = ("outcome", "epochs", "diverged_at", "period", "loss_ratio", *ON_THE_WAY)
 """What tables say of how a run ended, and of what happened on the way, in their order."""
 PER_PARAMETER = {"gradients", "weights"}
 """Histories with one value for each parameter; the others have one for each run."""
-CURVATURE = ("initial_sharpness", "sharpness", "sharpness_ratio")
-"""Numbers of each run that a training with ``sharpness`` adds."""
+AT_THE_END = ("sharpness", "sharpness_ratio", "smallest_eigenvalue", "lyapunov_exponent")
+CURVATURE = ("initial_sharpness", *AT_THE_END)
+"""Numbers of each run that a training adds if it is asked for them."""
 SHARED_BY_RUNS = {"network", "optimizer", "first_epoch", "recorded"}
 """Fields of :class:`Result` without a run axis."""
 
@@ -141,6 +148,14 @@ class Result:
     """
     sharpness_history: Floats | None = None
     """With recorded weights the sharpness before the update of each epoch, (runs, records)."""
+    sharpness_ratio_history: Floats | None = None
+    """learning rate · sharpness / 2 of the same epochs; None with a rate for each layer."""
+    smallest_eigenvalue: Floats | None = None
+    """With ``smallest_eigenvalue`` that of the Hessian at :attr:`weights`, below 0 at a saddle;
+    (runs,)."""
+    lyapunov_exponent: Floats | None = None
+    """With ``lyapunov_epochs`` the largest Lyapunov exponent, in 1/epoch, over the epochs that
+    would follow; NaN of runs that diverged; (runs,)."""
     hyperparameters: dict[str, NDArray[Any]] = field(default_factory=dict)
     """What else runs have of their own: of each other setting of :func:`train` that was given
     as an array, ``momentum`` say, the value of each run; shape (runs,)."""
@@ -223,8 +238,8 @@ class Result:
         :attr:`hyperparameters`;
         ``initial_w1``, … and ``w1``, …, the first and last weights of networks of at most 16
         parameters; ``outcome``, ``epochs``, ``last_loss``, ``loss_ratio``, ``period`` and
-        ``diverged_at``; with early stopping ``best_epoch``; with ``sharpness`` its three
-        numbers. Its index is the position of the run.
+        ``diverged_at``; with early stopping ``best_epoch``; what there is of the curvature. Its
+        index is the position of the run.
         """
         import pandas as pd
 

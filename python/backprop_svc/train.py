@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from backprop_svc import _core
 from backprop_svc._core import Network
 from backprop_svc.arrays import Floats, Integers, floats, pairs, parameters, validation_pairs
-from backprop_svc.curvature import of_training
 from backprop_svc.errors import SettingError, SettingTypeError, shown
 from backprop_svc.hyperparameters import (
     OF_NETWORK,
@@ -27,6 +26,7 @@ from backprop_svc.hyperparameters import (
     scalar,
     values,
 )
+from backprop_svc.measured import with_measured
 from backprop_svc.result import Result
 from backprop_svc.settings import Natural, Positive, check
 from backprop_svc.state import State
@@ -71,6 +71,8 @@ def train(
     record: Record | Collection[Record] = ("loss", "prediction", "gradients"),
     record_every: Natural = 1,
     sharpness: bool = False,
+    smallest_eigenvalue: bool = False,
+    lyapunov_epochs: Positive | None = None,
     threads: Positive | None = None,
     validation: tuple[ArrayLike, ArrayLike] | None = None,
     progress: Callable[[int, int], object] | None = None,
@@ -166,6 +168,13 @@ def train(
         Compute the largest eigenvalue of the Hessian where each run began and where it ended,
         with recorded weights in every recorded epoch, too: see :func:`backprop_svc.sharpness`.
         That is done after the training, over all of its rows, by all cores.
+    smallest_eigenvalue
+        Compute the smallest eigenvalue of the Hessian where each run ended, in the same way:
+        see :func:`backprop_svc.curvature`.
+    lyapunov_epochs
+        Measure the largest Lyapunov exponent of each run over so many epochs more, which go on
+        where it ended, with the learning rate without its schedule: see
+        :func:`backprop_svc.lyapunov_exponent`. No time limit ends that.
     threads
         Number of threads; every core by default. At most 64 are started, or four on each core
         where these are more.
@@ -214,9 +223,7 @@ def train(
         done["best_epoch"] += first_epoch
     for name in ("died_at", "highest_loss_at") if first_epoch else ():
         done[name][done[name] >= 0] += first_epoch
-    if settings.sharpness:
-        done |= of_training(network, rates, own, starts, done, inputs, targets)
-    return Result(
+    result = Result(
         network=network,
         learning_rate=rates,
         initial_weights=starts,
@@ -227,6 +234,7 @@ def train(
         + _recorded(settings.epochs if settings.record else 0, settings.record_every),
         **done,
     )
+    return with_measured(result, inputs, targets, settings, train)
 
 
 _HINTS = get_type_hints(train, include_extras=True)

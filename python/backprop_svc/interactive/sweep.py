@@ -117,7 +117,8 @@ def sweep(
         same call goes on.
     record
         Histories that the outcomes keep in memory: ``loss``, ``prediction``, ``gradients``,
-        ``weights``. They hold every epoch: there is no ``record_every`` here.
+        ``weights``, with ``sharpness=True`` also that of the sharpness. They hold every epoch:
+        there is no ``record_every`` here.
     progress
         Whether a bar is shown, by default in a terminal and a notebook; or what is called
         with each chunk of runs that was trained.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backprop_svc.arrays import Floats
+from backprop_svc.measured import sharpness_history
 from backprop_svc.result import Result
 from backprop_svc.sweep.experiment import Experiment
 from backprop_svc.sweep.outcomes import Outcomes
@@ -16,6 +17,10 @@ from backprop_svc.sweep.space import Points
 
 SAMPLE = 200
 """The number of runs that are trained again for their histories of loss."""
+MOST_WORK, LEAST_WORK, STEPS = 10**9, 256, 40
+"""Products that the sharpness of the sample may take, less than a second; those that each
+parameter of an epoch counts as at least, for the memory that its weight takes; products of the
+Hessian with a vector that large networks need."""
 QUANTILES = {"best": 0.0, "quartile": 0.25, "median": 0.5}
 
 
@@ -32,6 +37,8 @@ class Curves(NamedTuple):
     """Of the histories, shape (epochs,): those of runs that go on do not begin with 0."""
     val_loss: Floats | None = None
     """As ``loss``, on the rows of validation, where there are any."""
+    sharpness: Floats | None = None
+    """As ``loss``, where the runs keep it and it is computed in a moment."""
 
     def quantiles(self) -> dict[str, Floats]:
         """Return the best loss, the lower quartile and the median, each (epochs,)."""
@@ -65,24 +72,40 @@ def sample_curves(experiments: Sequence[Experiment], outcomes: Outcomes) -> Curv
     first, *others = parts
     if not all(np.array_equal(first.epochs, other.epochs) for other in others):
         return None
-    of_validation = [part.val_loss for part in parts if part.val_loss is not None]
     return Curves(
         np.concatenate([part.loss for part in parts]),
         np.concatenate([part.learning_rate for part in parts]),
         rows,
         first.epochs,
-        np.concatenate(of_validation) if len(of_validation) == len(parts) else None,
+        _of_all([part.val_loss for part in parts]),
+        _of_all([part.sharpness for part in parts]),
     )
+
+
+def _of_all(histories: list[Floats | None]) -> Floats | None:
+    there = [history for history in histories if history is not None]
+    return np.concatenate(there) if len(there) == len(histories) else None
 
 
 def _curves(experiment: Experiment, outcomes: Outcomes, rows: NDArray[np.int64]) -> Curves:
     points = {name: values[rows] for name, values in outcomes.points.items()}
     start = experiment.starts(Points(len(rows), points))
-    result = experiment.train(start, ("loss",))
+    sharp = experiment.settings["sharpness"] and _work(experiment, len(rows)) <= MOST_WORK
+    result = experiment.train(start, ("loss", "weights") if sharp else ("loss",), measure=False)
     loss = _to_the_end(cast(Floats, result.loss), result)
     first_rates = start.rates.reshape(len(rows), -1)[:, 0]
     val_loss = None if result.val_loss is None else _to_the_end(result.val_loss, result)
-    return Curves(loss, first_rates, rows, result.recorded, val_loss)
+    sharpness = None
+    if sharp:
+        sharpness = _to_the_end(sharpness_history(result, *experiment.data), result)
+    return Curves(loss, first_rates, rows, result.recorded, val_loss, sharpness)
+
+
+def _work(experiment: Experiment, runs: int) -> int:
+    """Return roughly how many products the sharpness of all epochs of some runs takes."""
+    parameters, rows = experiment.network.parameters, np.size(experiment.data.y)
+    each = max(LEAST_WORK, rows * min(parameters, STEPS))
+    return runs * int(experiment.settings["epochs"]) * parameters * each
 
 
 def _to_the_end(history: Floats, result: Result) -> Floats:

@@ -73,7 +73,7 @@ def run(
         Ctrl-C.
     """
     where = None if parent is None else parent.tracking
-    tracked = tracked_histories(where)
+    tracked = tracked_histories(experiment, where)
     wanted: tuple[Record, ...] = tuple(n for n in RECORDS if n in tracked or n in record)
     # Outcomes show whole histories; a store is given what it is told to keep.
     every = 1 if record else tracked_interval(where)
@@ -129,6 +129,8 @@ def run(
             pending.append((chunk, writing))
             position += points.count
             sampler.tell(points, chunk.loss)
+            # Its histories go before those of the next chunk come.
+            del result
             # One chunk is written while the next is trained; never more wait.
             if writing is None or len(pending) > 1:
                 take()

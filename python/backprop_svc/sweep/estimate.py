@@ -12,6 +12,7 @@ import numpy as np
 
 from backprop_svc.arrays import Floats
 from backprop_svc.errors import RoomError, counted
+from backprop_svc.measured import asked
 from backprop_svc.memory import available, told
 from backprop_svc.result import Result
 from backprop_svc.sweep.chunk import Chunk, with_histories
@@ -27,6 +28,8 @@ SAMPLE = 64
 """Runs that are measured."""
 LIMIT = 0.1
 """Seconds after which the training of the sample ends; the rest of it is reckoned."""
+MOST_SECONDS = 1.0
+"""What the sample may take where more than the training is measured."""
 SHORT = 0.02
 """Seconds below which it is measured twice."""
 SUMMARY = 40
@@ -81,18 +84,25 @@ class Estimate:
         share
             Epochs of a run of all configurations, as a multiple of those of the first.
         """
-        wanted, every = tracked_histories(tracking), tracked_interval(tracking)
+        wanted, every = tracked_histories(experiment, tracking), tracked_interval(tracking)
         most = chunk_size(experiment, wanted, every, tracking is not None)
         count = min(SAMPLE, len(grid), most)
-        points = grid.select(np.linspace(0, len(grid) - 1, count).astype(np.int64))
         limited = replace(experiment, settings={**experiment.settings, "time_limit": LIMIT})
+        if asked(experiment.settings):
+            # No limit ends what is computed after the training: one run tells how many more.
+            seconds = _measured(limited, grid.points(0, 1), wanted, every)[2]
+            count = min(count, max(1, int(MOST_SECONDS / seconds)))
+        points = grid.select(np.linspace(0, len(grid) - 1, count).astype(np.int64))
         result, achieved, seconds = _measured(limited, points, wanted, every)
         if seconds < SHORT:
             # The first time may have found cold caches.
             result, achieved, seconds = _measured(limited, points, wanted, every)
-        epochs = int(experiment.settings["epochs"])
         if limited.count_out_of_time(result):
-            seconds *= count * epochs / max(1, int(result.epochs.sum()))
+            epochs = count * int(experiment.settings["epochs"])
+            cut = epochs / max(1, int(result.epochs.sum()))
+        else:
+            cut = 1.0
+        seconds *= cut
         chunk = Chunk.of(0, points, result, achieved, 0, ())
         kept = chunk.nbytes / count
         writing, store = None, {}
@@ -105,9 +115,11 @@ class Estimate:
                 )
                 for history in dict.fromkeys((tracking.history, "last", "none"))
             }  # fmt: skip
-            store = {h: int(runs / count * bytes_of(own, share)) for h, own in all_of.items()}
+            store = {
+                h: int(runs / count * bytes_of(own, share * cut)) for h, own in all_of.items()
+            }
             each = seconds_to_write(tracking.uri, all_of[tracking.history])
-            writing = None if each is None else runs * each * share
+            writing = None if each is None else runs * each * share * cut
         without = int(runs * (kept + SUMMARY))
         return cls(
             runs=runs,

@@ -17,6 +17,7 @@ from backprop_svc.errors import SettingError
 from backprop_svc.evaluate import classifies, evaluate, fit
 from backprop_svc.hyperparameters import Own, of_network, part
 from backprop_svc.initial import check_seeds, initial_weights
+from backprop_svc.measured import UNASKED
 from backprop_svc.metric import available, check_metric
 from backprop_svc.result import Result
 from backprop_svc.settings import Seed, check
@@ -103,7 +104,7 @@ class Experiment:
         # settings: both refuse what is wrong, and neither trains anything.
         self._check_frozen(grid)
         start = self.starts(grid.points(0, 1))
-        self.evaluate(self.train(start, (), epochs=0))
+        self.evaluate(self.train(start, (), epochs=0, measure=False))
         none = slice(0)
         self.train(Start(start.rates[none], start.weights[none], part(start.own, none)), ())
 
@@ -148,9 +149,13 @@ class Experiment:
         progress: Callable[[int, int], object] | None = None,
         epochs: int | None = None,
         record_every: int = 1,
+        measure: bool = True,
     ) -> Result:
-        """Train runs from where they start: see :meth:`starts`."""
-        settings = {**self.settings, **start.own}
+        """Train runs from where they start: see :meth:`starts`.
+
+        Without ``measure`` nothing is computed after the training, whatever settings say.
+        """
+        settings = {**self.settings, **start.own, **({} if measure else UNASKED)}
         if epochs is not None:
             settings |= {"epochs": epochs, "warmup": 0}
         return train(

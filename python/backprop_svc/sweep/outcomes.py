@@ -41,7 +41,8 @@ class Outcomes:
     ``stall``, ``period``, ``died_at``, ``diverged_at``, ``epochs``, ``loss_ratio``,
     ``highest_loss``, ``highest_loss_at``, and ``accuracy``, ``val_loss``, ``val_accuracy``
     where they apply; with ``sharpness=True`` ``initial_sharpness``, ``sharpness`` and
-    ``sharpness_ratio``.
+    ``sharpness_ratio``; ``smallest_eigenvalue`` and ``lyapunov_exponent`` where they were
+    asked for.
 
     Attributes
     ----------

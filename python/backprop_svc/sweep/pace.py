@@ -68,12 +68,17 @@ def _within(runs: int, seconds: float) -> int:
     return int(min(MOST_RUNS, SECONDS * runs / max(seconds, 1e-6)))
 
 
-def tracked_histories(tracking: Tracking | None) -> tuple[Record, ...]:
-    """Return the histories that the store is given."""
+def tracked_histories(experiment: Experiment, tracking: Tracking | None) -> tuple[Record, ...]:
+    """Return the histories that the store is given, or that it needs something of."""
     if tracking is None:
         return ()
-    gradients = history_interval(tracking.history) is not None or tracking.weights != "none"
-    return ("loss", "gradients") if gradients else ("loss",)
+    found: list[Record] = ["loss"]
+    if history_interval(tracking.history) is not None or tracking.weights != "none":
+        found.append("gradients")
+    if experiment.settings["sharpness"] and tracked_interval(tracking):
+        # The sharpness of an epoch is that of its weights.
+        found.append("weights")
+    return tuple(found)
 
 
 def tracked_interval(tracking: Tracking | None) -> int:
@@ -88,8 +93,10 @@ def chunk_size(
     parameters = experiment.network.parameters
     epochs = int(experiment.settings["epochs"])
     kept = max(1, epochs) if every == 1 else 1 + (epochs // every if every else 0)
-    # With the loss, that on the rows of validation and its accuracy.
+    # With the loss, that on the rows of validation and its accuracy; with the weights the
+    # sharpness and its ratio.
     looks = 2 if experiment.validation is not None and "loss" in record else 0
+    looks += 2 if experiment.settings["sharpness"] and "weights" in record else 0
     wide = sum(parameters if name in PER_PARAMETER else 1 for name in record) + looks
     # Weights before and after, gradients, and what an optimizer remembers: at most twice that.
     size = MOST_BYTES // (8 * (kept * wide + 5 * parameters))

@@ -29,6 +29,8 @@ LATER = {
     "train.schedule_epochs": None,
     "train.patience": None,
     "train.min_delta": 0.0,
+    "train.smallest_eigenvalue": False,
+    "train.lyapunov_epochs": None,
 }
 """Settings that are younger than plans that may go on, with the values that these stand for: a
 setting that has that value is not told."""

@@ -13,14 +13,12 @@ import numpy as np
 
 from backprop_svc._core import build_info
 from backprop_svc.errors import SettingError, shown
-from backprop_svc.result import MOST_NAMED_WEIGHTS, Result
+from backprop_svc.result import AT_THE_END, MOST_NAMED_WEIGHTS, Result
 from backprop_svc.tracking.links import Place
 from backprop_svc.tracking.plan import Plan
 from backprop_svc.tracking.states import States, parameters_of_layers
 
 Metrics = list[tuple[str, float, int]]
-ENDS = ("sharpness", "sharpness_ratio")
-"""Numbers of :attr:`Result.curvature` that are kept of where a run ended."""
 Picture = Callable[[], bytes]
 """Waits for a picture or a page that is made meanwhile, and returns it as a PNG or as HTML."""
 
@@ -301,11 +299,10 @@ def series_of(
     histories: dict[str, np.ndarray] = {}
     if result.loss is not None:
         histories["loss"] = result.loss
-    finite = {
-        "val_loss": result.val_loss,
-        "val_accuracy": result.val_accuracy,
-        "sharpness": result.sharpness_history,
-    }
+    finite = {"val_loss": result.val_loss, "val_accuracy": result.val_accuracy}
+    if every:
+        finite["sharpness"] = result.sharpness_history
+        finite["sharpness_ratio"] = result.sharpness_ratio_history
     looks = {name: values for name, values in finite.items() if values is not None}
     if every is not None:
         histories |= looks
@@ -345,7 +342,7 @@ def series_of(
         begun = np.isfinite(result.initial_sharpness) & (result.epochs > 0)
         begin = np.full(runs, result.first_epoch)
         series.setdefault("sharpness", final(result.initial_sharpness, begin, begun))
-    ends = {name: result.curvature[name] for name in ENDS if name in result.curvature}
+    ends = {n: values for n, values in result.curvature.items() if n in AT_THE_END}
     for name, values in {**ends, **(achieved or {})}.items():
         if np.isfinite(values).any():
             last = final(values, end, np.isfinite(values))

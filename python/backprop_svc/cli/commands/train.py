@@ -140,6 +140,7 @@ def _show(prepared: Prepared, result: Result, achieved: dict[str, Floats]) -> No
         show.print_scales(experiment.data, settings.data)
     if experiment.count_out_of_time(result):
         say("train.time_limit ended it before its last epoch")
+    show.print_curvature(result)
     found = {name: float(values[0]) for name, values in achieved.items()}
     show.print_achieved(found, settings.data.unit, settings.data.unit_factor)
 

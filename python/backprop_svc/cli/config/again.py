@@ -65,7 +65,8 @@ class Again:
             experiment = Prepared.of(own).experiment
         except OmegaConfBaseException:
             raise _unknown(run_id, "it was trained on arrays, which are not kept") from None
-        result = experiment.train(experiment.starts(Points(1, {})), ("loss", "weights"))
+        start = experiment.starts(Points(1, {}))
+        result = experiment.train(start, ("loss", "weights"), measure=False)
         if run.params.get("network", str(experiment.network)) != str(experiment.network):
             raise _unknown(run_id, f"its network was {run.params['network']}")
         return cls(run, experiment, result)

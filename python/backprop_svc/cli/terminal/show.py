@@ -219,6 +219,13 @@ def print_training(result: Result, run: int, rows: int, unit: str, factor: float
         say(f"after {counted(kept, 'epoch')}: {', '.join(finals)}")
 
 
+def print_curvature(result: Result, run: int = 0) -> None:
+    """Print the curvature where a run ended, if it was asked for."""
+    found = [f"{name} {values[run]:.6g}" for name, values in result.curvature.items()]
+    if found:
+        say(", ".join(found))
+
+
 def print_scales(data: Dataset, settings: DataConfig) -> None:
     """Say how to scale data that no training can stand, if they are not scaled."""
     for name, values, scale in (

@@ -129,7 +129,11 @@ def _curves(curves: Curves, outcomes: Outcomes, columns: Columns) -> dict[str, A
     epochs = np.unique(np.geomspace(1, count, MOST_EPOCHS).astype(np.int64)) - 1
     if count <= MOST_EPOCHS:
         epochs = np.arange(count)
-    told = {"loss": curves.loss, "val_loss": curves.val_loss}
+    told = {
+        "loss": curves.loss,
+        "val_loss": curves.val_loss,
+        "sharpness": curves.sharpness,
+    }
     return {
         "epochs": curves.epochs[epochs].tolist(),
         "rows": curves.rows.tolist(),

@@ -45,7 +45,7 @@ def surface(
     points = {name: values[rows] for name, values in outcomes.points.items()}
     start = experiment.starts(Points(len(rows), points))
     rates = start.rates
-    result = experiment.train(start, ("weights",))
+    result = experiment.train(start, ("weights",), measure=False)
     assert result.weight_history is not None
     # Where a run ended is its last point.
     ways = np.concatenate([result.weight_history, result.weights[:, np.newaxis]], axis=1)

@@ -1,4 +1,4 @@
-// How the losses fall: bands of quantiles of all histories, and single ones.
+// How losses fall and the sharpness rises: bands of quantiles of all histories, and single ones.
 
 const BANDS = [[0.05, 0.95, "5 to 95 %"], [0.25, 0.75, "25 to 75 %"]];
 
@@ -67,7 +67,7 @@ function bands({ loss, kept, width, x }) {
   });
   traces.push(line(quantile(0.5), { line: { color: "#004a75", width: 2.5 } }),
     line(quantile(0), { line: { color: "#d55e00", width: 2, dash: "dot" } }));
-  entries.push(["#004a75", "median"], ["#d55e00", "best of each epoch"]);
+  entries.push(["#004a75", "median"], ["#d55e00", "lowest of each epoch"]);
   return { traces, entries };
 }
 
