@@ -18,6 +18,7 @@ from backprop_svc.result import (
     MOST_NAMED_WEIGHTS,
     OUTCOMES,
     RECORDED_WITH,
+    SHARED_BY_RUNS,
     Result,
 )
 from backprop_svc.sweep.space import Points
@@ -108,9 +109,10 @@ class Chunk:
     def nbytes(self) -> int:
         """Bytes that its runs keep until the end of the sweep."""
         arrays = [*self.points.values.values(), *self.achieved.values()]
-        arrays += [a for a in vars(self.result).values() if isinstance(a, np.ndarray)]
-        # What all runs share is the same for many of them.
-        return sum(array.nbytes for array in arrays if len(array) == len(self.result))
+        # What all runs share is the same for many chunks.
+        own = {n: a for n, a in vars(self.result).items() if n not in SHARED_BY_RUNS}
+        arrays += [array for array in own.values() if isinstance(array, np.ndarray)]
+        return sum(array.nbytes for array in arrays)
 
     @property
     def counts(self) -> NDArray[np.int64]:
