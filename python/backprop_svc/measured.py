@@ -69,7 +69,7 @@ def with_measured(
         found["lyapunov_exponent"] = exponents(
             result, x, y, shared, settings.lyapunov_epochs, train
         )
-    return replace(result, **found)
+    return replace(result, **found) if found else result
 
 
 def sharpness_history(result: Result, x: Floats, y: Floats) -> Floats:

@@ -53,14 +53,14 @@ def exponents(
     firsts = state.epochs if is_counted else np.minimum(state.epochs, 0)
     states = np.hstack([begin.weights, state.memory])
     found = np.full(len(begin), np.nan)
-    size = max(1, MOST_VALUES // states.shape[1])
+    size = max(1, MOST_VALUES // (2 * states.shape[1]))
     for first in np.unique(firsts[firsts >= 0]).tolist():
         runs = np.flatnonzero(firsts == first)
         for low in range(0, len(runs), size):
             some = runs[low : low + size]
-            rates, own = begin.learning_rate[some], part(begin.hyperparameters, some)
-            told = {**shared, **own, "learning_rate": rates}
-            after = _Epochs(begin, x, y, told, train)
+            # The runs, and then their copies.
+            own = {"learning_rate": begin.learning_rate, **begin.hyperparameters}
+            after = _Epochs(begin, x, y, {**shared, **part(own, np.tile(some, 2))}, train)
             found[some] = _separate(states[some], first, epochs, after)
     return found
 
@@ -101,11 +101,9 @@ def _separate(here: Floats, first: int, epochs: int, after: _Epochs) -> Floats:
         here = np.where(bounded[:, None], here, 0.0)
         distance = float(limits.eps) ** 0.5 * np.where(bounded & (size > SMALLEST), size, 1.0)
         beside = here + apart / _length(apart)[:, None] * distance[:, None]
-        (run, is_there), (copy, is_beside) = (
-            after(states, first + epochs - left, some) for states in (here, beside)
-        )
-        bounded &= is_there & is_beside
-        here, moved = (np.where(bounded[:, None], states, 0.0) for states in (run, copy))
+        both, is_there = after(np.vstack([here, beside]), first + epochs - left, some)
+        bounded &= is_there.reshape(2, -1).all(axis=0)
+        here, moved = (np.where(bounded[:, None], s, 0.0) for s in np.split(both, 2))
         apart = moved - here
         length, least = _length(apart), limits.eps * distance
         total += np.log(np.maximum(length, least) / distance)

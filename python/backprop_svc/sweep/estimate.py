@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from backprop_svc.arrays import Floats
 from backprop_svc.errors import RoomError, counted
-from backprop_svc.measured import asked
+from backprop_svc.measured import UNASKED, asked
 from backprop_svc.memory import available, told
 from backprop_svc.result import Result
+from backprop_svc.separation import EVERY
 from backprop_svc.sweep.chunk import Chunk, with_histories
 from backprop_svc.sweep.experiment import Experiment
 from backprop_svc.sweep.pace import chunk_size, tracked_histories, tracked_interval
@@ -30,6 +32,8 @@ LIMIT = 0.1
 """Seconds after which the training of the sample ends; the rest of it is reckoned."""
 MOST_SECONDS = 1.0
 """What the sample may take where more than the training is measured."""
+LARGE = 4096
+"""Runs of which Lyapunov exponents are measured."""
 SHORT = 0.02
 """Seconds below which it is measured twice."""
 SUMMARY = 40
@@ -87,7 +91,8 @@ class Estimate:
         wanted, every = tracked_histories(experiment, tracking), tracked_interval(tracking)
         most = chunk_size(experiment, wanted, every, tracking is not None)
         count = min(SAMPLE, len(grid), most)
-        limited = replace(experiment, settings={**experiment.settings, "time_limit": LIMIT})
+        exponents = {"lyapunov_epochs": 1} if experiment.settings["lyapunov_epochs"] else {}
+        limited = _with(experiment, time_limit=LIMIT, **exponents)
         if asked(experiment.settings):
             # No limit ends what is computed after the training: one run tells how many more.
             seconds = _measured(limited, grid.points(0, 1), wanted, every)[2]
@@ -102,7 +107,9 @@ class Estimate:
             cut = epochs / max(1, int(result.epochs.sum()))
         else:
             cut = 1.0
+        of_epoch = seconds / max(1, int(result.epochs.sum()))
         seconds *= cut
+        seconds += count * _seconds_of_exponent(experiment, grid, most, of_epoch)
         chunk = Chunk.of(0, points, result, achieved, 0, ())
         kept = chunk.nbytes / count
         writing, store = None, {}
@@ -167,6 +174,31 @@ class Estimate:
             "the sweep", f"some {told(needed)} in {place} for {runs}",
             f"what fits into the {told(room)} that are free", fix, verb="needs",
         )  # fmt: skip
+
+
+def _with(experiment: Experiment, **settings: Any) -> Experiment:
+    return replace(experiment, settings={**experiment.settings, **settings})
+
+
+def _seconds_of_exponent(
+    experiment: Experiment, grid: Grid, most: int, of_epoch: float
+) -> float:
+    """Return how long the Lyapunov exponent of a run takes, if it is asked for.
+
+    It is measured on as many runs as take a moment, since a call takes as long for a few as for
+    hundreds; ``of_epoch`` is roughly what an epoch of one of them takes.
+    """
+    if experiment.settings["lyapunov_epochs"] is None:
+        return 0.0
+    epochs = int(experiment.settings["lyapunov_epochs"])
+    few = min(epochs, EVERY)
+    count = min(len(grid), most, LARGE, 1 + int(LIMIT / (2 * few * of_epoch)))
+    points = grid.select(np.linspace(0, len(grid) - 1, count).astype(np.int64))
+    alone = _with(experiment, **{**UNASKED, "lyapunov_epochs": few})
+    start = alone.starts(points)
+    before = time.perf_counter()
+    alone.train(start, (), epochs=0)
+    return (time.perf_counter() - before) / count * epochs / few
 
 
 def _measured(
