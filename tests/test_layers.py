@@ -46,7 +46,18 @@ CORE = (
         "task",
     ),
     *("kernel", "history", "recent_losses", "parallel", "results", "validation"),
-    *("dead", "deaths", "rest", "motion", "judge", "lanes", "peaks", "highest", "run_loop"),
+    *(
+        "dead",
+        "deaths",
+        "rest",
+        "motion",
+        "judge",
+        "lanes",
+        "peaks",
+        "highest",
+        "alike",
+        "run_loop",
+    ),
     *("groups", "train", "weights", "evaluate", "curvature"),
 )
 """Modules of the Rust core, each of which uses only those before it."""

@@ -24,7 +24,7 @@ impl Alike {
     /// `None` if the kernel does not know how soon runs rest.
     pub fn new<N: Number>(kernel: &dyn Kernel<N>, start: Starts, runs: usize) -> Option<Self> {
         let mut contraction = vec![0.0; runs];
-        if !kernel.contraction(start, &mut contraction) {
+        if !kernel.contraction(start.weights, start.own, &mut contraction) {
             return None;
         }
         let mut order: Vec<usize> = (0..runs).collect();

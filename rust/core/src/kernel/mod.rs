@@ -7,7 +7,6 @@
 
 use std::ops::Range;
 
-use crate::results::Starts;
 use crate::Data;
 
 pub(crate) use arithmetic::Number;
@@ -50,9 +49,10 @@ pub(crate) trait Kernel<N: Number> {
         false
     }
 
-    /// Sets by what the error of each run is multiplied in an epoch near its end, shape (runs,): the
-    /// smaller it is, the sooner a run rests. Returns whether it did.
-    fn contraction(&self, _start: Starts, _out: &mut [f64]) -> bool {
+    /// Sets by what the error of each run is multiplied in an epoch near its end, from weights of shape
+    /// (runs, parameters) and a rate of each: the smaller it is, the sooner a run rests. Returns
+    /// whether it did.
+    fn contraction(&self, _weights: &[f64], _rates: &[f64], _out: &mut [f64]) -> bool {
         false
     }
 

@@ -26,7 +26,6 @@ use pulp::{bytemuck, Simd, WithSimd};
 use super::arithmetic::{aligned, Aligned, Arithmetic};
 use super::trace::UNKNOWN;
 use super::{all_at_most, all_finite, round, Kernel, Trace};
-use crate::results::Starts;
 use crate::task::Task;
 use crate::{Activation, Data, Loss, PerQuantity, Quantity};
 use pass::Given;
@@ -314,9 +313,9 @@ impl<S: Simd, A: Arithmetic, const LAYERS: usize> Kernel<A::Number> for Chain<'_
         self.data.rows() == 1
     }
 
-    fn contraction(&self, start: Starts, out: &mut [f64]) -> bool {
+    fn contraction(&self, weights: &[f64], rates: &[f64], out: &mut [f64]) -> bool {
         let (is_relu, given) = (self.phi != IDENTITY, [self.data.x()[0], self.data.y()[0]]);
-        let runs = start.weights.chunks_exact(LAYERS).zip(start.own);
+        let runs = weights.chunks_exact(LAYERS).zip(rates);
         for (out, (weights, rate)) in out.iter_mut().zip(runs) {
             let weights = [weights[0], weights[LAYERS - 1]];
             *out = match LAYERS {
