@@ -102,13 +102,10 @@ class Estimate:
         if seconds < SHORT:
             # The first time may have found cold caches.
             result, achieved, seconds = _measured(limited, points, wanted, every)
+        epochs, went = int(experiment.settings["epochs"]), max(1, int(result.epochs.sum()))
+        of_epoch = seconds / went
         if limited.count_out_of_time(result):
-            epochs = count * int(experiment.settings["epochs"])
-            cut = epochs / max(1, int(result.epochs.sum()))
-        else:
-            cut = 1.0
-        of_epoch = seconds / max(1, int(result.epochs.sum()))
-        seconds *= cut
+            seconds *= count * epochs / went
         seconds += count * _seconds_of_exponent(experiment, grid, most, of_epoch)
         chunk = Chunk.of(0, points, result, achieved, 0, ())
         kept = chunk.nbytes / count
@@ -122,11 +119,9 @@ class Estimate:
                 )
                 for history in dict.fromkeys((tracking.history, "last", "none"))
             }  # fmt: skip
-            store = {
-                h: int(runs / count * bytes_of(own, share * cut)) for h, own in all_of.items()
-            }
+            store = {h: int(runs / count * bytes_of(own, share)) for h, own in all_of.items()}
             each = seconds_to_write(tracking.uri, all_of[tracking.history])
-            writing = None if each is None else runs * each * share * cut
+            writing = None if each is None else runs * each * share
         without = int(runs * (kept + SUMMARY))
         return cls(
             runs=runs,
