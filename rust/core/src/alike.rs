@@ -23,8 +23,9 @@ pub(crate) struct Alike {
 impl Alike {
     /// `None` if the kernel does not know how soon runs rest.
     pub fn new<N: Number>(kernel: &dyn Kernel<N>, start: Starts, runs: usize) -> Option<Self> {
-        let mut contraction = vec![0.0; runs];
-        if !kernel.contraction(start.weights, start.own, &mut contraction) {
+        let (mut contraction, each) = (vec![0.0; runs], start.own.len() / runs);
+        let rates: Vec<f64> = start.own.iter().step_by(each).copied().collect();
+        if !kernel.contraction(start.weights, &rates, &mut contraction) {
             return None;
         }
         let mut order: Vec<usize> = (0..runs).collect();
