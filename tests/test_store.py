@@ -169,12 +169,15 @@ def test_an_upgrade_killed_at_any_moment_leaves_a_database(tmp_path: Path) -> No
     older_database(file)
     old = revision(file)
     for _ in range(3):
-        process = Running(tmp_path, "upgrade")
+        process = subprocess.Popen(
+            [*COMMAND, "upgrade"], cwd=tmp_path, env=CLEAN, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
         try:
-            process.wait(moments.uniform(0.1, 4))
+            process.wait(moments.uniform(0.8, 8))
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-        process.communicate()
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         assert revision(file) in {old, installed_revisions()[1]}
         with closing(sqlite3.connect(file)) as database:
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
