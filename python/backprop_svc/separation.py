@@ -102,11 +102,14 @@ def _separate(here: Floats, first: int, epochs: int, after: _Epochs) -> Floats:
         distance = float(limits.eps) ** 0.5 * np.where(bounded & (size > SMALLEST), size, 1.0)
         beside = here + apart / _length(apart)[:, None] * distance[:, None]
         both, is_there = after(np.vstack([here, beside]), first + epochs - left, some)
+        # What an optimizer remembers may be infinite where the weights are not.
+        is_there &= np.isfinite(both).all(axis=1)
         bounded &= is_there.reshape(2, -1).all(axis=0)
         here, moved = (np.where(bounded[:, None], s, 0.0) for s in np.split(both, 2))
         apart = moved - here
         length, least = _length(apart), limits.eps * distance
-        total += np.log(np.maximum(length, least) / distance)
+        # Each by itself: their ratio may be beyond the largest number.
+        total += np.log(np.maximum(length, least)) - np.log(distance)
         # What is not apart any more is nudged anew.
         anew = chance.standard_normal(here.shape[1])
         apart = np.where((length < least)[:, None], anew, apart)
