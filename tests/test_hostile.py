@@ -34,6 +34,9 @@ def test_hostile_arguments_are_refused_in_our_words(function: str) -> None:
         accepted.append(call.check())
 
     survives()
+    if not any(accepted):
+        # One call of training in 25 is taken: by chance none of 150 was.
+        survives()
     # Neither is everything refused, nor is everything taken.
     assert any(accepted)
     assert not all(accepted) or function == "shown"
