@@ -52,6 +52,7 @@ def exponents(
     is_counted = begin.optimizer == "adam" or shared.get("batch_size") is not None
     firsts = state.epochs if is_counted else np.minimum(state.epochs, 0)
     states = np.hstack([begin.weights, state.memory])
+    own = {"learning_rate": begin.learning_rate, **begin.hyperparameters}
     found = np.full(len(begin), np.nan)
     size = max(1, MOST_VALUES // (2 * states.shape[1]))
     for first in np.unique(firsts[firsts >= 0]).tolist():
@@ -59,7 +60,6 @@ def exponents(
         for low in range(0, len(runs), size):
             some = runs[low : low + size]
             # The runs, and then their copies.
-            own = {"learning_rate": begin.learning_rate, **begin.hyperparameters}
             after = _Epochs(begin, x, y, {**shared, **part(own, np.tile(some, 2))}, train)
             found[some] = _separate(states[some], first, epochs, after)
     return found

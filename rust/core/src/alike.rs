@@ -7,7 +7,7 @@
 //! a run does not depend on the runs beside it.
 
 use crate::kernel::{Kernel, Number};
-use crate::results::{Arrays, Runs, Starts};
+use crate::results::{ordered, Arrays, Runs, Starts};
 
 /// Trainings of fewer epochs end before it is worth it.
 pub(crate) const LONG: usize = 128;
@@ -21,7 +21,7 @@ pub(crate) struct Alike {
 }
 
 impl Alike {
-    /// `None` if the kernel does not know how soon runs rest.
+    /// `None` if the kernel does not know how soon runs rest, or there is no memory for it.
     pub fn new<N: Number>(kernel: &dyn Kernel<N>, start: Starts, runs: usize) -> Option<Self> {
         let (mut contraction, each) = (vec![0.0; runs], start.own.len() / runs);
         let rates: Vec<f64> = start.own.iter().step_by(each).copied().collect();
@@ -30,14 +30,9 @@ impl Alike {
         }
         let mut order: Vec<usize> = (0..runs).collect();
         order.sort_unstable_by_key(|run| contraction[*run].to_bits());
-        let ordered = |values: &[f64]| {
-            let each = values.len() / runs;
-            let rows = order.iter().map(|run| &values[run * each..][..each]);
-            rows.flatten().copied().collect()
-        };
         Some(Self {
-            weights: ordered(start.weights),
-            own: ordered(start.own),
+            weights: ordered(start.weights, &order).ok()?,
+            own: ordered(start.own, &order).ok()?,
             order,
         })
     }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::activation::scales;
 use crate::hyperparameters::{Columns, Given};
 use crate::memory::{collected, filled, list};
-use crate::results::{Arrays, Runs, Starts};
+use crate::results::{ordered, Arrays, Runs, Starts};
 use crate::task::Group;
 use crate::{Hyperparameters, Network, Result, Settings, Start};
 
@@ -141,33 +141,5 @@ impl<'a> Arranged<'a> {
         if !self.order.is_empty() {
             arrays.put_back(&self.order);
         }
-    }
-}
-
-/// The rows of some values in another order.
-fn ordered(values: &[f64], order: &[usize]) -> Result<Vec<f64>> {
-    let each = values.len() / order.len();
-    let mut found = filled(0.0, values.len())?;
-    if each > 0 {
-        for (row, run) in found.chunks_exact_mut(each).zip(order) {
-            row.copy_from_slice(&values[run * each..][..each]);
-        }
-    }
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::results::{swap, swaps};
-
-    #[test]
-    fn rows_come_back_to_the_places_of_their_runs() {
-        let order = [2, 0, 3, 1, 4];
-        let values: Vec<f64> = (0..10).map(f64::from).collect();
-        let mut there = ordered(&values, &order).unwrap();
-        assert_eq!(there[..4], [4.0, 5.0, 0.0, 1.0]);
-        swap(&mut there, order.len(), &swaps(&order));
-        assert_eq!(there, values);
     }
 }

@@ -1,7 +1,7 @@
 //! The results of training, either in vectors that it allocates or in arrays of the caller.
 
 use crate::kernel::load;
-use crate::memory::{room, zeros};
+use crate::memory::{filled, room, zeros};
 use crate::record::{Looks, PerQuantity};
 use crate::{Error, Network, Outcome, Quantity, Result, Settings, Stall};
 
@@ -318,6 +318,18 @@ fn split_shared<'a>(values: &mut &'a [f64], total: usize, count: usize) -> &'a [
     front
 }
 
+/// The rows of some values in another order.
+pub(crate) fn ordered(values: &[f64], order: &[usize]) -> Result<Vec<f64>> {
+    let each = values.len() / order.len();
+    let mut found = filled(0.0, values.len())?;
+    if each > 0 {
+        for (row, run) in found.chunks_exact_mut(each).zip(order) {
+            row.copy_from_slice(&values[run * each..][..each]);
+        }
+    }
+    Ok(found)
+}
+
 /// The pairs of places that are swapped, one after the other, so that what is at each place comes
 /// to that of its run: large arrays are put into order without a copy.
 pub(crate) fn swaps(order: &[usize]) -> Vec<[usize; 2]> {
@@ -346,5 +358,20 @@ pub(crate) fn swap<T: Copy>(values: &mut [T], rows: usize, swaps: &[[usize; 2]])
             }
             values[first] = carried;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_to_the_places_of_their_runs() {
+        let order = [2, 0, 3, 1, 4];
+        let values: Vec<f64> = (0..10).map(f64::from).collect();
+        let mut there = ordered(&values, &order).unwrap();
+        assert_eq!(there[..4], [4.0, 5.0, 0.0, 1.0]);
+        swap(&mut there, order.len(), &swaps(&order));
+        assert_eq!(there, values);
     }
 }

@@ -78,6 +78,7 @@ impl<S: Simd, A: Arithmetic, const LAYERS: usize> Chain<'_, S, A, LAYERS> {
         };
         let half = A::splat(simd, 0.5);
         let loss = |error| A::mul(simd, half, A::mul(simd, error, error));
+        // Each way is written out: one function that is handed what to keep took a third longer.
         if let Some(losses) = losses {
             let losses: &mut [A::Vector<S>] = bytemuck::cast_slice_mut(losses);
             let losses = &mut losses[..epochs * R];
