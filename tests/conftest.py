@@ -21,8 +21,8 @@ settings.register_profile(
 )
 settings.load_profile("side by side")
 
-# Workers inherit its name.
-shared.folder()
+# Workers inherit its name, and the tests leave the user's cache alone.
+os.environ["XDG_CACHE_HOME"] = str(shared.folder() / "cache")
 
 FIRST = (
     *("test_a_server_that_is_away_is_waited_for", "test_a_run_waits_for_a_locked_database"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 import time
@@ -358,6 +359,17 @@ def test_a_server_that_is_away_is_named(tmp_path: Path, scheme: str, reason: str
 def test_networks_and_initial_weights_are_chosen_apart(tmp_path: Path, words: str) -> None:
     done = call(tmp_path, "train", *words.split(), "train.epochs=3", "tracking=none")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_printed_command_can_be_pasted(tmp_path: Path) -> None:
+    stores.empty_database(tmp_path / "my #1.db")
+    uri = "tracking.uri='sqlite:///my #1.db'"
+    done = call(tmp_path, "train", uri, "train.epochs=1")
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("look at it")]
+    words = shlex.split(line.partition(": ")[2])
+    assert words == ["backprop-svc", "ui", "tracking.uri=sqlite:///my #1.db"]
+    for word in (uri, words[-1]):
+        assert call(tmp_path, "upgrade", word).stdout.startswith("nothing to do")
 
 
 NETWORK = bp.Network(1, 1, 1)

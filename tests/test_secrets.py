@@ -84,6 +84,12 @@ def test_a_password_that_sqlalchemy_would_cut_in_two_is_refused(sign: str) -> No
     assert checked_uri("postgresql://m@e:a%40b@host/db")
 
 
+def test_a_password_that_is_a_sign_leaves_how_to_write_it() -> None:
+    with pytest.raises(SettingError, match="write %40 for @"):
+        checked_uri("postgresql://me:@@host/db")
+    assert without_password("write %40 for @") == "write %40 for @"
+
+
 @pytest.mark.parametrize("sign", ["/", "?", "#", "@/", "/@", "?@"])
 def test_a_password_that_ends_an_address_is_refused(sign: str) -> None:
     for user in ("me:", ""):

@@ -67,6 +67,8 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
         ("sqlite:///file:x?mode=memory&uri=true", "which names no file"),
         (f"sqlite:///{'x' * 300}.db", "File name too long"),
         ("postgresql+psycopg://me:secret@127.0.0.1:1/runs", "takes no connection at port 1"),
+        ("mysql://me:secret@127.0.0.1/x", "whose driver MySQLdb is not installed"),
+        ("sqlite+aiosqlite:///x.db", "whose driver aiosqlite is not installed"),
         ("http://127.0.0.1:1", "takes no connection at port 1"),
         ("http://localhost:port", "which is not understood"),
     ],
@@ -86,6 +88,20 @@ def test_what_cannot_be_opened_is_said_before_mlflow_is_imported(
     assert time.monotonic() - began < 30
     assert "secret" not in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("uri", "fix"),
+    [
+        ("mysql://me:secret@127.0.0.1/x", "run `pip install mysqlclient`"),
+        ("sqlite+aiosqlite:///x.db", "write sqlite:///x.db"),
+        ("postgresql+asyncpg://me:secret@host/x", "write postgresql://me:***@host/x"),
+    ],
+)
+def test_a_driver_that_is_not_there_is_told(uri: str, fix: str) -> None:
+    with pytest.raises(ConnectionError) as caught:
+        store.prepare(uri)
+    assert f"; {fix}, or do not" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +180,21 @@ def test_an_upgrade_keeps_the_runs_and_the_old_file(tmp_path: Path) -> None:
     assert revision(tmp_path / "used.db") == old
 
 
-def test_an_upgrade_killed_at_any_moment_leaves_a_database(tmp_path: Path) -> None:
+def group_is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("also_its_mlflow", [True, False])
+def test_an_upgrade_killed_at_any_moment_leaves_a_database(
+    tmp_path: Path, also_its_mlflow: bool
+) -> None:
+    # Its signs mean something in a URI.
+    tmp_path = tmp_path / "100%20 #1"
+    tmp_path.mkdir()
     moments, file = random.Random(3), tmp_path / "mlflow.db"
     older_database(file)
     old = revision(file)
@@ -176,8 +206,12 @@ def test_an_upgrade_killed_at_any_moment_leaves_a_database(tmp_path: Path) -> No
         try:
             process.wait(moments.uniform(0.8, 8))
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            (os.killpg if also_its_mlflow else os.kill)(process.pid, signal.SIGKILL)
             process.wait()
+            end = time.monotonic() + 10
+            while group_is_there(process.pid):
+                assert time.monotonic() < end
+                time.sleep(0.05)
         assert revision(file) in {old, installed_revisions()[1]}
         with closing(sqlite3.connect(file)) as database:
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -21,6 +21,12 @@ ANSWER_TIMEOUT = 10
 ALLOWED = "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow"
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 """Of database servers, where the URI names none."""
+PACKAGES = {
+    "psycopg": "'psycopg[binary]'",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+}
+"""What is installed to get a driver, where that has another name."""
 
 PASSING = {
     sqlite.LOCKED: ("which another program has kept locked", "end that program"),
@@ -66,7 +72,13 @@ def check(uri: str, *, refuse_older: bool = True) -> State | None:
     try:
         url = sa.make_url(uri)
         engine = sa.create_engine(url, connect_args=patience(url), poolclass=sa.NullPool)
-    except (sa.exc.SQLAlchemyError, ModuleNotFoundError, TypeError, ValueError) as error:
+    except ModuleNotFoundError as error:
+        fix = f"run `pip install {PACKAGES.get(error.name or '', error.name)}`"
+        if url.get_dialect().is_async:
+            # MLflow could not use it.
+            fix = f"write {shown_uri(uri).replace(f'+{url.get_driver_name()}', '', 1)}"
+        raise refused(uri, f"whose driver {error.name} is not installed", fix) from error
+    except (sa.exc.SQLAlchemyError, TypeError, ValueError) as error:
         raise refused(uri, f"which is not understood: {one_line(error)}") from error
     if url.get_backend_name() == "sqlite":
         return _check_file(uri, url, engine, refuse_older)

@@ -32,6 +32,11 @@ def file_of(url: sa.URL) -> Path | None:
     return Path(name) if name not in {"", ":memory:"} else None
 
 
+def uri_of(file: Path) -> str:
+    """Return the URI of a file, whose name may have signs that mean something in one."""
+    return sa.URL.create("sqlite", database=str(file)).render_as_string()
+
+
 def trouble(file: Path) -> str | None:
     """Return why a database cannot be here, or ``None``.
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from backprop_svc.errors import counted
 from backprop_svc.scratch import scratch
-from backprop_svc.tracking import sqlite
+from backprop_svc.tracking import sqlite, template
 from backprop_svc.tracking.check import check, one_line, patience, refused
 from backprop_svc.tracking.moved import ARTIFACTS, stay_together
 from backprop_svc.tracking.revision import State
@@ -43,8 +43,6 @@ def prepare(uri: str) -> None:
 
 def make(uri: str) -> None:
     """Let MLflow make its tables in a database that has none, once for all processes."""
-    from backprop_svc.tracking.remote import make_tables
-
     url = sa.make_url(uri)
     file = sqlite.file_of(url) if url.get_backend_name() == "sqlite" else None
     try:
@@ -53,6 +51,8 @@ def make(uri: str) -> None:
             if check(uri) is State.CURRENT:
                 return
             if file is None:
+                from backprop_svc.tracking.remote import make_tables
+
                 make_tables(uri)
             else:
                 _fill(file)
@@ -84,16 +84,22 @@ def _fill(file: Path) -> None:
     SQLite itself fills the file, in one transaction. So it removes what an earlier database of
     that name left behind, such as a log of changes that would be replayed into this one.
     """
-    from backprop_svc.tracking.remote import make_tables
-
     with scratch() as folder:
         draft = folder / "mlflow.db"
-        with closing(sqlite3.connect(draft)) as database:
-            database.execute(f"PRAGMA page_size = {PAGE}")
-            database.execute("VACUUM")
-        make_tables(f"sqlite:///{draft}")
+        if not template.copy_to(draft):
+            _make_file(draft)
+            template.keep(draft)
         with closing(sqlite3.connect(draft)) as source, closing(sqlite3.connect(file)) as new:
             source.backup(new)
+
+
+def _make_file(draft: Path) -> None:
+    from backprop_svc.tracking.remote import make_tables
+
+    with closing(sqlite3.connect(draft)) as database:
+        database.execute(f"PRAGMA page_size = {PAGE}")
+        database.execute("VACUUM")
+    make_tables(sqlite.uri_of(draft))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ can leave what no MLflow opens.
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import sqlite3
@@ -27,6 +28,18 @@ _QUIET = {
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "PYTHONWARNINGS": "ignore",
 }
+_MLFLOW = """
+import os, runpy, sys, threading
+
+def end_with_the_other():
+    # Nothing is ever written to it: it ends when that process does, also by a kill.
+    sys.stdin.read()
+    os._exit(1)
+
+threading.Thread(target=end_with_the_other, daemon=True).start()
+runpy.run_module("mlflow", run_name="__main__", alter_sys=True)
+"""
+"""MLflow's command, for a process that does not outlive the one that waits for it."""
 
 
 def upgrade(uri: str) -> Path | None:
@@ -54,6 +67,7 @@ def upgrade(uri: str) -> Path | None:
     file = file.resolve()
     try:
         with sqlite.alone(file):
+            _remove_left(file)
             if check(uri, refuse_older=False) is not State.OLDER:
                 return None
             return _replace(uri, file)
@@ -63,11 +77,17 @@ def upgrade(uri: str) -> Path | None:
         raise refused(uri, f"which cannot be upgraded: {error}") from error
 
 
-def _replace(uri: str, file: Path) -> Path:
-    pattern = f".{file.name}.upgrade-"
-    for left in file.parent.glob(f"{pattern}*"):
-        # Of an upgrade that was killed: nobody else has the lock.
+def _remove_left(file: Path) -> None:
+    """Remove what an upgrade that was killed has left: nobody else has the lock."""
+    for left in file.parent.glob(f"{glob.escape(_draft_prefix(file))}*"):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def _draft_prefix(file: Path) -> str:
+    return f".{file.name}.upgrade-"
+
+
+def _replace(uri: str, file: Path) -> Path:
     with closing(sqlite3.connect(file, timeout=5, isolation_level=None)) as old:
         # Without its log of changes the file is whole by itself. SQLite leaves the mode only
         # when nobody else has the database open, and nobody can begin to write afterwards.
@@ -79,7 +99,7 @@ def _replace(uri: str, file: Path) -> Path:
                 uri, f"which another program has open: {error}",
                 "end it, `backprop-svc ui` too, and try again",
             ) from error  # fmt: skip
-        folder = Path(mkdtemp(prefix=pattern, dir=file.parent))
+        folder = Path(mkdtemp(prefix=_draft_prefix(file), dir=file.parent))
         try:
             draft = folder / file.name
             with (
@@ -99,19 +119,20 @@ def _replace(uri: str, file: Path) -> Path:
     return kept
 
 
-def _copy(source: sqlite3.Connection, target: Path) -> None:
-    with closing(sqlite3.connect(target)) as new:
-        source.backup(new)
-
-
 def _migrate(uri: str, draft: Path) -> str:
-    """Let MLflow upgrade the copy; return the revision that it had."""
-    engine = sa.create_engine(f"sqlite:///{draft}", poolclass=sa.NullPool)
+    """Let MLflow upgrade the copy, in a process of its own; return the revision that it had."""
+    engine = sa.create_engine(sqlite.uri_of(draft), poolclass=sa.NullPool)
     _, revision = read_state(engine)
-    command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{draft}"]
-    done = subprocess.run(
-        command, env={**os.environ, **_QUIET}, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", _MLFLOW, "db", "upgrade", sqlite.uri_of(draft)]
+    ours, its = os.pipe()
+    try:
+        done = subprocess.run(
+            command, stdin=ours, env={**os.environ, **_QUIET},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(ours)
+        os.close(its)
     if done.returncode or read_state(engine)[0] is not State.CURRENT:
         said = [line for line in done.stderr.splitlines() if line.strip()][-1:]
         raise refused(

@@ -143,7 +143,7 @@ def without_password(text: str) -> str:
     """
     for uri in sorted(_known, key=len, reverse=True):
         text = text.replace(uri, shown_uri(uri))
-    secrets = {secret for uri in _known for secret in _secrets(uri) if len(secret) >= SHORTEST}
+    secrets = {secret for uri in _known for secret in _secrets(uri)}
     for secret in sorted(secrets, key=len, reverse=True):
         # As a word: a password "post" is no part of "postgresql". YAML breaks lines at spaces.
         words = r"\s+".join(map(re.escape, re.split(r"\s+", secret)))
@@ -198,6 +198,8 @@ def _secrets(uri: str) -> Iterator[str]:
             inside = [part.partition("=")[::2] for part in unquote_plus(value).split(";")]
             found += [part.strip("{}") for key, part in inside if key.lower() not in HARMLESS]
     for secret in found:
+        if len(secret) < SHORTEST:
+            continue
         plain = (secret, unquote(secret), unquote_plus(secret))
         yield from {*plain, *map(quote, plain), *map(quote_plus, plain)} - {""}
 

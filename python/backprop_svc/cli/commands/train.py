@@ -37,6 +37,7 @@ from backprop_svc.tracking import Writer, open_writer
 from backprop_svc.tracking.entities import MLFLOW_PARENT_RUN_ID
 from backprop_svc.tracking.opening import Opening
 from backprop_svc.tracking.record import Picture, RunRecord, build_tags, now
+from backprop_svc.tracking.sqlite import uri_of
 from backprop_svc.train import RECORDS
 
 
@@ -169,12 +170,12 @@ def _kept_by(writer: Writer, run: RunRecord, experiment: str) -> str:
         failed = error
     for folder in (Path.cwd(), Path(gettempdir())):
         file = folder / f"backprop-svc-{run.start_time}.db"
-        uri = f"sqlite:///{file}"
+        uri = uri_of(file)
         try:
             open_writer(uri, experiment).write(run)
         except StoreError:
             continue
-        fix = f"the run is kept in {file}: backprop-svc ui tracking.uri={uri}"
+        fix = f"the run is kept in {file}: {show.look(uri)}"
         raise StoreError(failed.name, failed.value, failed.allowed, fix) from failed
     raise failed
 

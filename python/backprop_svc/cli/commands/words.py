@@ -40,8 +40,14 @@ def read(
                 f"{command} was told {argument!r}; allowed: "
                 f"{', '.join(f'{name}=…' for name in allowed)}; {fix}"
             )
-        given[name] = value
+        given[name] = _unquoted(value)
     return given
+
+
+def _unquoted(value: str) -> str:
+    """Take off the quotes that Hydra's commands need around some texts."""
+    in_quotes = len(value) > 2 and value[0] == value[-1] and value[0] in "'\""
+    return value[1:-1] if in_quotes else value
 
 
 def run_of(command: str, given: dict[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -156,8 +157,8 @@ def _exactly(value: float) -> str:
 
 def look(uri: str) -> str:
     """Say how to see in MLflow what a database keeps."""
-    told = "" if uri == DEFAULT_URI else f" tracking.uri={shown_uri(uri)}"
-    return f"backprop-svc ui{told}"
+    words = [] if uri == DEFAULT_URI else [f"tracking.uri={shown_uri(uri)}"]
+    return shlex.join(["backprop-svc", "ui", *words])
 
 
 def print_training(result: Result, run: int, rows: int, unit: str, factor: float) -> None:
