@@ -32,7 +32,9 @@ from report import CONSOLE, Goal, show_goals
 # Where the tests start real stores.
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-RUNS, FEW = 10_000, 60
+RUNS, FEW, SEVERAL = 10_000, 120, 5
+WORKERS, WARM_UP = 4, 8.0
+"""Of a server: how many it has by default, and seconds until all of them answer."""
 TIMES_FLUENT = 300
 """How much faster the command should keep a run, its start included."""
 TRANSACTIONS = 6
@@ -136,15 +138,23 @@ def postgres(folder: Path) -> Iterator[str | None]:
         yield None
 
 
-def server(folder: Path, experiment: Experiment, grid: Grid) -> float:
-    """Send few runs to a server of MLflow's; return the seconds of each."""
+def servers(folder: Path, experiment: Experiment, grid: Grid) -> dict[str, float]:
+    """Send few runs to a server as `mlflow server` starts it; return the seconds of each."""
     import stores
 
-    with stores.mlflow_server(f"sqlite:///{folder}/server.db", folder) as address:
+    taken = {}
+    uri = stores.empty_database(folder / "server.db")
+    with stores.mlflow_server(uri, folder, workers=WORKERS) as address:
+        # The workers begin one after another.
+        time.sleep(WARM_UP)
         parent = Parent.open(Tracking(address), Sweep(SWEEP))
         runs = few_runs(experiment, grid)
-        taken = seconds(lambda: parent.write(runs)) / FEW
+        taken["ours"] = seconds(lambda: parent.write(runs)) / FEW
         parent.finish()
+        mlflow.set_tracking_uri(address)
+        mlflow.set_experiment("backprop-svc")
+        several = list(runs.records())[:SEVERAL]
+        taken["fluent"] = seconds(lambda: fluent(several)) / SEVERAL
     return taken
 
 
@@ -175,14 +185,15 @@ def main() -> None:
         assert metrics(folder / "client.db") == metrics(folder / "fluent.db")
         assert metrics(folder / "client.db") == sum(len(record.metrics) for record in kept)
         whole = seconds(lambda: command(folder)) / RUNS
-        remote = server(folder, experiment, where)
+        remote = servers(folder, experiment, where)
         with postgres(folder) as address:
             if address is not None:
                 other = seconds(lambda: ours(address, experiment, where)) / RUNS
     rows = {
         "MLflow, fluent": slow_fluent,
         "MLflow, client (log_batch)": slow_client,
-        "ours, to a server of MLflow's": remote,
+        "MLflow, fluent, to its server": remote["fluent"],
+        "ours, to MLflow's server": remote["ours"],
         "bare sqlite3.executemany": loop,
         "ours, command with its start": whole,
         "ours, training and writing": own,
@@ -190,7 +201,8 @@ def main() -> None:
     }
     table = Table(
         title=f"guide's network, 20 epochs, all histories ({each} values a run), {RUNS:,} runs "
-        f"into a fresh SQLite; {FEW} for MLflow's APIs; {platform.machine()}"
+        f"into a fresh SQLite; {FEW} for MLflow's APIs, {SEVERAL} for its fluent one "
+        f"to a server of {WORKERS} workers; {platform.machine()}"
     )
     for column in ("", "runs/s", "ours is faster by", "faster than fluent by"):
         table.add_column(column, justify="right")

@@ -156,13 +156,15 @@ def _start_postgres(folder: Path, *settings: str) -> tuple[str, subprocess.Popen
 
 
 @contextmanager
-def mlflow_server(uri: str, folder: Path, port: int | None = None) -> Iterator[str]:
-    """A stock tracking server; yields its address."""
+def mlflow_server(
+    uri: str, folder: Path, port: int | None = None, workers: int = 1
+) -> Iterator[str]:
+    """A stock tracking server, which has four workers unless it is told; yields its address."""
     port = port or free_port()
     server = Running(
         folder,
         *("server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", "1", "--default-artifact-root", str(folder / "artifacts")),
+        *("--workers", str(workers), "--default-artifact-root", str(folder / "artifacts")),
         module="mlflow",
     )
     address = f"http://127.0.0.1:{port}"

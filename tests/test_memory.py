@@ -132,7 +132,9 @@ def progress(done, total):
         child = os.fork()
         if child:
             children.append(child)
-result = bp.train(guide, np.ones((1 << 12, 2)), np.ones(64), np.ones(64), epochs=20_000,
+# Epochs of a larger network are never left out.
+network = bp.Network(1, 8, 1)
+result = bp.train(network, np.ones((1 << 12, 16)), np.ones(64), np.ones(64), epochs=20_000,
                   time_limit=1.0, record=(), progress=progress)
 assert children
 assert len(result) == 1 << 12
