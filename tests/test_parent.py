@@ -94,14 +94,26 @@ def test_the_names_of_an_axis_differ_as_its_values_do() -> None:
         assert len(set(Naming.of(grid).names(grid.points()))) == len(values)
 
 
-def test_a_long_name_fits_and_keeps_its_ends() -> None:
+def test_a_long_name_fits_keeps_its_ends_and_is_its_own() -> None:
     grid = Grid({"train.lr": [0.1, 0.2]}, {"init.seed": [1, 2]})
-    words = {f"data.setting_{i}": f"/start/{'x' * 500}/end{i}" for i in range(20)}
+    long = {f"data.setting_{i}": f"/start/{'x' * 500}/end{i}" for i in range(20)}
     for own in (grid, Grid()):
-        for name in Naming.of(own, words).names(own.points(0, 1)):
+        for name in Naming.of(own, long).names(own.points(0, 1), 7):
             assert name.startswith("setting_0=/start/")
-            assert name.endswith("lr=0.1 seed=1" if own is grid else "/end19")
+            assert name.endswith("lr=0.1 seed=1 #7" if own is grid else "/end19 #7")
             assert len(name) <= 250
+    many = Grid({f"train.setting_{i}": [0.1, 0.2] for i in range(30)}, {"train.lr": [1, 2]})
+    # Some differ in the middle only.
+    for words in (long, {}):
+        names = Naming.of(many, words).names(many.points(0, 4))
+        assert len(set(names)) == 4
+        assert max(map(len, names)) <= 250
+    alike = [{"data.path": f"{'x' * 30}{i}{'y' * 60}"} for i in range(2)]
+    (one,), (other,) = (
+        Naming.of(Grid(), words).names(Grid().points(0, 1), place)
+        for place, words in enumerate(alike)
+    )
+    assert one != other
     assert Naming.of(Grid()).names(Points(2, {})) == ["", ""]
 
 

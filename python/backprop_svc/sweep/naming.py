@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
 
@@ -47,19 +48,27 @@ class Naming:
         """Whether anything does."""
         return bool(self.digits or self.words)
 
-    def names(self, points: Points) -> list[str]:
-        """Return the name of each point; an empty one where nothing differs."""
+    def names(self, points: Points, first: int = 0) -> list[str]:
+        """Return the name of each point; an empty one where nothing differs.
+
+        ``first`` is the position in the sweep of the first of them: a name that has to be cut
+        ends with it, as ``… #17``.
+        """
         short = _short([*self.words, *self.digits])
-        words = " ".join(f"{short[name]}={_cut(value)}" for name, value in self.words.items())
+        values = {name: one_line(value) for name, value in self.words.items()}
+        is_cut = any(len(value) > LONGEST_VALUE for value in values.values())
+        start = [
+            f"{short[name]}={middle(value, LONGEST_VALUE)}" for name, value in values.items()
+        ]
         columns = [
             [f"{short[name]}={value:.{digits}g}" for value in points.values[name].tolist()]
             for name, digits in self.digits.items()
         ]
-        if not columns:
-            return [middle(words, LONGEST_NAME)] * points.count
-        start = f"{middle(words, LONGEST_NAME // 2)} " if words else ""
+        rows = zip(*columns, strict=True) if columns else repeat((), points.count)
+        whole = [" ".join([*start, *row]) for row in rows]
         return [
-            middle(start + " ".join(row), LONGEST_NAME) for row in zip(*columns, strict=True)
+            _numbered(name, place) if is_cut or len(name) > LONGEST_NAME else name
+            for place, name in enumerate(whole, first)
         ]
 
 
@@ -83,8 +92,9 @@ def _short(names: Iterable[str]) -> dict[str, str]:
     return {name: part if count[part] == 1 else name for name, part in last.items()}
 
 
-def _cut(value: str) -> str:
-    return middle(one_line(value), LONGEST_VALUE)
+def _numbered(name: str, place: int) -> str:
+    end = f" #{place}"
+    return middle(name, LONGEST_NAME - len(end)) + end
 
 
 def middle(value: str, most: int) -> str:

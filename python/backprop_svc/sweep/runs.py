@@ -86,7 +86,7 @@ def to_runs(
     return Runs(
         sweep=sweep,
         index=np.arange(first, first + count),
-        names=_names(experiment, points, rates, weights, naming),
+        names=_names(experiment, points, first, rates, weights, naming),
         params=params,
         series=series_of(result, history, achieved),
         tags={"outcome": result.outcome.tolist(), "backprop.version": [version] * count},
@@ -121,12 +121,13 @@ def param_name(name: str) -> str:
 def _names(
     experiment: Experiment,
     points: Points,
+    first: int,
     rates: Floats,
     weights: Floats,
     naming: Naming | None,
 ) -> list[str]:
     if naming is not None and naming.differs:
-        return naming.names(points)
+        return naming.names(points, first)
     more = ",…" if weights.shape[1] > MOST_SHOWN_WEIGHTS else ""
     init = experiment.init
     # What is drawn says less than how it is drawn.
