@@ -26,7 +26,11 @@ MLFLOW = tuple(f"3.{minor}" for minor in range(1, 19))
 LAST_OF_OLD_SQLALCHEMY = 8
 """The last minor release of MLflow 3 that needs SQLAlchemy before 2.1."""
 SHOWN = ("mlflow", "sqlalchemy", "numpy", "pandas", "pyarrow", "scipy", "hydra-core")
-TWIN = ("tests/test_tracking.py", "tests/test_local_client.py", "-k", "sqlite")
+COPIED = "tests/test_template.py::test_a_copied_database_is_as_mlflow_makes_it"
+TWIN = (
+    *("tests/test_tracking.py", "tests/test_local_client.py", COPIED),
+    *("-k", "sqlite or copied_database"),
+)
 MODEL = "tests/test_model.py"
 ALL = (
     f"{MODEL}::test_the_folder_is_what_mlflow_writes",
@@ -36,6 +40,7 @@ ALL = (
     "tests/test_python_sweep.py::test_python_writes_what_the_command_writes",
     "tests/test_tracking.py",
     "tests/test_local_client.py",
+    COPIED,
     "tests/test_guide.py",
     "tests/test_hydra_plugin.py",
 )
