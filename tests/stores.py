@@ -159,7 +159,7 @@ def _start_postgres(folder: Path, *settings: str) -> tuple[str, subprocess.Popen
 def mlflow_server(
     uri: str, folder: Path, port: int | None = None, workers: int = 1
 ) -> Iterator[str]:
-    """A stock tracking server, which has four workers unless it is told; yields its address."""
+    """A stock tracking server, whose own default is four workers; yields its address."""
     port = port or free_port()
     server = Running(
         folder,

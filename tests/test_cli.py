@@ -259,6 +259,10 @@ BAD = {
     "train.step_factor=0.1": "train.step_factor is given and would change nothing",
     "train.batch_seed=1": "train.batch_seed is given and would change nothing",
     "train.lr=0.1 train.lr1=0.1 train.lr2=0.1": "train.lr is given and would change nothing",
+    "+network=linear": "+network=linear adds a group that is there already; allowed",
+    "tracking.uri=": "tracking.uri is ''; allowed: sqlite:///mlflow.db",
+    "tracking.uri='sqlite:///x.db?mode=ro'": "which is not understood: Query string",
+    "network.hidden=[64,64] data=ames train.epochs=20000000000": "give fewer train.epochs, or",
     "network=linear init=linear train.lr2=0.1": "train.lr2 is given and would change nothing",
     "init.scale=2": "init.scale is given and would change nothing; allowed: with init=random",
     "network=linear init=linear network.gain=2": "network.gain is given and would change",
@@ -362,14 +366,22 @@ def test_networks_and_initial_weights_are_chosen_apart(tmp_path: Path, words: st
 
 
 def test_a_printed_command_can_be_pasted(tmp_path: Path) -> None:
-    stores.empty_database(tmp_path / "my #1.db")
-    uri = "tracking.uri='sqlite:///my #1.db'"
+    stores.empty_database(tmp_path / "my #1ü.db")
+    stores.empty_database(tmp_path / "a b.db")
+    uri = "tracking.uri='sqlite:///my #1ü.db'"
     done = call(tmp_path, "train", uri, "train.epochs=1")
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("look at it")]
     words = shlex.split(line.partition(": ")[2])
-    assert words == ["backprop-svc", "ui", "tracking.uri=sqlite:///my #1.db"]
+    assert words == ["backprop-svc", "ui", "tracking.uri=sqlite:///my #1ü.db"]
     for word in (uri, words[-1]):
         assert call(tmp_path, "upgrade", word).stdout.startswith("nothing to do")
+    # What is written as a code is told as it is.
+    done = call(tmp_path, "train", "tracking.uri=sqlite:///a%20b.db", "train.epochs=1")
+    assert f"in {tmp_path}/a b.db\n" in done.stdout
+    taken = call(
+        tmp_path, "ui", "tracking.uri=sqlite:///a%20b.db", f"port={stores.free_port()}x"
+    )
+    assert "does not exist" not in taken.stderr
 
 
 NETWORK = bp.Network(1, 1, 1)
@@ -464,6 +476,39 @@ def test_shell_completion_knows_the_command(tmp_path: Path) -> None:
         tmp_path, "-sc", "query=bash", COMP_LINE="backprop-svc ex", COMP_POINT="15"
     )
     assert done.stdout.split() == ["explain", "export"]
+
+
+def test_shell_completion_knows_files(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for name in ("set/of it.csv", "set/.hidden", "new.csv", "old.csv"):
+        (tmp_path / name).touch()
+    for line, offered in {
+        "train data=csv data.path=ne": ["data.path=new.csv"],
+        "train data.path=s": ["data.path=set/"],
+        "sweep data.path=set/": ["data.path=set/of it.csv"],
+        f"train data.path={tmp_path}/n": [f"data.path={tmp_path}/new.csv"],
+        "predict run=best out=o": ["out=old.csv"],
+        "train data.path=nowhere/": [],
+    }.items():
+        line = f"backprop-svc {line}"
+        done = call(tmp_path, "-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))
+        assert [word for word in done.stdout.split("\n") if word] == offered, done.stderr
+
+
+def test_an_empty_variable_tells_nothing(tmp_path: Path) -> None:
+    stores.empty_database(tmp_path / "mlflow.db")
+    done = call(
+        tmp_path, "train", "train.epochs=1", MLFLOW_TRACKING_URI=" ", MLFLOW_EXPERIMENT_NAME=""
+    )
+    assert f"in {tmp_path}/mlflow.db\nlook at it with: backprop-svc ui\n" in done.stdout
+
+
+@pytest.mark.parametrize("columns", ["0", "00", "1", "x", "-1"])
+def test_a_terminal_without_columns_is_told_all(tmp_path: Path, columns: str) -> None:
+    words = ("sweep", "train.lr=0.05,0.1", "train.epochs=2", "tracking=none")
+    done = call(tmp_path, *words, COLUMNS=columns)
+    for part in ("2 runs\n", "train.lr", "best runs", "100.0% unresolved", "2 runs in"):
+        assert part in done.stdout
 
 
 def test_ui_serves_the_runs(tracked: Path) -> None:

@@ -53,7 +53,7 @@ def store(
 
 def parent_of(client: MlflowClient, sweep: str = IDENTITY) -> Run:
     experiments = [e.experiment_id for e in client.search_experiments()]
-    (found,) = client.search_runs(experiments, f"attributes.run_name = 'sweep {sweep}'")
+    (found,) = client.search_runs(experiments, f"attributes.run_name LIKE 'sweep%{sweep}%'")
     return found
 
 

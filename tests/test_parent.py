@@ -125,6 +125,7 @@ def test_the_parent_says_what_its_runs_share_and_what_its_axes_do(tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     parent, children = found(uri)
+    assert parent.info.run_name.startswith("sweep activation init seed lr (")
     varied = {
         "network.activation": "relu, tanh",
         "init": "he, xavier",

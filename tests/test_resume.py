@@ -43,7 +43,7 @@ class Begun:
 
     def parent(self) -> Run:
         (found,) = self.client.search_runs(
-            [self.experiment], f"attributes.run_name = 'sweep {SWEEP}'"
+            [self.experiment], f"attributes.run_name LIKE 'sweep%{SWEEP}%'"
         )
         return found
 
@@ -294,7 +294,7 @@ def test_only_a_sweep_that_is_there_goes_on(tmp_path: Path, what: str) -> None:
     change, arguments, message = REFUSED[what]
     client = MlflowClient(stores.empty_database(tmp_path / "mlflow.db"))
     sweep(tmp_path, sweep_id=SWEEP)
-    (parent,) = client.search_runs(["1"], f"attributes.run_name = 'sweep {SWEEP}'")
+    (parent,) = client.search_runs(["1"], f"attributes.run_name LIKE 'sweep%{SWEEP}%'")
     change(client, parent.info.run_id)
     with pytest.raises(bp.SettingError) as raised:
         sweep(tmp_path, **arguments)
@@ -318,7 +318,7 @@ def test_runs_under_a_parent_that_is_gone_are_no_runs_of_another(tmp_path: Path)
     """What `mlflow gc` may leave: nothing says whose they are."""
     client = MlflowClient(stores.empty_database(tmp_path / "mlflow.db"))
     sweep(tmp_path, sweep_id=SWEEP)
-    (parent,) = client.search_runs(["1"], f"attributes.run_name = 'sweep {SWEEP}'")
+    (parent,) = client.search_runs(["1"], f"attributes.run_name LIKE 'sweep%{SWEEP}%'")
     with sqlite3.connect(tmp_path / "mlflow.db") as db:
         for table in ("metrics", "latest_metrics", "params", "tags", "runs"):
             db.execute(f"DELETE FROM {table} WHERE run_uuid = ?", (parent.info.run_id,))

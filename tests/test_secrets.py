@@ -87,7 +87,10 @@ def test_a_password_that_sqlalchemy_would_cut_in_two_is_refused(sign: str) -> No
 def test_a_password_that_is_a_sign_leaves_how_to_write_it() -> None:
     with pytest.raises(SettingError, match="write %40 for @"):
         checked_uri("postgresql://me:@@host/db")
-    assert without_password("write %40 for @") == "write %40 for @"
+    for sign in ("@", "%40", "%2F", "%41", "%"):
+        remember(f"postgresql://me:{sign}@127.0.0.1:1/db")
+        told = "write %40 for @, postgresql://me@host/db: A run"
+        assert without_password(told) == told
 
 
 @pytest.mark.parametrize("sign", ["/", "?", "#", "@/", "/@", "?@"])

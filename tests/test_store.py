@@ -11,12 +11,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from mlflow import MlflowClient
 
 import backprop_svc as bp
@@ -88,6 +90,50 @@ def test_what_cannot_be_opened_is_said_before_mlflow_is_imported(
     assert time.monotonic() - began < 30
     assert "secret" not in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_database_of_another_program_stays_as_it_is(tmp_path: Path) -> None:
+    for number, statement in enumerate(
+        ["CREATE TABLE a (b)", "CREATE TABLE experiments (b)", "CREATE VIEW v AS SELECT 1"]
+    ):
+        file = tmp_path / f"{number}.db"
+        with closing(sqlite3.connect(file)) as database:
+            database.execute(statement)
+        before = digest(file)
+        with pytest.raises(ConnectionError, match=r"another program.*give another database"):
+            store.prepare(f"sqlite:///{file}")
+        with pytest.raises((ConnectionError, ValueError)):
+            bp.load_sweep("last", tracking=f"sqlite:///{file}")
+        assert digest(file) == before
+
+
+def test_mlflow_makes_its_tables_beside_others_of_postgresql(tmp_path: Path) -> None:
+    with stores.postgres_server(tmp_path / "postgres") as uri:
+        engine = sa.create_engine(uri, poolclass=sa.NullPool)
+        with engine.begin() as database:
+            database.execute(sa.text("CREATE TABLE a (b int)"))
+        store.prepare(uri)
+        assert {"a", "runs"} <= set(sa.inspect(engine).get_table_names())
+
+
+@pytest.mark.parametrize(("size", "where"), [("64k", "temporary"), ("3m", "of the store")])
+def test_a_full_disk_is_told_with_the_place_that_needs_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str, where: str
+) -> None:
+    store.prepare(f"sqlite:///{tmp_path}/first.db")
+    with stores.mounted(tmp_path / "full", f"size={size}", "a full disk") as full:
+        if where == "temporary":
+            monkeypatch.setattr(tempfile, "tempdir", str(full))
+        file = tmp_path / "new.db" if where == "temporary" else full / "new.db"
+        fix = (
+            f"make room in {full}, or set TMPDIR"
+            if where == "temporary"
+            else "make room beside"
+        )
+        with pytest.raises(ConnectionError, match=fix):
+            store.prepare(f"sqlite:///{file}")
+        sizes = [left.stat().st_size for left in full.rglob("*")]
+        assert sum(sizes) == 0
 
 
 @pytest.mark.parametrize(
@@ -193,14 +239,14 @@ def test_an_upgrade_killed_at_any_moment_leaves_a_database(
     tmp_path: Path, also_its_mlflow: bool
 ) -> None:
     # Its signs mean something in a URI.
-    tmp_path = tmp_path / "100%20 #1"
-    tmp_path.mkdir()
-    moments, file = random.Random(3), tmp_path / "mlflow.db"
+    folder = tmp_path / "100%20 #1?ü"
+    folder.mkdir()
+    moments, file = random.Random(3), folder / "mlflow.db"
     older_database(file)
     old = revision(file)
     for _ in range(3):
         process = subprocess.Popen(
-            [*COMMAND, "upgrade"], cwd=tmp_path, env=CLEAN, start_new_session=True,
+            [*COMMAND, "upgrade"], cwd=folder, env=CLEAN, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
@@ -215,9 +261,10 @@ def test_an_upgrade_killed_at_any_moment_leaves_a_database(
         assert revision(file) in {old, installed_revisions()[1]}
         with closing(sqlite3.connect(file)) as database:
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert call(tmp_path, "upgrade").returncode == 0
+    assert call(folder, "upgrade").returncode == 0
     assert revision(file) == installed_revisions()[1]
-    assert not [left for left in tmp_path.iterdir() if "upgrade" in left.name]
+    assert not [left for left in folder.iterdir() if "upgrade" in left.name]
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_what_a_removed_database_left_is_not_replayed(tmp_path: Path) -> None:

@@ -27,6 +27,9 @@ BAD = {
     },
     "train.epochs=range(1,1) hydra/sweeper=basic": "train.epochs=range(1,1) has no values",
     "train.lr=range(1,2,0)": "train.lr=range(1,2,0) has a step of 0; allowed: steps above",
+    "train.lr=0.1,": "train.lr=0.1, has a comma without a value; allowed: a,b; write train.lr",
+    "train.lr=0.1,,0.2": "write train.lr=0.1,0.2",
+    "train.lr=choice(0.1,)": "write 'train.lr=choice(0.1)'",
     "train.lr=0.1,range(3)": "train.lr=0.1,range(3) has several values within several; allowed",
     "~train.lr train.epochs=1,2": "train.lr cannot be removed; allowed: groups",
     "train.lr=interval(0.1,0.2) sweep.sampler=random sweep.samples=8,4": (
@@ -45,6 +48,9 @@ BAD = {
     "train.lr=tag(lgo,interval(0.1,0.2))": "has the tag 'lgo'; allowed: log, zip",
     "train.epochs=interval(1,2)": "is an interval of a setting that cannot become an array",
     "train.lr=tag(zip,0.1,0.2) init.w1=tag(zip,1,2,3)": "zip",
+    "train.lr=tag(zip,choice(1,2)) init.w1=tag(zip,choice(1,2,3))": (
+        "axes that go together are 2 of train.lr, 3 of init.w1; allowed: as many of each"
+    ),
     "train.lr=tag(zip,choice(1,2)) train.epochs=tag(zip,choice(1,2,3))": "allowed: 2, as the",
     "train.lr=tag(zip,interval(1,2)) train.epochs=tag(zip,choice(1,2))": "is an interval of a",
     "train.lr=0.1,0.2 sweep.shards=0": "sweep.shards is 0; allowed: whole numbers from 1",
@@ -320,7 +326,7 @@ def test_the_last_sweep_is_one_that_can_go_on(tmp_path: Path) -> None:
     assert "sweep.resume is last, and the experiment 'backprop-svc' in" in done.stderr
     assert "has no sweep that was not finished" in done.stderr
     client = MlflowClient(uri)
-    (parent,) = client.search_runs(["1"], f"attributes.run_name = 'sweep {first}'")
+    (parent,) = client.search_runs(["1"], f"attributes.run_name LIKE 'sweep%{first}%'")
     client.set_terminated(parent.info.run_id, "KILLED")
     other = call(tmp_path, "sweep", "train.lr=1,2", "sweep.resume=last")
     assert f"the sweep {first} was begun with other axes or settings" in other.stderr

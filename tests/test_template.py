@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import random
+import os
 import re
 import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,16 +18,18 @@ from mlflow import MlflowClient
 
 import stores
 from backprop_svc.tracking import template
-from backprop_svc.tracking.store import prepare
-from command import CLEAN, call
+from backprop_svc.tracking.store import PAGE, prepare
+from command import CLEAN
 
 
-def content(file: Path) -> list[list[str]]:
-    """All that is in a new database, but for the moment when it was made.
+def content(file: Path, after: float) -> list[list[str]]:
+    """All that is in a new database, which was made now, but not the very moment.
 
     MLflow itself makes some tables and constraints in another order each time.
     """
     with closing(sqlite3.connect(file)) as database:
+        (times,) = database.execute("SELECT creation_time, last_update_time FROM experiments")
+        assert all(after - 0.001 <= told / 1000 <= time.time() for told in times)
         database.execute("UPDATE experiments SET creation_time = 1, last_update_time = 1")
         statements = [sorted(re.split(r",?\s*\n", text)) for text in database.iterdump()]
         return sorted(statements)
@@ -44,28 +47,35 @@ def kept(tmp_path: Path, cache: Path) -> Path:
     """A template in the user's cache."""
     stores.empty_database(tmp_path / "template.db")
     template.keep(tmp_path / "template.db")
-    (file,) = cache.rglob("*.db")
+    (file,) = cache.rglob("*.template")
     return file
 
 
 def test_a_copied_database_is_as_mlflow_makes_it(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    written = set()
     for name in ("first", "an odd #1 %20 ü"):
         folder = tmp_path / name
         folder.mkdir()
         monkeypatch.chdir(folder)
+        begin = time.time()
         prepare("sqlite:///ours.db")
-        assert len(list(cache.rglob("*.db"))) == 1
+        (kept,) = cache.rglob("*.template")
+        written.add(kept.stat().st_mtime_ns)
+    # The second one is a copy.
+    assert len(written) == 1
     MlflowClient("sqlite:///own.db").search_experiments()
-    assert content(folder / "ours.db") == content(folder / "own.db")
-    assert f"{folder}/mlruns/0" in str(content(folder / "ours.db"))
-    assert "first" not in str(content(folder / "ours.db"))
+    assert content(folder / "ours.db", begin) == content(folder / "own.db", begin)
+    with closing(sqlite3.connect("ours.db")) as database:
+        (found,) = database.execute("SELECT artifact_location FROM experiments")
+        assert found == (f"{folder}/mlruns/0",)
+        assert database.execute("PRAGMA page_size").fetchone() == (PAGE,)
 
 
 def test_a_copy_needs_no_import_of_mlflow(tmp_path: Path, kept: Path) -> None:
     program = (
-        "import sys; from backprop_svc.tracking.store import prepare\n"
+        "import sys; from backprop_svc.tracking.store import PAGE, prepare\n"
         "prepare('sqlite:///new.db'); print('mlflow' in sys.modules)"
     )
     done = subprocess.run(
@@ -77,14 +87,12 @@ def test_a_copy_needs_no_import_of_mlflow(tmp_path: Path, kept: Path) -> None:
 
 
 def cut_short(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    file.write_bytes(file.read_bytes()[:-5000])
 
 
-def scratched(file: Path) -> None:
+def changed(file: Path) -> None:
     content = bytearray(file.read_bytes())
-    # Its first page stays as it is.
-    for place in random.Random(1).sample(range(16_384, len(content)), 10_000):
-        content[place] ^= 0xFF
+    content[len(content) // 2] ^= 1
     file.write_bytes(content)
 
 
@@ -92,29 +100,13 @@ def emptied(file: Path) -> None:
     file.write_bytes(b"")
 
 
-def turned_into_text(file: Path) -> None:
-    file.write_text("no database, but a text that is long enough for one " * 10)
-
-
 def turned_into_a_folder(file: Path) -> None:
     file.unlink()
     file.mkdir()
 
 
-def without_tables(file: Path) -> None:
-    file.unlink()
-    with closing(sqlite3.connect(file)) as database:
-        database.execute("CREATE TABLE runs (run_uuid)")
-
-
-def of_another_release(file: Path) -> None:
-    with closing(sqlite3.connect(file)) as database, database:
-        database.execute("UPDATE alembic_version SET version_num = 'another'")
-
-
-def with_a_run(file: Path) -> None:
-    client = MlflowClient(f"sqlite:///{file}")
-    client.create_run(client.create_experiment("x"))
+def open_to_others(file: Path) -> None:
+    file.chmod(0o666)
 
 
 def gone(file: Path) -> None:
@@ -122,11 +114,7 @@ def gone(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil",
-    [
-        *(cut_short, scratched, emptied, turned_into_text, turned_into_a_folder),
-        *(without_tables, of_another_release, with_a_run, gone),
-    ],
+    "spoil", [cut_short, changed, emptied, turned_into_a_folder, open_to_others, gone]
 )
 def test_a_spoilt_template_is_not_copied(
     tmp_path: Path, kept: Path, spoil: Callable[[Path], None]
@@ -134,7 +122,28 @@ def test_a_spoilt_template_is_not_copied(
     assert template.copy_to(tmp_path / "whole.db")
     spoil(kept)
     assert not template.copy_to(tmp_path / "spoilt.db")
-    assert not (tmp_path / "spoilt.db").exists()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root gives files away")
+def test_another_users_template_is_not_copied(tmp_path: Path, kept: Path) -> None:
+    os.chown(kept, 54321, 54321)
+    assert not template.copy_to(tmp_path / "new.db")
+
+
+def test_another_release_has_another_template(
+    tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template, "installed_mlflow", lambda: "3.99")
+    assert not template.copy_to(tmp_path / "new.db")
+
+
+def test_a_draft_that_a_kill_left_is_removed(tmp_path: Path, kept: Path) -> None:
+    left, new = (kept.with_name(f"{template.DRAFT}{name}") for name in ("left", "new"))
+    for file in (left, new):
+        file.write_bytes(b"half")
+    os.utime(left, (1, 1))
+    template.keep(tmp_path / "template.db")
+    assert (left.exists(), new.exists()) == (False, True)
 
 
 def test_a_spoilt_template_is_made_anew(tmp_path: Path, kept: Path) -> None:
@@ -143,13 +152,13 @@ def test_a_spoilt_template_is_made_anew(tmp_path: Path, kept: Path) -> None:
     assert template.copy_to(tmp_path / "again.db")
 
 
-@pytest.mark.parametrize("told", ["/proc/cache", "relative", "/dev/null"])
+@pytest.mark.parametrize(("told", "home"), [("/proc/cache", "/tmp"), ("relative", "/dev/null")])
 def test_a_cache_is_not_needed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, home: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    home = "/dev/null" if told == "relative" else str(tmp_path)
-    done = call(tmp_path, "train", "train.epochs=1", XDG_CACHE_HOME=told, HOME=home)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    assert {file.name for file in tmp_path.iterdir()} == {"mlflow.db", "mlruns"}
+    monkeypatch.setenv("XDG_CACHE_HOME", told)
+    monkeypatch.setenv("HOME", home)
+    prepare("sqlite:///mlflow.db")
+    assert MlflowClient("sqlite:///mlflow.db").search_experiments()
+    assert [file.name for file in tmp_path.iterdir()] == ["mlflow.db"]

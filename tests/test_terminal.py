@@ -26,6 +26,7 @@ from backprop_svc import conf
 from backprop_svc.cli.commands.results import write_file
 from backprop_svc.cli.commands.train import _kept_by
 from backprop_svc.cli.config.choices import CHOICES, INTERNAL
+from backprop_svc.cli.terminal import show
 from backprop_svc.errors import SettingError, StoreError
 from backprop_svc.interactive import progress
 from backprop_svc.interactive.progress import Status, SweepBar
@@ -213,6 +214,50 @@ def test_a_server_that_drips_bytes_is_given_up(
     with pytest.raises(StoreError, match="has not answered within 2 s"):
         open_writer(dripping, "e")
     assert time.monotonic() - begin < 60
+
+
+def test_a_full_temporary_folder_is_told(tmp_path: Path) -> None:
+    stores.empty_database(tmp_path / "mlflow.db")
+    with stores.mounted(tmp_path / "full", "size=64k", "a full disk") as full:
+        words = ("sweep", "train.lr=0.1,0.2", "train.epochs=2")
+        done = call_anew(tmp_path, *words, TMPDIR=str(full))
+    assert "Traceback" not in done.stderr
+    # What a run takes to be written is not known, and nothing else missing of the estimate.
+    assert "trained a second" in done.stdout
+    assert f"make room there and in {full}, or do not track" in done.stderr
+    assert "go on with: backprop-svc sweep" in done.stderr
+
+
+def test_a_printed_command_has_no_part_of_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = "postgresql://me:secret@host/db"
+    told = "backprop-svc ui 'tracking.uri=postgresql://me:***@host/db', with the password"
+    assert show.look(uri) == told
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert show.look(uri) == "backprop-svc ui"
+
+
+def test_a_signal_in_the_middle_of_a_clean_up_shows_no_traceback(tmp_path: Path) -> None:
+    program = """
+import os, signal, time
+from backprop_svc.cli.terminal import interrupt
+interrupt.listen()
+class Held:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+held = Held()
+del held
+assert interrupt.is_asked()
+class Faulty:
+    def __del__(self):
+        raise ValueError("told")
+Faulty()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "KeyboardInterrupt" not in done.stderr
+    assert "ValueError: told" in done.stderr
 
 
 def test_a_run_whose_store_fails_is_kept(

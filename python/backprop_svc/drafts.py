@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import mkstemp
 from typing import IO
 
 
@@ -17,17 +17,19 @@ def replacing(path: Path, prefix: str) -> Iterator[IO[bytes]]:
     The file of before stays if anything goes wrong. The new one has its mode, or the one that
     any new file has.
     """
-    with NamedTemporaryFile(dir=path.parent, prefix=prefix, delete=False) as file:
-        draft = Path(file.name)
-        try:
+    number, name = mkstemp(dir=path.parent, prefix=prefix)
+    draft = Path(name)
+    try:
+        with os.fdopen(number, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            draft.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
-            draft.replace(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
+        # Windows replaces no file that is open.
+        draft.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _umask() -> int:

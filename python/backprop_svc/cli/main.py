@@ -57,6 +57,10 @@ def run() -> None:
             stream.reconfigure(errors="replace")
     try:
         # What the shell and its surroundings say may hold a password.
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+            # As for MLflow, an empty one tells nothing.
+            if not os.environ.get(name, "-").strip():
+                del os.environ[name]
         for word in (*sys.argv[1:], os.environ.get("MLFLOW_TRACKING_URI", "")):
             remember(word.partition("=")[2].strip("'\"") or word)
         # Nearly all that is made at the start stays: to look for what does not takes a tenth.
@@ -131,12 +135,15 @@ def _complete(arguments: list[str]) -> None:
     if command is None or [last] == typed:
         print("\n".join(name for name in COMMANDS if name.startswith("".join(typed))))
         return
+    from backprop_svc.cli.terminal.completion import PATHS, choices, files, for_users
+
+    if command.config is None and last.startswith(tuple(f"{name}=" for name in PATHS)):
+        print("\n".join(files(last)))
+        return
     if command.config is None:
         words = re.findall(r"[\w.]+=", command.arguments)
         print("\n".join(word for word in words if word.startswith(last)))
         return
-    from backprop_svc.cli.terminal.completion import choices, for_users
-
     _hide(typed[0])
     found = choices(os.environ["COMP_LINE"], command.config)
     if found is not None:

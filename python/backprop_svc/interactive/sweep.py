@@ -22,7 +22,7 @@ from backprop_svc.sweep.description import Shared
 from backprop_svc.sweep.engine import run
 from backprop_svc.sweep.estimate import Estimate
 from backprop_svc.sweep.experiment import Draw
-from backprop_svc.sweep.naming import Naming
+from backprop_svc.sweep.naming import Naming, short
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.parent import Parent, Tracking, identity
 from backprop_svc.sweep.plan import plan
@@ -214,6 +214,7 @@ def sweep(
         shared.add(work, where, words)
         told = Sweep(
             sweep_id,
+            axes=short(axes_told),
             description=description.text(axes_told, len(where)),
             params=shared.params(axes_told),
             config=describe(work, where),

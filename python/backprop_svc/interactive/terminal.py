@@ -15,7 +15,14 @@ class Terminal(Console):
     """A console that takes no text for markup: units and settings are a user's."""
 
     def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
-        super().__init__(highlight=False, markup=False, emoji=False, stderr=stderr, width=width)
+        told = dict(os.environ)
+        if not told.get("COLUMNS", "").strip("0"):
+            # A terminal without columns would show nothing.
+            told.pop("COLUMNS", None)
+        super().__init__(
+            highlight=False, markup=False, emoji=False,
+            stderr=stderr, width=width, _environ=told,
+        )  # fmt: skip
 
     @property
     def is_live(self) -> bool:

@@ -15,6 +15,8 @@ from backprop_svc.sweep.space import Grid, Points
 
 LONGEST_VALUE = 40
 """Characters of a value in the name of a run."""
+LONGEST_AXES = 80
+"""Characters of the axes in the name of a sweep."""
 LONGEST_NAME = 250
 """Characters that MLflow's tables hold of the name of a run."""
 
@@ -83,6 +85,15 @@ def digits_of(distinct: Floats) -> int:
     smallest = gaps.min(initial=1.0)
     # Neighbours that differ by more than a unit of the last digit are written differently.
     return next((digits for digits in (6, 9, 12) if smallest > 10.0 ** (1 - digits)), 17)
+
+
+def short(names: Iterable[str]) -> str:
+    """Name axes in short, to tell sweeps apart in a list of many.
+
+    >>> short(["train.lr", "init.w1"]), short(["data.x", "network.x"])
+    ('lr w1', 'data.x network.x')
+    """
+    return middle(" ".join(_short(list(names)).values()), LONGEST_AXES)
 
 
 def _short(names: Iterable[str]) -> dict[str, str]:

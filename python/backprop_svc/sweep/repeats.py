@@ -86,6 +86,12 @@ def _differs(outcomes: Outcomes, name: str) -> bool:
     return len({str(chunk.settings.get(name)) for chunk in outcomes.chunks}) > 1
 
 
+def of_all(outcomes: Outcomes, shown: int) -> str:
+    """Say which share of all settings is shown; nothing where all are."""
+    _, firsts = _groups(outcomes)
+    return f" ({shown} of {len(firsts):,})" if shown < len(firsts) else ""
+
+
 def title(outcomes: Outcomes) -> str:
     """Say what the best settings are told by."""
     return f"{outcomes.metric}, mean ± deviation over {' and '.join(outcomes.seeds)}"
@@ -98,7 +104,7 @@ def note(outcomes: Outcomes, count: int = 5) -> str:
         return ""
     names = differing(outcomes)
     lines = [
-        f"{HEADING}: {title(outcomes)}",
+        f"{HEADING}{of_all(outcomes, len(best))}: {title(outcomes)}",
         "",
         f"| {' | '.join([*(f'`{name}`' for name in names), outcomes.metric])} |",
         f"|{' --- |' * (len(names) + 1)}",

@@ -110,6 +110,10 @@ class Points:
     """The values of each axis, shape (count,)."""
 
 
+def _lengths(columns: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} of {name}" for name, count in columns.items()) or "none"
+
+
 class Grid:
     """The product of tables: every row of one with every row of the others.
 
@@ -137,9 +141,8 @@ class Grid:
             lengths = {name: len(column) for name, column in columns.items()}
             if len(set(lengths.values())) != 1:
                 raise SettingError(
-                    f"the axes {lengths or 'of a table'}", "in length",
-                    "as many values of each axis that goes with others",
-                    "make them equally long", verb="differ",
+                    "the values of axes that go together", _lengths(lengths),
+                    "as many of each", "give as many of each", verb="are",
                 )  # fmt: skip
             twice = sorted(set(columns) & set(self.names))
             if twice:

@@ -13,7 +13,7 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 
 def default_uri() -> str:
     """Return where runs are kept, as the environment says, else :data:`DEFAULT_URI`."""
-    return os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+    return os.environ.get("MLFLOW_TRACKING_URI", "").strip() or DEFAULT_URI
 
 
 def open_writer(uri: str, experiment: str) -> Writer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import socket
 import time
+import warnings
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -25,6 +26,7 @@ PACKAGES = {
     "psycopg": "'psycopg[binary]'",
     "psycopg2": "psycopg2-binary",
     "MySQLdb": "mysqlclient",
+    "mysql": "mysql-connector-python",
 }
 """What is installed to get a driver, where that has another name."""
 
@@ -71,14 +73,17 @@ def check(uri: str, *, refuse_older: bool = True) -> State | None:
         return None
     try:
         url = sa.make_url(uri)
-        engine = sa.create_engine(url, connect_args=patience(url), poolclass=sa.NullPool)
+        with warnings.catch_warnings():
+            # What it does not understand of a query it would leave out.
+            warnings.simplefilter("error", sa.exc.SAWarning)
+            engine = sa.create_engine(url, connect_args=patience(url), poolclass=sa.NullPool)
     except ModuleNotFoundError as error:
         fix = f"run `pip install {PACKAGES.get(error.name or '', error.name)}`"
         if url.get_dialect().is_async:
             # MLflow could not use it.
             fix = f"write {shown_uri(uri).replace(f'+{url.get_driver_name()}', '', 1)}"
         raise refused(uri, f"whose driver {error.name} is not installed", fix) from error
-    except (sa.exc.SQLAlchemyError, TypeError, ValueError) as error:
+    except (sa.exc.SQLAlchemyError, sa.exc.SAWarning, TypeError, ValueError) as error:
         raise refused(uri, f"which is not understood: {one_line(error)}") from error
     if url.get_backend_name() == "sqlite":
         return _check_file(uri, url, engine, refuse_older)
@@ -167,9 +172,14 @@ def _state(uri: str, engine: sa.Engine, refuse_older: bool) -> State:
         )  # fmt: skip
     if state is State.HALF and is_file:
         raise refused(
-            uri, "whose tables MLflow began to make and did not finish",
-            "remove it, or give another database",
-            "databases of the installed MLflow, and new ones",
+            uri, "which has tables named as MLflow's, but no revision of it: MLflow did not "
+            "finish them, or another program made them",
+            "give another database", "databases of the installed MLflow, and new ones",
+        )  # fmt: skip
+    if state is State.FOREIGN and is_file:
+        raise refused(
+            uri, "which is the database of another program",
+            "give another database", "databases of the installed MLflow, and new ones",
         )  # fmt: skip
     return state
 

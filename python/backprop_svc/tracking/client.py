@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -42,6 +41,7 @@ from backprop_svc.tracking.parents import (
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import Progress, RunRecord, Runs, Summary, Sweep
 from backprop_svc.tracking.source import source_tags
+from backprop_svc.tracking.sqlite import path_of
 from backprop_svc.tracking.uri import shown_uri
 
 KIND_OF_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
@@ -333,10 +333,8 @@ class ClientWriter:
         address = links.address(self.uri)
         if address is not None:
             return f"{address}/{links.run_page(self.experiment, run_id, tab)}"
-        uri = shown_uri(self.uri)
-        file = uri.removeprefix("sqlite:///")
-        store = uri if file == uri else str(Path(file).absolute())
-        return f"run {run_id} in {store}"
+        file = path_of(self.uri)
+        return f"run {run_id} in {shown_uri(self.uri) if file is None else file.absolute()}"
 
     def store_errors(self) -> contextlib.AbstractContextManager[None]:
         """Turn what this store raises into a :class:`StoreError`."""

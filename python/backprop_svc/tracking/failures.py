@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
+from tempfile import gettempdir
 from typing import Any, TypeVar, cast
 
 from backprop_svc.errors import StoreError
@@ -26,17 +28,25 @@ def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[No
         reason = without_password(" ".join(str(told).split()))
         if len(reason) > 300:
             reason = reason[:300] + "…"
+        fix = "correct it, install its driver, start the server"
+        if has_no_room(error):
+            fix = f"make room there and in {gettempdir()}"
         raise StoreError(
             "tracking",
             f"{shown_uri(uri)!r}, which failed: {reason}",
             "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow",
-            "correct it, install its driver, start the server, make room, or do not track",
+            f"{fix}, or do not track",
         ) from (None if leaks(error) else error)
 
 
 def is_lasting(error: Exception) -> bool:
     """Tell whether SQLite has no room or no right to write."""
     return "is full" in str(error) or "readonly" in str(error)
+
+
+def has_no_room(error: Exception) -> bool:
+    """Tell whether a disk is full."""
+    return "is full" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
 
 
 def is_locked(error: Exception) -> bool:

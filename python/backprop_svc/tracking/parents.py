@@ -200,7 +200,8 @@ class Parents:
         }
         if sweep.goes_on_from is not None:
             tags[MLFLOW_PARENT_RUN_ID] = sweep.goes_on_from
-        made: Run = self._client.create_run(self._experiment, now(), tags, f"sweep {sweep.id}")
+        name = f"sweep {sweep.axes} ({sweep.id})" if sweep.axes else f"sweep {sweep.id}"
+        made: Run = self._client.create_run(self._experiment, now(), tags, name)
         return made
 
     def _describe(self, run: Run, sweep: Sweep) -> None:

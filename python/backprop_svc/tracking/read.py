@@ -331,7 +331,7 @@ def opened(tracking: str | None) -> tuple[str, Client]:
         raise SettingTypeError("tracking", shown(uri), "a tracking URI", "leave it out")
     checked_uri(uri)
     state = check(uri)
-    if state in (Revision.NEW, Revision.HALF):
+    if state in (Revision.NEW, Revision.HALF, Revision.FOREIGN):
         raise SettingError(
             "tracking", f"{shown_uri(uri)}, which has no runs", "a store that is there",
             "name the store in which the runs are", verb="is",

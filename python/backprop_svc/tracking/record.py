@@ -46,6 +46,8 @@ class Sweep:
     """What tells which run is the best: one of :data:`backprop_svc.metric.METRICS`."""
     lease: str | None = None
     """Of the process that began it, if this one does a job for that."""
+    axes: str = ""
+    """Short names of its axes, which its own name has."""
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,14 @@ class State(Enum):
     CURRENT = "is of this MLflow"
     OLDER = "is of an older MLflow"
     UNKNOWN = "is of a newer MLflow, or of none"
-    HALF = "is half-made"
+    HALF = "has some tables of MLflow, and no revision"
+    FOREIGN = "has tables of another program"
 
 
 def read_state(engine: sa.Engine) -> tuple[State, str]:
     """Return the state of a database, and its revision where it has one."""
-    tables = sa.inspect(engine).get_table_names()
+    inspector = sa.inspect(engine)
+    tables = [*inspector.get_table_names(), *inspector.get_view_names()]
     revision = ""
     if "alembic_version" in tables:
         with engine.connect() as connection:
@@ -45,7 +47,7 @@ def read_state(engine: sa.Engine) -> tuple[State, str]:
         return (State.OLDER if revision in known else State.UNKNOWN), revision
     if "experiments" in tables or "runs" in tables:
         return State.HALF, ""
-    return State.NEW, ""
+    return (State.FOREIGN if tables else State.NEW), ""
 
 
 def installed_revisions() -> tuple[frozenset[str], str]:

@@ -6,15 +6,15 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import repeat
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from backprop_svc.scratch import scratch
 from backprop_svc.tracking.record import Runs
+from backprop_svc.tracking.sqlite import path_of
 
 OF_A_RUN, OF_A_TEXT, OF_A_VALUE, OF_A_LAST = 220, 175, 235, 160
 """Bytes of a row of MLflow's tables runs, tags and params, metrics, latest_metrics, with those
@@ -39,7 +39,7 @@ def bytes_of(runs: Runs, share: float = 1.0) -> float:
 
 def free(uri: str) -> int | None:
     """Return the free bytes on the disk of a database, if it is a file."""
-    file = _file(uri)
+    file = path_of(uri)
     if file is None:
         return None
     try:
@@ -52,13 +52,20 @@ def free(uri: str) -> int | None:
 
 
 def seconds_to_write(uri: str, runs: Runs) -> float | None:
-    """Return the seconds that a run takes to be written to a SQLite file; ``None`` for others.
+    """Return the seconds that a run takes to be written to a SQLite file.
 
-    Its rows go to a database of their own with the same keys, which is thrown away.
+    Its rows go to a database of their own with the same keys, which is thrown away. ``None``
+    stands for other stores, and where there is no room for that database.
     """
-    if _file(uri) is None:
+    if path_of(uri) is None:
         return None
-    rows = _rows(runs)
+    with suppress(sqlite3.Error, OSError):
+        return _try_to_write(_rows(runs)) / len(runs)
+    return None
+
+
+def _try_to_write(rows: dict[str, Iterable[tuple[Any, ...]]]) -> float:
+    """Return the seconds that rows take to be written."""
     with scratch() as folder, closing(sqlite3.connect(folder / "scratch.db")) as database:
         database.executescript(_TABLES)
         before = time.perf_counter()
@@ -66,7 +73,7 @@ def seconds_to_write(uri: str, runs: Runs) -> float | None:
             marks = ", ".join("?" * (3 if table == "texts" else 6))
             database.executemany(f"INSERT INTO {table} VALUES ({marks})", own)
         database.commit()
-        return (time.perf_counter() - before) / len(runs)
+        return time.perf_counter() - before
 
 
 def _rows(runs: Runs) -> dict[str, Iterable[tuple[Any, ...]]]:
@@ -89,11 +96,6 @@ def _rows(runs: Runs) -> dict[str, Iterable[tuple[Any, ...]]]:
         "points": points(last=False),
         "last": points(last=True),
     }
-
-
-def _file(uri: str) -> Path | None:
-    name = uri.removeprefix("sqlite:///").partition("?")[0]
-    return Path(name.removeprefix("file:")) if uri.startswith("sqlite:///") and name else None
 
 
 _POINT = "key TEXT, value REAL, timestamp INT, step INT, is_nan INT, run_uuid TEXT"

@@ -32,9 +32,26 @@ def file_of(url: sa.URL) -> Path | None:
     return Path(name) if name not in {"", ":memory:"} else None
 
 
+def path_of(uri: str) -> Path | None:
+    """Return the file that a URI names; ``None`` where it names none of SQLite."""
+    with suppress(sa.exc.ArgumentError):
+        return file_of(sa.make_url(uri)) if uri.startswith("sqlite") else None
+    return None
+
+
 def uri_of(file: Path) -> str:
-    """Return the URI of a file, whose name may have signs that mean something in one."""
+    """Return the URI of a file; only signs that would be misread are written as codes."""
+    uri = f"sqlite:///{file}"
+    if path_of(uri) == file:
+        return uri
     return sa.URL.create("sqlite", database=str(file)).render_as_string()
+
+
+def engine_of(file: Path) -> sa.Engine:
+    """Return connections to a file, whatever signs its name has."""
+    return sa.create_engine(
+        "sqlite://", creator=lambda: sqlite3.connect(file), poolclass=sa.NullPool
+    )
 
 
 def trouble(file: Path) -> str | None:

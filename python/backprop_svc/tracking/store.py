@@ -10,10 +10,11 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from backprop_svc.errors import counted
+from backprop_svc.errors import StoreError, counted
 from backprop_svc.scratch import scratch
 from backprop_svc.tracking import sqlite, template
 from backprop_svc.tracking.check import check, one_line, patience, refused
+from backprop_svc.tracking.failures import has_no_room
 from backprop_svc.tracking.moved import ARTIFACTS, stay_together
 from backprop_svc.tracking.revision import State
 
@@ -35,7 +36,7 @@ def prepare(uri: str) -> None:
         It cannot be opened, or only by migrating it.
     """
     state = check(uri)
-    if state in (State.NEW, State.HALF):
+    if state in (State.NEW, State.HALF, State.FOREIGN):
         make(uri)
     elif state is not None:
         gather(uri)
@@ -45,19 +46,18 @@ def make(uri: str) -> None:
     """Let MLflow make its tables in a database that has none, once for all processes."""
     url = sa.make_url(uri)
     file = sqlite.file_of(url) if url.get_backend_name() == "sqlite" else None
-    try:
-        with _alone(url) if file is None else sqlite.alone(file):
-            # Another process may have been quicker.
-            if check(uri) is State.CURRENT:
-                return
-            if file is None:
-                from backprop_svc.tracking.remote import make_tables
-
-                make_tables(uri)
-            else:
-                _fill(file)
-    except (sqlite3.Error, sa.exc.SQLAlchemyError, TimeoutError) as error:
-        raise refused(uri, f"which cannot be made: {one_line(error)}") from error
+    with _errors(uri), _alone(url) if file is None else sqlite.alone(file):
+        # Another process may have been quicker.
+        if check(uri) is State.CURRENT:
+            return
+        if file is None:
+            _let_make(uri)
+            return
+        with scratch() as folder:
+            draft = folder / "mlflow.db"
+            with _errors(uri, folder.parent):
+                _write(draft)
+            _fill(file, draft)
 
 
 def gather(uri: str) -> None:
@@ -78,28 +78,49 @@ def gather(uri: str) -> None:
         )
 
 
-def _fill(file: Path) -> None:
-    """Make a SQLite file with MLflow's tables, all or nothing: a kill leaves no half of it.
+def _write(draft: Path) -> None:
+    """Write a database with MLflow's tables: a copy of one that it made before, if there is."""
+    if not template.copy_to(draft):
+        with closing(sqlite3.connect(draft)) as database:
+            database.execute(f"PRAGMA page_size = {PAGE}")
+            database.execute("VACUUM")
+        _let_make(sqlite.uri_of(draft))
+        template.keep(draft)
+    template.settle(draft)
+
+
+def _fill(file: Path, draft: Path) -> None:
+    """Give a SQLite file the content of another one, all or nothing: a kill leaves no half.
 
     SQLite itself fills the file, in one transaction. So it removes what an earlier database of
     that name left behind, such as a log of changes that would be replayed into this one.
     """
-    with scratch() as folder:
-        draft = folder / "mlflow.db"
-        if not template.copy_to(draft):
-            _make_file(draft)
-            template.keep(draft)
-        with closing(sqlite3.connect(draft)) as source, closing(sqlite3.connect(file)) as new:
-            source.backup(new)
+    with closing(sqlite3.connect(draft)) as source, closing(sqlite3.connect(file)) as new:
+        source.backup(new)
 
 
-def _make_file(draft: Path) -> None:
-    from backprop_svc.tracking.remote import make_tables
+def _let_make(uri: str) -> None:
+    from backprop_svc.tracking.remote import RemoteClient, make_tables
 
-    with closing(sqlite3.connect(draft)) as database:
-        database.execute(f"PRAGMA page_size = {PAGE}")
-        database.execute("VACUUM")
-    make_tables(sqlite.uri_of(draft))
+    try:
+        make_tables(uri)
+    except RemoteClient.failures as error:
+        raise OSError(one_line(error)) from error
+
+
+@contextmanager
+def _errors(uri: str, temporary: Path | None = None) -> Iterator[None]:
+    """Say of a store why it cannot be made, and where room is needed."""
+    try:
+        yield
+    except (sqlite3.Error, sa.exc.SQLAlchemyError, OSError) as error:
+        if isinstance(error, StoreError):
+            raise
+        fix = "correct it"
+        if has_no_room(error):
+            where = "beside it" if temporary is None else f"in {temporary}, or set TMPDIR"
+            fix = f"make room {where}"
+        raise refused(uri, f"which cannot be made: {one_line(error)}", fix) from error
 
 
 @contextmanager

@@ -1,84 +1,91 @@
 """A SQLite file with MLflow's tables and no run, from which new databases are copied.
 
-MLflow makes its tables by all the migrations of its history. That takes seconds, and what
-comes of it depends on its release only: so it is done once, and kept in the user's cache.
+MLflow makes its tables by all the migrations of its history, which takes seconds, and an import
+of MLflow. So that is done once for each release, and what comes of it kept in the user's cache.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
 import sqlite3
+import stat
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from backprop_svc.drafts import replacing
-from backprop_svc.tracking import sqlite
 from backprop_svc.tracking.artifacts import below, new_root
 from backprop_svc.tracking.record import now
-from backprop_svc.tracking.revision import (
-    State,
-    installed_mlflow,
-    installed_revisions,
-    read_state,
-)
+from backprop_svc.tracking.revision import installed_mlflow, installed_revisions
+
+DIGEST = hashlib.sha256().digest_size
+"""Bytes at the end of a template: they tell whether it is as it was written."""
+DRAFT = ".draft-"
+SLOW = 60.0
+"""Seconds in which a draft of a template is surely written."""
 
 
 def copy_to(draft: Path) -> bool:
-    """Write a new database as MLflow would make it here and now; return whether it was kept."""
-    kept = _place()
-    with suppress(OSError, sqlite3.Error, sa.exc.SQLAlchemyError):
-        if kept is not None and kept.is_file():
-            shutil.copyfile(kept, draft)
-            if _is_whole(draft):
-                _settle(draft)
-                return True
-    draft.unlink(missing_ok=True)
-    return False
+    """Write a new database if there is a template for it; return whether there is."""
+    kept, told = _place(), b""
+    with suppress(OSError):
+        if kept is not None and _is_trusted(kept):
+            told = kept.read_bytes()
+    content, digest = told[:-DIGEST], told[-DIGEST:]
+    if hashlib.sha256(content).digest() != digest:
+        return False
+    draft.write_bytes(content)
+    return True
 
 
 def keep(draft: Path) -> None:
     """Keep a new database that MLflow has made, where the user's cache can be written."""
-    kept = _place()
     with suppress(OSError):
+        kept = _place()
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("rb") as made, replacing(kept, ".template-") as copy:
-                shutil.copyfileobj(made, copy)
+            for left in kept.parent.glob(f"{DRAFT}*"):
+                # Of a process that was killed.
+                if time.time() - left.stat().st_mtime > SLOW:
+                    left.unlink()
+            content = draft.read_bytes()
+            with replacing(kept, DRAFT) as copy:
+                copy.write(content + hashlib.sha256(content).digest())
 
 
-def _place() -> Path | None:
-    """Return the file of the installed MLflow; ``None`` for a user without a home."""
-    _, revision = installed_revisions()
-    name = f"mlflow-{installed_mlflow()}-{revision}.db"
-    told = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    with suppress(RuntimeError):
-        # A relative one is to be ignored, says the XDG Base Directory Specification.
-        cache = told if told.is_absolute() else Path.home() / ".cache"
-        return cache / "backprop-svc" / name
-    return None
-
-
-def _is_whole(draft: Path) -> bool:
-    """Tell whether a copy is a database of the installed MLflow without any run."""
-    with closing(sqlite3.connect(draft)) as database:
-        if database.execute("PRAGMA quick_check").fetchone() != ("ok",):
-            return False
-        if database.execute("SELECT 1 FROM runs LIMIT 1").fetchone():
-            return False
-    engine = sa.create_engine(sqlite.uri_of(draft), poolclass=sa.NullPool)
-    return read_state(engine)[0] is State.CURRENT
-
-
-def _settle(draft: Path) -> None:
+def settle(draft: Path) -> None:
     """Let the experiments that MLflow has made be of this moment, and of this folder."""
-    root, time = new_root(), now()
+    root, moment = new_root(), now()
     with closing(sqlite3.connect(draft)) as database, database:
         numbers = database.execute("SELECT experiment_id FROM experiments").fetchall()
         database.executemany(
             "UPDATE experiments SET artifact_location = ?, creation_time = ?,"
             " last_update_time = ? WHERE experiment_id = ?",
-            [(below(root, str(number)), time, time, number) for (number,) in numbers],
+            [(below(root, str(number)), moment, moment, number) for (number,) in numbers],
         )
+
+
+def _place() -> Path | None:
+    """Return the template of the installed MLflow; ``None`` for a user without a home."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not cache.is_absolute():
+        # Such a one is to be ignored, says the XDG Base Directory Specification.
+        try:
+            cache = Path.home() / ".cache"
+        except RuntimeError:
+            return None
+    if not cache.is_absolute():
+        return None
+    _, revision = installed_revisions()
+    name = f"mlflow-{installed_mlflow()}-{revision}.template"
+    return cache / "backprop-svc" / name
+
+
+def _is_trusted(kept: Path) -> bool:
+    """Tell whether nobody else than this user, or the system's, can have written a template."""
+    if not hasattr(os, "getuid"):
+        return kept.is_file()
+    about = kept.stat()
+    is_own = about.st_uid in {os.getuid(), 0} and not about.st_mode & stat.S_IWOTH
+    return is_own and stat.S_ISREG(about.st_mode)

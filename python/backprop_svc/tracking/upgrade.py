@@ -101,7 +101,7 @@ def _replace(uri: str, file: Path) -> Path:
             ) from error  # fmt: skip
         folder = Path(mkdtemp(prefix=_draft_prefix(file), dir=file.parent))
         try:
-            draft = folder / file.name
+            draft = folder / "mlflow.db"
             with (
                 closing(sqlite3.connect(file)) as source,
                 closing(sqlite3.connect(draft)) as new,
@@ -121,13 +121,14 @@ def _replace(uri: str, file: Path) -> Path:
 
 def _migrate(uri: str, draft: Path) -> str:
     """Let MLflow upgrade the copy, in a process of its own; return the revision that it had."""
-    engine = sa.create_engine(sqlite.uri_of(draft), poolclass=sa.NullPool)
+    engine = sqlite.engine_of(draft)
     _, revision = read_state(engine)
-    command = [sys.executable, "-c", _MLFLOW, "db", "upgrade", sqlite.uri_of(draft)]
+    command = [sys.executable, "-c", _MLFLOW, "db", "upgrade", f"sqlite:///{draft.name}"]
     ours, its = os.pipe()
     try:
         done = subprocess.run(
-            command, stdin=ours, env={**os.environ, **_QUIET},
+            # From its folder: MLflow would misread signs in the names of those above.
+            command, cwd=draft.parent, stdin=ours, env={**os.environ, **_QUIET},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     finally:

@@ -43,6 +43,8 @@ def checked_uri(uri: str) -> str:
         A file name or an address instead of a URI; one that begins otherwise than any store's;
         a password that a library would cut in two.
     """
+    if not uri.strip():
+        raise SettingError("tracking", shown(uri), _STORES, "name one, or leave it out")
     remember(uri)
     scheme, colon, rest = uri.partition("://")
     meant = meant_uri(uri)
@@ -53,7 +55,9 @@ def checked_uri(uri: str) -> str:
     if not colon and (
         Path(uri).suffix in {".db", ".sqlite", ".sqlite3"} or Path(uri).is_file()
     ):
-        fix = f"write sqlite:///{uri}"
+        from backprop_svc.tracking.sqlite import uri_of
+
+        fix = f"write {uri_of(Path(uri))}"
         raise SettingError("tracking", f"{shown(shown_uri(uri))}, a file name", _STORES, fix)
     if colon and _is_cut(scheme, uri, rest):
         raise SettingError(
@@ -198,10 +202,9 @@ def _secrets(uri: str) -> Iterator[str]:
             inside = [part.partition("=")[::2] for part in unquote_plus(value).split(";")]
             found += [part.strip("{}") for key, part in inside if key.lower() not in HARMLESS]
     for secret in found:
-        if len(secret) < SHORTEST:
-            continue
         plain = (secret, unquote(secret), unquote_plus(secret))
-        yield from {*plain, *map(quote, plain), *map(quote_plus, plain)} - {""}
+        if min(map(len, plain)) >= SHORTEST:
+            yield from {*plain, *map(quote, plain), *map(quote_plus, plain)}
 
 
 def leaks(error: BaseException) -> bool:

@@ -34,6 +34,7 @@ from backprop_svc.interactive.terminal import say
 from backprop_svc.plots import painter
 from backprop_svc.sweep import description, repeats
 from backprop_svc.sweep.curves import sample_curves
+from backprop_svc.sweep.naming import short
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.sweep.parent import Parent, identity
 from backprop_svc.sweep.space import Grid
@@ -215,6 +216,7 @@ class SweepCommand:
         runs = len(grid) * len(self._configurations.words)
         told = Sweep(
             self._id,
+            axes=short(axes_told),
             description=description.text(axes_told, runs),
             params=self._configurations.shared.params(axes_told),
             config=kept(self._with_run()),

@@ -34,13 +34,14 @@ def ui(arguments: list[str]) -> int:
     if uri.startswith(("http://", "https://")):
         server = f"tracking.uri is {shown_uri(uri)!r}, a server with a UI of its own"
         stop(f"{server}; open it in a browser")
-    file = uri.removeprefix("sqlite:///")
-    if file != uri and not Path(file).is_file():
+    from backprop_svc.tracking.sqlite import gather_changes, path_of
+
+    file = path_of(uri)
+    if file is not None and not file.is_file():
         stop(
             f"{file} does not exist in {Path.cwd()}; allowed: a database with runs; "
             "run backprop-svc train first, or give tracking.uri=sqlite:///<path>"
         )
-    from backprop_svc.tracking.sqlite import gather_changes
     from backprop_svc.tracking.store import prepare
 
     with foreseen(SettingError, StoreError):
@@ -80,8 +81,8 @@ def ui(arguments: list[str]) -> int:
         interrupt.forget()
         return 0
     finally:
-        if file != uri:
-            gather_changes(Path(file))
+        if file is not None:
+            gather_changes(file)
 
 
 def _port(told: str) -> int:

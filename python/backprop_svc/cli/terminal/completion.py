@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
 from backprop_svc.cli.config.choices import CHOICES, CONF, INTERNAL, options_of, settings_of
 from backprop_svc.cli.config.schema import SCHEMAS
 
 LEFT_TO_HYDRA = ("hydra", "+", "~", "-", "/", ".")
 """How words begin that Hydra completes."""
+
+PATHS = ("data.path", "sweep.results", "out")
+"""What names a file."""
 
 
 def choices(line: str, config: str | None = "config") -> list[str] | None:
@@ -21,6 +27,8 @@ def choices(line: str, config: str | None = "config") -> list[str] | None:
     """
     word = "" if line.endswith(" ") else (line.split() or [""])[-1]
     name, equals, typed = word.partition("=")
+    if equals and name in PATHS:
+        return files(word)
     if equals and name.lstrip("+") in CHOICES:
         known = CHOICES[name.lstrip("+")]
     elif word.startswith(LEFT_TO_HYDRA) or "-cd" in line or "--config" in line:
@@ -35,6 +43,19 @@ def choices(line: str, config: str | None = "config") -> list[str] | None:
     given = typed.rpartition(",")[0]
     before = f"{name}={given}," if given else f"{name}="
     return [before + value for value in known if (before + value).startswith(word)]
+
+
+def files(word: str) -> list[str]:
+    """Return the files and folders that ``name=path`` may go on with."""
+    name, _, path = word.partition("=")
+    folder, slash, typed = path.rpartition("/")
+    with suppress(OSError):
+        return sorted(
+            f"{name}={folder}{slash}{entry.name}{'/' if entry.is_dir() else ''}"
+            for entry in os.scandir(f"{folder}{slash}" or ".")
+            if entry.name.startswith(typed) and (typed or not entry.name.startswith("."))
+        )
+    return []
 
 
 def _settings(config: str | None) -> list[str]:

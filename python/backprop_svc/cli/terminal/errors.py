@@ -83,6 +83,8 @@ def describe(error: BaseException) -> str:
         return f"{line}: tracking=none" if line.endswith("do not track") else line
     if isinstance(error, MissingConfigException) and error.options:
         return translate.option(error)
+    if isinstance(error, MemoryError) and not isinstance(error, SettingError):
+        return _line(error).replace(*_OF_MEMORY)
     cause = error.__cause__ or error.__context__
     settings = error if isinstance(error, OmegaConfBaseException) else cause
     line = _line(error)
@@ -121,6 +123,11 @@ _OF_STORES = {
     "sweep_id": "sweep.id",
 }
 """What the command calls the arguments that a store complains of."""
+_OF_MEMORY = (
+    "train in chunks or record less",
+    "give fewer train.epochs, or train with backprop-svc sweep, which keeps of each run what "
+    "tracking.history says",
+)
 _OF_PYTHON = {
     "give validation=(x, y), or": "write data.validation=0.2, or",
     'see bp.datasets.prepare(…, missing="mean")': "write data.missing=mean",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -28,6 +29,7 @@ def listen() -> None:
     for number in ENDS:
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _note)
+    sys.unraisablehook = _ignored
 
 
 def is_asked() -> bool:
@@ -83,6 +85,12 @@ def _note(number: int, _: object) -> NoReturn:
             # Not SIG_IGN: Python complains of signals that came before.
             signal.signal(each, lambda *_: None)
     raise _raised()
+
+
+def _ignored(what: sys.UnraisableHookArgs) -> None:
+    """Tell of an error that Python cannot raise where it came, but not of a noted signal."""
+    if not (_asked and isinstance(what.exc_value, (KeyboardInterrupt, SystemExit))):
+        sys.__unraisablehook__(what)
 
 
 def _raised() -> BaseException:

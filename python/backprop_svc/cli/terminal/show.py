@@ -6,7 +6,6 @@ import shlex
 import time
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from threading import Timer
 
 import numpy as np
@@ -25,7 +24,8 @@ from backprop_svc.memory import told
 from backprop_svc.sweep import repeats
 from backprop_svc.sweep.estimate import Estimate
 from backprop_svc.sweep.outcomes import Outcomes
-from backprop_svc.tracking import DEFAULT_URI, shown_uri
+from backprop_svc.tracking import default_uri, shown_uri
+from backprop_svc.tracking.uri import HIDDEN
 
 PATIENCE = 1.0
 """Seconds that may pass before the terminal says what takes so long."""
@@ -57,8 +57,10 @@ def waiting(what: str) -> Iterator[None]:
 
 def opening(uri: str) -> AbstractContextManager[None]:
     """Say that a store is opened, if it takes long: the first time MLflow makes its tables."""
-    file = uri.removeprefix("sqlite:///").partition("?")[0]
-    is_new = uri.startswith("sqlite:///") and not Path(file).exists()
+    from backprop_svc.tracking.sqlite import path_of
+
+    file = path_of(uri)
+    is_new = file is not None and not file.exists()
     return waiting("MLflow makes its tables, once" if is_new else "opening MLflow")
 
 
@@ -109,7 +111,9 @@ def print_sweep(
     chosen = [name for name in best[0] if name in shown]
     chosen += ["run_id"] if tracked else []
     for name in chosen:
-        table.add_column(printable(name), justify="right")
+        # Ids are given to other commands: a narrow terminal cuts the rest first.
+        widest = max(len(str(run[name])) for run in best) if name == "run_id" else None
+        table.add_column(printable(name), justify="right", min_width=widest)
     for run in best:
         cells = [_exactly(run[n]) if n in axes else run[n] for n in chosen]
         for name in numbers & {*chosen}:
@@ -157,8 +161,10 @@ def _exactly(value: float) -> str:
 
 def look(uri: str) -> str:
     """Say how to see in MLflow what a database keeps."""
-    words = [] if uri == DEFAULT_URI else [f"tracking.uri={shown_uri(uri)}"]
-    return shlex.join(["backprop-svc", "ui", *words])
+    shown = shown_uri(uri)
+    words = [] if uri == default_uri() else [f"tracking.uri={shown}"]
+    command = shlex.join(["backprop-svc", "ui", *words])
+    return f"{command}, with the password" if words and HIDDEN in shown else command
 
 
 def print_training(result: Result, run: int, rows: int, unit: str, factor: float) -> None:
@@ -261,7 +267,7 @@ def _print_settings(outcomes: Outcomes) -> None:
         cells = [_exactly(value) if isinstance(value, float) else value for value in own]
         row = [*cells, repeats.shown(setting), setting[repeats.RUNS]]
         table.add_row(*(printable(str(cell)) for cell in row))
-    say(f"\nbest settings: {repeats.title(outcomes)}")
+    say(f"\nbest settings{repeats.of_all(outcomes, len(best))}: {repeats.title(outcomes)}")
     print_table(table)
 
 

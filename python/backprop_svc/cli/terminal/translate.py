@@ -33,6 +33,9 @@ def word(error: OverrideParseException, line: str) -> str:
     hints = [hint for sign, hint in _HINTS.items() if sign in text and closed]
     if _EMPTY.search(line):
         return no_values(text)
+    spare = _without_spare_commas(text)
+    if spare:
+        return f"{text} has a comma without a value; allowed: a,b; write {shlex.quote(spare)}"
     meant = quoted(text)
     apart = _apart(text)
     if apart:
@@ -44,6 +47,13 @@ def word(error: OverrideParseException, line: str) -> str:
     else:
         hint = _GRAMMAR
     return f"{text} cannot be read: {_reason(text)}; {hint}"
+
+
+def _without_spare_commas(text: str) -> str | None:
+    """Return a word without the commas that have no value beside them, if it is then read."""
+    name, value = split(text)
+    less = re.sub(r"(?<=[=(\[])\s*,+|,+\s*(?=,|$|[)\]])", "", value)
+    return f"{name}={less}" if less and less != value and reads(name, less) else None
 
 
 def _apart(text: str) -> str | None:
@@ -104,6 +114,12 @@ _OF_HYDRA = [
     (
         re.compile(r"^(Invalid plugin .*)"),
         r"\1; allowed: the plugins of Hydra that are installed; leave it out",
+    ),
+    (
+        re.compile(
+            r"^Multiple values for (\S+)\. To override a value use 'override \S+: (.*)'"
+        ),
+        r"+\1=\2 adds a group that is there already; allowed: name=value; write \1=\2",
     ),
     (
         re.compile(

@@ -15,7 +15,9 @@ function pageOf(content, row) {
   const training = "?workflowType=machine_learning";
   if (numbered) return `${start}/${runId(content, row)}${training}`;
   const search = `tags.\`mlflow.parentRunId\` = '${owner}' and tags.\`backprop.index\` = '${row}'`;
-  return `${start}${training}&searchFilter=${encodeURIComponent(search)}`;
+  // Runs in an order of their own are listed by themselves, and not below their parent.
+  const order = "&orderByKey=" + encodeURIComponent("metrics.`loss`") + "&orderByAsc=true";
+  return `${start}${training}&searchFilter=${encodeURIComponent(search)}${order}`;
 }
 
 function addressOf(content, row) {
@@ -60,13 +62,14 @@ function runLink(content, row) {
   if (content.place === null) return make("span", { class: "run" }, `run ${row}`);
   const { numbered } = content.place;
   const id = numbered ? runId(content, row) : `run ${row}`;
-  const said = make("span", { class: "soft", role: "status" });
+  const said = make("span", { class: "said", role: "status" });
   const copied = numbered ? id : addressOf(content, row);
   const what = numbered ? "the id" : "the address";
   const tell = async (before) => {
     said.textContent = await copy(copied)
       ? `${before}${what} is copied`
       : `${before}copy ${what}: ${copied}`;
+    setTimeout(() => { said.textContent = ""; }, 10_000);
   };
   const click = (event) => {
     if (!IN_MLFLOW) return;
