@@ -234,6 +234,16 @@ def test_a_parent_tells_how_far_its_sweep_is(
     assert client.get_run(linked[1]).info.run_name == expected
 
 
+def test_a_parent_says_how_many_runs_are_the_best(tmp_path: Path) -> None:
+    uri = stores.empty_database(tmp_path / "mlflow.db")
+    starts = {"w1": [-1.0, -2.0, -3.0]}
+    bp.sweep(GUIDE, 2.0, 3.0, starts, tracking=uri, progress=False)
+    (parent, _) = found(uri)
+    # ReLU is off in all of them: ŷ stays 0.
+    told = "3 runs tie for the best loss, 4.5"
+    assert parent.data.tags["mlflow.note.content"].endswith(told)
+
+
 def test_a_note_that_a_user_has_changed_stays(tmp_path: Path) -> None:
     uri = stores.empty_database(tmp_path / "mlflow.db")
     client = MlflowClient(uri)

@@ -73,9 +73,10 @@ def test_the_links_show_the_sweep_its_runs_and_all_sweeps(tmp_path: Path) -> Non
     older = call(tmp_path, "sweep", "train.lr=0.1,0.2")
     newer = call(tmp_path, "sweep", *axes)
     names = []
-    for done in (older, newer):
+    for done, over in ((older, "lr"), (newer, "lr w1")):
         assert done.returncode == 0, done.stderr
-        names.append(done.stdout.partition(":")[0])
+        identity = done.stdout.partition(":")[0].removeprefix("sweep ")
+        names.append(f"sweep {over} ({identity})")
         # As the UI serves them unless it is told otherwise.
         assert "\nthis sweep: http://127.0.0.1:5000/#/experiments/1/runs/" in done.stdout
         assert "\nall sweeps: http://127.0.0.1:5000/#/experiments/1/runs?" in done.stdout
@@ -146,7 +147,7 @@ def test_the_links_show_the_sweep_its_runs_and_all_sweeps(tmp_path: Path) -> Non
                 run.locator("a").click()
                 # What leads out of the frame depends on MLflow; the id is there in any case.
                 if run.get_by_role("status").inner_text():
-                    expect(run.get_by_text("the id is copied")).to_be_visible()
+                    expect(run.get_by_text("the id is copied")).to_be_in_viewport()
                     # The frame cannot know the prefix of the server.
                     _, _, own = (run.locator("a").get_attribute("href") or "").partition("#")
                     other.goto(f"{address}/#{own}")

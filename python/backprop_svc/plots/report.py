@@ -72,6 +72,6 @@ def summary(
         files=files,
         pages={REPORT: page},
         metric=metric,
-        note=repeats.note(outcomes),
+        note="\n\n".join(filter(None, [outcomes.ties_told(), repeats.note(outcomes)])),
         figures=figures,
     )

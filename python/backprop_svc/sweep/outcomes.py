@@ -190,6 +190,13 @@ class Outcomes:
         """Count the runs that have the best value of the metric."""
         return int((self.scores == self.best_score()).sum())
 
+    def ties_told(self) -> str:
+        """Say how many runs have the best value of the metric; nothing where one has it."""
+        ties = self.ties()
+        if ties < 2:
+            return ""
+        return f"{counted(ties, 'run')} tie for the best {self.metric}, {self.best_score():.6g}"
+
     def best_loss(self) -> float:
         """Return the smallest last loss, NaN if none is finite."""
         finite = self.loss[np.isfinite(self.loss)]

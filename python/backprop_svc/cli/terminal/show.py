@@ -120,10 +120,8 @@ def print_sweep(
             cells[chosen.index(name)] = f"{run[name]:.6g}"
         table.add_row(*map(printable, cells))
     print_table(table)
-    ties = outcomes.ties()
-    if ties > 1:
-        score = outcomes.best_score()
-        say(f"\n{counted(ties, 'run')} tie for the best {metric}, {score:.6g}")
+    if ties := outcomes.ties_told():
+        say(f"\n{ties}")
     if outcomes.seeds:
         _print_settings(outcomes)
     say(f"\n{outcomes.told()}")
