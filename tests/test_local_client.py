@@ -447,16 +447,31 @@ def test_who_ran_what(
     assert ours == theirs
 
 
+def imported(folder: Path, *words: str) -> set[str]:
+    """Run a command, and return the modules that it imported."""
+    done = subprocess.run(
+        [COMMAND[0], "-X", "importtime", *COMMAND[1:], *words],
+        cwd=folder, env=CLEAN, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+
+@pytest.mark.parametrize("words", [["train"], ["sweep", "train.lr=0.1,0.2"], ["explain"]])
+def test_a_command_that_tracks_nothing_imports_no_sqlalchemy(
+    tmp_path: Path, words: list[str]
+) -> None:
+    untracked = [] if words == ["explain"] else ["tracking=none"]
+    found = imported(tmp_path, *words, *untracked)
+    assert "hydra" in found
+    assert not {"mlflow", "matplotlib", "pandas", "sqlalchemy"} & found
+
+
 @pytest.mark.parametrize("words", [["train"], ["sweep", "train.lr=0.1,0.2"]])
 def test_a_command_does_not_import_mlflow(tmp_path: Path, words: list[str]) -> None:
     uri = stores.empty_database(tmp_path / "mlflow.db")
-    done = subprocess.run(
-        [COMMAND[0], "-X", "importtime", *COMMAND[1:], *words],
-        cwd=tmp_path, env=CLEAN, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert {"sqlalchemy", "hydra"} <= imported
-    assert not {"mlflow", "matplotlib", "pandas"} & imported
+    found = imported(tmp_path, *words)
+    assert {"sqlalchemy", "hydra"} <= found
+    assert not {"mlflow", "matplotlib", "pandas"} & found
     runs = MlflowClient(uri).search_runs(["1"])
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert any("config.yaml" in artifacts(run) for run in runs)

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-import sqlalchemy as sa
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 LOCKED = "database is locked"
 """What SQLite's errors say of a file that another program keeps for itself."""
@@ -34,13 +35,20 @@ def file_of(url: sa.URL) -> Path | None:
 
 def path_of(uri: str) -> Path | None:
     """Return the file that a URI names; ``None`` where it names none of SQLite."""
+    if not uri.startswith("sqlite"):
+        return None
+    # What is not tracked does not wait for it.
+    import sqlalchemy as sa
+
     with suppress(sa.exc.ArgumentError):
-        return file_of(sa.make_url(uri)) if uri.startswith("sqlite") else None
+        return file_of(sa.make_url(uri))
     return None
 
 
 def uri_of(file: Path) -> str:
     """Return the URI of a file; only signs that would be misread are written as codes."""
+    import sqlalchemy as sa
+
     uri = f"sqlite:///{file}"
     if path_of(uri) == file:
         return uri
@@ -49,6 +57,8 @@ def uri_of(file: Path) -> str:
 
 def engine_of(file: Path) -> sa.Engine:
     """Return connections to a file, whatever signs its name has."""
+    import sqlalchemy as sa
+
     return sa.create_engine(
         "sqlite://", creator=lambda: sqlite3.connect(file), poolclass=sa.NullPool
     )
