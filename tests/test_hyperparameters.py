@@ -250,3 +250,12 @@ def test_weights_are_looked_at_with_their_own_gain(function: Any, sizes: Any) ->
                 each = list(zip(found, expected, strict=True))
             for values, value in each:
                 assert bits(values[run : run + 1]) == bits(value)
+
+
+def test_arrays_of_records_are_no_numbers() -> None:
+    records = np.zeros(1, dtype=[("a", "u1")])
+    for seeds in (records, records[:0]):
+        with pytest.raises(bp.SettingError, match="batch_seed has type"):
+            bp.train(bp.Network(1, 1, 1), [0.5, 1], 2.0, 3.0, batch_seed=seeds)
+    with pytest.raises(bp.SettingError, match="optimizer is array"):
+        bp.sweep(bp.Network(1, 1, 1), 2.0, 3.0, {"lr": [0.1]}, optimizer=records)

@@ -62,7 +62,8 @@ def _values(name: str, value: Any) -> NDArray[Any]:
         )
     if name != BATCH_SEED:
         return np.atleast_1d(found)
-    if found.dtype.kind not in "iu" and found.size:
+    # An empty list has the type of numbers with fractions.
+    if found.dtype.kind not in ("iu" if found.size else "iuf"):
         raise SettingTypeError(
             name, f"type {found.dtype}", "whole numbers", "convert them", verb="has"
         )

@@ -183,7 +183,8 @@ def _changes_nothing(
 
 def _check_hyperparameters(network: Network, grid: Grid, settings: Mapping[str, Any]) -> None:
     """Refuse axes of settings that are given besides, or that no other setting uses."""
-    optimizer = settings.get("optimizer", SHARED["optimizer"])
+    told = settings.get("optimizer", SHARED["optimizer"])
+    optimizer = check("optimizer", told, SETTINGS["optimizer"])
     needs = {
         "train.momentum": (
             optimizer != "gradient_descent", "with the optimizer momentum, nesterov or adam"
