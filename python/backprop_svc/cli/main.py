@@ -56,11 +56,11 @@ def run() -> None:
             # A terminal that lacks a sign shows another one.
             stream.reconfigure(errors="replace")
     try:
-        # What the shell and its surroundings say may hold a password.
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
             # As for MLflow, an empty one tells nothing.
             if not os.environ.get(name, "-").strip():
                 del os.environ[name]
+        # What the shell and its surroundings say may hold a password.
         for word in (*sys.argv[1:], os.environ.get("MLFLOW_TRACKING_URI", "")):
             remember(word.partition("=")[2].strip("'\"") or word)
         # Nearly all that is made at the start stays: to look for what does not takes a tenth.
