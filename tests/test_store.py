@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -94,7 +95,12 @@ def test_what_cannot_be_opened_is_said_before_mlflow_is_imported(
 
 def test_the_database_of_another_program_stays_as_it_is(tmp_path: Path) -> None:
     for number, statement in enumerate(
-        ["CREATE TABLE a (b)", "CREATE TABLE experiments (b)", "CREATE VIEW v AS SELECT 1"]
+        [
+            "CREATE TABLE a (b)",
+            "CREATE TABLE experiments (b)",
+            "CREATE VIEW v AS SELECT 1",
+            "CREATE TABLE alembic_version AS SELECT 'of another' AS version_num",
+        ]
     ):
         file = tmp_path / f"{number}.db"
         with closing(sqlite3.connect(file)) as database:
@@ -105,6 +111,75 @@ def test_the_database_of_another_program_stays_as_it_is(tmp_path: Path) -> None:
         with pytest.raises((ConnectionError, ValueError)):
             bp.load_sweep("last", tracking=f"sqlite:///{file}")
         assert digest(file) == before
+
+
+@pytest.mark.parametrize("program", ["MLflow", "another"])
+def test_what_another_program_makes_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """No other program takes the lock under which we make a database."""
+    file, write = tmp_path / "new.db", store._write
+
+    def meanwhile(draft: Path) -> None:
+        write(draft)
+        if program == "MLflow":
+            client = MlflowClient(stores.empty_database(file))
+            client.create_run(client.create_experiment("theirs"))
+        else:
+            with closing(sqlite3.connect(file)) as database:
+                database.execute("CREATE TABLE a (b)")
+        made.append(digest(file))
+
+    made: list[str] = []
+    monkeypatch.setattr(store, "_write", meanwhile)
+    if program == "MLflow":
+        store.prepare(f"sqlite:///{file}")
+    else:
+        with pytest.raises(ConnectionError, match="another program"):
+            store.prepare(f"sqlite:///{file}")
+    assert made == [digest(file)]
+
+
+def test_an_empty_database_may_be_in_wal_mode_and_in_use(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for mode, begin in [("delete", "BEGIN IMMEDIATE"), ("delete", "BEGIN"), ("wal", "BEGIN")]:
+        file = tmp_path / f"{mode}-{begin}.db"
+        other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        other.execute(f"PRAGMA journal_mode = {mode}")
+        other.execute(begin)
+        other.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        release = threading.Timer(3, lambda own=other: own.execute("ROLLBACK"))
+        release.start()
+        store.prepare(f"sqlite:///{file}")
+        release.join()
+        other.close()
+        assert MlflowClient(f"sqlite:///{file}").search_experiments()
+    assert "another program has locked" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("uri", "named"),
+    [
+        ("sqlite:///a%20b.db", "a b.db"),
+        ("sqlite:///file:a%2520b.db?uri=true", "a b.db"),
+        ("sqlite:////x/y.db", "/x/y.db"),
+        ("sqlite:///file:/x/y.db?uri=true", "/x/y.db"),
+        ("sqlite:///file:y.db?uri=false", "file:y.db"),
+        ("sqlite://h:abc/x.db", None),
+        ("sqlite:///:memory:", None),
+        ("postgresql://host/x", None),
+    ],
+)
+def test_the_file_of_a_uri_is_the_one_that_sqlite_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, named: str | None
+) -> None:
+    file = sqlite.file_named_by(uri)
+    assert file == (None if named is None else Path(named))
+    if named is not None and not named.startswith("/"):
+        monkeypatch.chdir(tmp_path)
+        sa.create_engine(uri).connect().exec_driver_sql("CREATE TABLE a (b)").connection.close()
+        assert [file.name for file in tmp_path.iterdir()] == [named]
 
 
 def test_mlflow_makes_its_tables_beside_others_of_postgresql(tmp_path: Path) -> None:
@@ -430,6 +505,38 @@ def test_a_database_by_itself_keeps_its_artifacts_elsewhere(
     sweep(folder, 0.3, uri=uri)
     assert artifacts(data)
     assert not (folder / "mlruns").exists()
+
+
+def test_artifacts_that_cannot_be_kept_where_they_belong(tmp_path: Path) -> None:
+    """They are named, and not their store; runs are ended, or kept elsewhere."""
+    places = {
+        "folder": ("/proc/nowhere", "No such file or directory"),
+        "driver": ("sftp://me:secret@127.0.0.1/x", "run `pip install "),
+        "scheme": ("foo://nowhere/x", "an experiment of another name"),
+    }
+    file = stores.empty_database(tmp_path / "mlflow.db")
+    with stores.mlflow_server(file, tmp_path) as address:
+        client = MlflowClient(file)
+        for name, (place, _) in places.items():
+            client.create_experiment(name, artifact_location=place)
+        for uri in (file, address):
+            for name, (place, said) in places.items():
+                where = (f"tracking.uri={uri}", f"tracking.experiment={name}")
+                done = call(tmp_path, "sweep", "train.lr=0.1,0.2", *where)
+                assert done.returncode == 1
+                shown = place.replace("secret", "***")
+                assert f"whose artifacts belong in {shown}" in done.stderr
+                assert said in done.stderr
+                assert "secret" not in done.stderr
+                done = call(tmp_path, "train", *where)
+                assert "whose artifacts belong in" in done.stderr
+                assert "the run is kept in" in done.stderr
+                done = call(tmp_path, *FEW, *where, "tracking.experiment=new")
+                assert done.returncode == 0, done.stderr
+        runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+        assert {run.info.status for run in runs} == {"FAILED", "FINISHED"}
+        assert sum(run.info.status == "FINISHED" for run in runs) == 6
+    assert len(list(tmp_path.glob("backprop-svc-*.db"))) == 6
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def test_a_copied_database_is_as_mlflow_makes_it(
 
 def test_a_copy_needs_no_import_of_mlflow(tmp_path: Path, kept: Path) -> None:
     program = (
-        "import sys; from backprop_svc.tracking.store import PAGE, prepare\n"
+        "import sys; from backprop_svc.tracking.store import prepare\n"
         "prepare('sqlite:///new.db'); print('mlflow' in sys.modules)"
     )
     done = subprocess.run(
@@ -147,9 +147,15 @@ def test_a_draft_that_a_kill_left_is_removed(tmp_path: Path, kept: Path) -> None
 
 
 def test_a_spoilt_template_is_made_anew(tmp_path: Path, kept: Path) -> None:
-    cut_short(kept)
-    prepare(f"sqlite:///{tmp_path}/new.db")
-    assert template.copy_to(tmp_path / "again.db")
+    for spoil in (cut_short, open_to_others):
+        spoil(kept)
+        assert not template.copy_to(tmp_path / "spoilt.db")
+        mask = os.umask(0)
+        try:
+            prepare(f"sqlite:///{tmp_path}/{spoil.__name__}.db")
+        finally:
+            os.umask(mask)
+        assert template.copy_to(tmp_path / "again.db")
 
 
 @pytest.mark.parametrize(("told", "home"), [("/proc/cache", "/tmp"), ("relative", "/dev/null")])

@@ -230,7 +230,7 @@ def test_a_full_temporary_folder_is_told(tmp_path: Path) -> None:
 
 def test_a_printed_command_has_no_part_of_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
     uri = "postgresql://me:secret@host/db"
-    told = "backprop-svc ui 'tracking.uri=postgresql://me:***@host/db', with the password"
+    told = "backprop-svc ui 'tracking.uri=postgresql://me:***@host/db', and what *** hides"
     assert show.look(uri) == told
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert show.look(uri) == "backprop-svc ui"

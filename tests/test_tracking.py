@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from backprop_svc.tracking.client import ClientWriter
 from backprop_svc.tracking.database import DatabaseWriter
 from backprop_svc.tracking.plan import Plan
 from backprop_svc.tracking.record import Runs, Summary, Sweep, history_interval, series_of
+from backprop_svc.tracking.tables import TABLES
 
 SWEEP = "0123456789abcdef"
 
@@ -91,6 +94,18 @@ def both(uri: str) -> tuple[MlflowClient, dict[str, str]]:
         writer.close_sweep(parent, "FINISHED", Summary([("runs", 24.0, 0)]))
         experiments[name] = writer.experiment
     return MlflowClient(uri), experiments
+
+
+@pytest.mark.skipif(not hasattr(sqlite3.Connection, "setlimit"), reason="Python 3.10")
+@pytest.mark.parametrize("limit", [6, 999, 32_766])
+def test_sqlite_may_take_few_values_at_once(limit: int) -> None:
+    rows = [("loss", float(i), i, i, False, f"{i:032x}") for i in range(6000)]
+    with closing(sqlite3.connect(":memory:")) as memory:
+        columns = TABLES["metrics"].columns
+        memory.execute(f"CREATE TABLE metrics ({', '.join(columns)})")
+        memory.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, limit)
+        DatabaseWriter._insert(memory.cursor(), "metrics", rows)
+        assert memory.execute("SELECT * FROM metrics").fetchall() == rows
 
 
 def exactly(value: float) -> str:

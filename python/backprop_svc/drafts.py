@@ -11,11 +11,11 @@ from typing import IO
 
 
 @contextmanager
-def replacing(path: Path, prefix: str) -> Iterator[IO[bytes]]:
+def replacing(path: Path, prefix: str, mode: int | None = None) -> Iterator[IO[bytes]]:
     """Open a draft beside a file; it becomes that file once all is written and on the disk.
 
-    The file of before stays if anything goes wrong. The new one has its mode, or the one that
-    any new file has.
+    The file of before stays if anything goes wrong. The new one has the mode that is told, or
+    that of the old one, or the one that any new file has.
     """
     number, name = mkstemp(dir=path.parent, prefix=prefix)
     draft = Path(name)
@@ -25,7 +25,9 @@ def replacing(path: Path, prefix: str) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         # Windows replaces no file that is open.
-        draft.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+        if mode is None:
+            mode = path.stat().st_mode if path.exists() else 0o666 & ~_umask()
+        draft.chmod(mode)
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)

@@ -13,13 +13,12 @@ import sqlalchemy as sa
 from backprop_svc.errors import StoreError, shown
 from backprop_svc.tracking import sqlite
 from backprop_svc.tracking.revision import State, installed_mlflow, read_state
-from backprop_svc.tracking.uri import checked_uri, shown_uri, without_password
+from backprop_svc.tracking.uri import STORES, checked_uri, shown_uri, without_password
 
 CONNECT_TIMEOUT = 2
 """Seconds that a host may take to take a connection."""
 ANSWER_TIMEOUT = 10
 """Seconds that a database server may take to answer."""
-ALLOWED = "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow"
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 """Of database servers, where the URI names none."""
 PACKAGES = {
@@ -93,7 +92,7 @@ def check(uri: str, *, refuse_older: bool = True) -> State | None:
 
 
 def refused(
-    uri: str, reason: str, fix: str = "correct it", allowed: str = ALLOWED
+    uri: str, reason: str, fix: str = "correct it", allowed: str = STORES
 ) -> StoreError:
     """Return the error about a store that cannot be used."""
     return StoreError(
@@ -176,7 +175,8 @@ def _state(uri: str, engine: sa.Engine, refuse_older: bool) -> State:
             "finish them, or another program made them",
             "give another database", "databases of the installed MLflow, and new ones",
         )  # fmt: skip
-    if state is State.FOREIGN and is_file:
+    # Beside others in a PostgreSQL MLflow can have its tables, but not their revision.
+    if state is State.FOREIGN and (is_file or revision):
         raise refused(
             uri, "which is the database of another program",
             "give another database", "databases of the installed MLflow, and new ones",

@@ -41,7 +41,7 @@ from backprop_svc.tracking.parents import (
 from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import Progress, RunRecord, Runs, Summary, Sweep
 from backprop_svc.tracking.source import source_tags
-from backprop_svc.tracking.sqlite import path_of
+from backprop_svc.tracking.sqlite import file_named_by
 from backprop_svc.tracking.uri import shown_uri
 
 KIND_OF_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
@@ -333,7 +333,7 @@ class ClientWriter:
         address = links.address(self.uri)
         if address is not None:
             return f"{address}/{links.run_page(self.experiment, run_id, tab)}"
-        file = path_of(self.uri)
+        file = file_named_by(self.uri)
         return f"run {run_id} in {shown_uri(self.uri) if file is None else file.absolute()}"
 
     def store_errors(self) -> contextlib.AbstractContextManager[None]:

@@ -47,8 +47,8 @@ LEFT JOIN latest_metrics latest ON latest.run_uuid = tags.run_uuid AND latest.ke
 WHERE tags.key = 'outcome' AND tags.run_uuid BETWEEN :first AND :last
 GROUP BY tags.value
 """
-VARIABLES = 32_766 if sqlite3.sqlite_version_info >= (3, 32) else 999
-"""Values that a statement of SQLite takes, unless it was compiled for more."""
+VARIABLES = 32_766
+"""Values of a statement of SQLite, if it takes as many; more save no time."""
 UNIQUE_VIOLATION = "23505"
 """SQL's code for a key that is there already."""
 
@@ -309,16 +309,16 @@ class DatabaseWriter(ClientWriter):
 
     @staticmethod
     def _insert(cursor: Any, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Insert rows by statements of as many rows as SQLite takes.
-
-        That takes a quarter less than one row at a time, as ``executemany`` does it.
-        """
+        """Insert rows by statements of as many rows as SQLite takes: it has less to do then."""
         columns = TABLES[table].columns
-        into, marks = f"{table} ({', '.join(columns)})", f"({','.join('?' * len(columns))})"
-        left, most = iter(rows), VARIABLES // len(columns)
-        while some := list(islice(left, most)):
-            values = list(chain.from_iterable(some))
-            cursor.execute(f"INSERT INTO {into} VALUES {','.join([marks] * len(some))}", values)
+        into = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
+        marks = f"({','.join('?' * len(columns))})"
+        left, most = iter(rows), _variables(cursor.connection) // len(columns)
+        many = into + ",".join([marks] * most)
+        while len(some := list(islice(left, most))) == most:
+            cursor.execute(many, list(chain.from_iterable(some)))
+        # Statements of each length would all be kept ready, with their values.
+        cursor.executemany(into + marks, some)
 
     def _analyze(self) -> None:
         if self._sqlite:
@@ -341,6 +341,16 @@ class DatabaseWriter(ClientWriter):
 def _cells(columns: Any, ids: list[str]) -> Iterator[tuple[Any, ...]]:
     for key, values in columns.items():
         yield from zip(repeat(key), values, ids, strict=False)
+
+
+def _variables(connection: sqlite3.Connection) -> int:
+    """Return how many values a statement has."""
+    if sys.version_info >= (3, 11):
+        limit = connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+    else:
+        # Python 3.10 cannot ask.
+        limit = VARIABLES if sqlite3.sqlite_version_info >= (3, 32) else 999
+    return min(limit, VARIABLES)
 
 
 def _everything(series: Series) -> np.ndarray:

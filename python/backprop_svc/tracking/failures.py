@@ -4,15 +4,52 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from tempfile import gettempdir
 from typing import Any, TypeVar, cast
 
 from backprop_svc.errors import StoreError
 from backprop_svc.tracking import sqlite
-from backprop_svc.tracking.uri import leaks, shown_uri, without_password
+from backprop_svc.tracking.uri import STORES, leaks, shown_uri, without_password
 
 T = TypeVar("T")
+
+
+class ArtifactError(OSError):
+    """The artifacts of a run cannot be written or read where they belong."""
+
+    def __init__(self, place: str, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.place = place
+        # What is asked of an error of a store: whether it may pass, and what would mend it.
+        self.error_code = getattr(cause, "error_code", None)
+        self.errno = getattr(cause, "errno", None)
+        self.module = cause.name if isinstance(cause, ImportError) else None
+
+
+@contextlib.contextmanager
+def artifact_errors(
+    place: Callable[[], str], failures: tuple[type[Exception], ...]
+) -> Iterator[None]:
+    """Tell what goes wrong with artifacts from what goes wrong with their store.
+
+    Parameters
+    ----------
+    place
+        Returns where the artifacts belong. Where that fails too, it is the store that failed.
+    failures
+        What may be raised.
+    """
+    try:
+        yield
+    except failures as error:
+        if isinstance(error, (StoreError, ArtifactError)):
+            raise
+        try:
+            where = place()
+        except failures:
+            raise error from None
+        raise ArtifactError(where, error) from error
 
 
 @contextlib.contextmanager
@@ -28,15 +65,30 @@ def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[No
         reason = without_password(" ".join(str(told).split()))
         if len(reason) > 300:
             reason = reason[:300] + "…"
+        failed, allowed = "which failed", STORES
         fix = "correct it, install its driver, start the server"
+        if isinstance(error, ArtifactError):
+            failed = f"whose artifacts belong in {without_password(error.place)}, which failed"
+            allowed = "artifacts where this machine can write"
+            fix = _fix_of_artifacts(uri, error)
         if has_no_room(error):
             fix = f"make room there and in {gettempdir()}"
         raise StoreError(
             "tracking",
-            f"{shown_uri(uri)!r}, which failed: {reason}",
-            "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow",
+            f"{shown_uri(uri)!r}, {failed}: {reason}",
+            allowed,
             f"{fix}, or do not track",
         ) from (None if leaks(error) else error)
+
+
+def _fix_of_artifacts(uri: str, error: ArtifactError) -> str:
+    if error.module is not None:
+        return f"run `pip install {error.module}`"
+    # An experiment keeps the place that it began with.
+    new = "keep the runs in an experiment of another name"
+    if uri.startswith("http"):
+        return f"let the server keep them (`mlflow server --serve-artifacts`) and {new}"
+    return f"{new}, whose artifacts are then here"
 
 
 def is_lasting(error: Exception) -> bool:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from backprop_svc.scratch import scratch
 from backprop_svc.tracking.artifacts import ARTIFACTS, Folder, below
 from backprop_svc.tracking.entities import ACTIVE, Run, WriteModel
+from backprop_svc.tracking.failures import artifact_errors
 from backprop_svc.tracking.record import now
 from backprop_svc.tracking.tables import (
     INPUTS,
@@ -49,8 +50,9 @@ def write_files(folder: Path, location: str, model_id: str, write: WriteModel) -
     """
     with scratch() as draft:
         write(model_id, location, draft)
-        for entry in sorted(draft.iterdir(), key=lambda entry: entry.name == "MLmodel"):
-            Folder(folder).copy(entry, entry.name)
+        with artifact_errors(lambda: location, (OSError,)):
+            for entry in sorted(draft.iterdir(), key=lambda entry: entry.name == "MLmodel"):
+                Folder(folder).copy(entry, entry.name)
 
 
 def logged(database: sa.Connection, run: Run, name: str) -> str | None:

@@ -6,13 +6,13 @@ import logging
 import os
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any, cast
 
 from backprop_svc.scratch import scratch
 from backprop_svc.tracking import entities
 from backprop_svc.tracking.environment import told
-from backprop_svc.tracking.failures import store_errors
+from backprop_svc.tracking.failures import artifact_errors, store_errors
 from backprop_svc.tracking.patience import bounded
 
 os.environ.update(told(os.environ))
@@ -55,7 +55,8 @@ class RemoteClient(MlflowClient):
         try:
             with scratch() as folder:
                 write(model.model_id, model.artifact_location, folder)
-                self.log_model_artifacts(model.model_id, str(folder))
+                with artifact_errors(lambda: model.artifact_location, self.failures):
+                    self.log_model_artifacts(model.model_id, str(folder))
             last = [self.get_metric_history(run_id, key)[-1] for key in own.data.metrics]
             metrics = [
                 Metric(m.key, m.value, m.timestamp, m.step, model.model_id, run_id=run_id)
@@ -72,6 +73,34 @@ class RemoteClient(MlflowClient):
         finally:
             self.finalize_logged_model(model.model_id, status)
         return str(model.model_id)
+
+    # MLflow's other methods for artifacts call these.
+    def log_artifact(
+        self, run_id: str, local_path: str, artifact_path: str | None = None
+    ) -> None:
+        """Keep a file as an artifact."""
+        with self._artifacts_of(run_id):
+            super().log_artifact(run_id, local_path, artifact_path)
+
+    def log_artifacts(
+        self, run_id: str, local_dir: str, artifact_path: str | None = None
+    ) -> None:
+        """Keep what is in a folder as artifacts."""
+        with self._artifacts_of(run_id):
+            super().log_artifacts(run_id, local_dir, artifact_path)
+
+    def list_artifacts(self, run_id: str, path: str | None = None) -> Any:
+        """Return the artifacts of a run that are directly below a path."""
+        with self._artifacts_of(run_id):
+            return super().list_artifacts(run_id, path)
+
+    def download_artifacts(self, run_id: str, path: str, dst_path: str | None = None) -> str:
+        """Return where a copy of an artifact is."""
+        with self._artifacts_of(run_id):
+            return super().download_artifacts(run_id, path, dst_path)
+
+    def _artifacts_of(self, run_id: str) -> AbstractContextManager[None]:
+        return artifact_errors(lambda: self.get_run(run_id).info.artifact_uri, self.failures)
 
     def log_batch(  # type: ignore[override]
         self,

@@ -26,7 +26,7 @@ class State(Enum):
     NEW = "has no tables"
     CURRENT = "is of this MLflow"
     OLDER = "is of an older MLflow"
-    UNKNOWN = "is of a newer MLflow, or of none"
+    UNKNOWN = "is of a newer MLflow"
     HALF = "has some tables of MLflow, and no revision"
     FOREIGN = "has tables of another program"
 
@@ -35,7 +35,7 @@ def read_state(engine: sa.Engine) -> tuple[State, str]:
     """Return the state of a database, and its revision where it has one."""
     inspector = sa.inspect(engine)
     tables = [*inspector.get_table_names(), *inspector.get_view_names()]
-    revision = ""
+    is_of_mlflow, revision = not {"experiments", "runs"}.isdisjoint(tables), ""
     if "alembic_version" in tables:
         with engine.connect() as connection:
             found = connection.execute(sa.text("SELECT version_num FROM alembic_version"))
@@ -44,8 +44,10 @@ def read_state(engine: sa.Engine) -> tuple[State, str]:
         known, newest = installed_revisions()
         if revision == newest:
             return State.CURRENT, revision
-        return (State.OLDER if revision in known else State.UNKNOWN), revision
-    if "experiments" in tables or "runs" in tables:
+        if revision in known:
+            return State.OLDER, revision
+        return (State.UNKNOWN if is_of_mlflow else State.FOREIGN), revision
+    if is_of_mlflow:
         return State.HALF, ""
     return (State.FOREIGN if tables else State.NEW), ""
 

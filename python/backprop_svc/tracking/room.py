@@ -14,7 +14,7 @@ import numpy as np
 
 from backprop_svc.scratch import scratch
 from backprop_svc.tracking.record import Runs
-from backprop_svc.tracking.sqlite import path_of
+from backprop_svc.tracking.sqlite import file_named_by
 
 OF_A_RUN, OF_A_TEXT, OF_A_VALUE, OF_A_LAST = 220, 175, 235, 160
 """Bytes of a row of MLflow's tables runs, tags and params, metrics, latest_metrics, with those
@@ -39,7 +39,7 @@ def bytes_of(runs: Runs, share: float = 1.0) -> float:
 
 def free(uri: str) -> int | None:
     """Return the free bytes on the disk of a database, if it is a file."""
-    file = path_of(uri)
+    file = file_named_by(uri)
     if file is None:
         return None
     try:
@@ -57,7 +57,7 @@ def seconds_to_write(uri: str, runs: Runs) -> float | None:
     Its rows go to a database of their own with the same keys, which is thrown away. ``None``
     stands for other stores, and where there is no room for that database.
     """
-    if path_of(uri) is None:
+    if file_named_by(uri) is None:
         return None
     with suppress(sqlite3.Error, OSError):
         return _try_to_write(_rows(runs)) / len(runs)

@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -26,21 +27,25 @@ WAIT = 120
 
 def file_of(url: sa.URL) -> Path | None:
     """Return the file of a SQLite URL; ``None`` where SQLite would keep it in memory."""
+    from sqlalchemy.util import asbool
+
     name = url.database or ""
     if "mode" in url.query and url.query["mode"] == "memory":
         return None
-    name = name.removeprefix("file:") if url.query.get("uri") else name
+    if name.startswith("file:") and asbool(url.query.get("uri", False)):
+        # Then it is an address, of which SQLite reads codes.
+        name = unquote(urlsplit(name).path)
     return Path(name) if name not in {"", ":memory:"} else None
 
 
-def path_of(uri: str) -> Path | None:
+def file_named_by(uri: str) -> Path | None:
     """Return the file that a URI names; ``None`` where it names none of SQLite."""
     if not uri.startswith("sqlite"):
         return None
     # What is not tracked does not wait for it.
     import sqlalchemy as sa
 
-    with suppress(sa.exc.ArgumentError):
+    with suppress(sa.exc.ArgumentError, ValueError):
         return file_of(sa.make_url(uri))
     return None
 
@@ -50,7 +55,7 @@ def uri_of(file: Path) -> str:
     import sqlalchemy as sa
 
     uri = f"sqlite:///{file}"
-    if path_of(uri) == file:
+    if file_named_by(uri) == file:
         return uri
     return sa.URL.create("sqlite", database=str(file)).render_as_string()
 
@@ -108,6 +113,9 @@ def gather_changes(file: Path) -> None:
     Also while another program, such as the UI, has it open. What that reads at this very
     moment keeps the log: whoever closes the database last then brings it in.
     """
+    if not file.is_file():
+        # Opening it would make one.
+        return
     with suppress(sqlite3.Error), closing(sqlite3.connect(file, timeout=LOG_WAIT)) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -133,7 +141,7 @@ def alone(file: Path) -> Iterator[None]:
     try:
         folder = os.open(file.resolve().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except PermissionError:
-        # A folder may be written without being read; what is made there is made at once.
+        # A folder may be written without being read; databases are filled in one transaction.
         yield
         return
     try:

@@ -17,6 +17,7 @@ from backprop_svc.tracking.check import check, one_line, patience, refused
 from backprop_svc.tracking.failures import has_no_room
 from backprop_svc.tracking.moved import ARTIFACTS, stay_together
 from backprop_svc.tracking.revision import State
+from backprop_svc.tracking.waiting import WAITING
 
 PAGE = 16384
 """Bytes of a page in a new SQLite file: a sweep fills it a tenth to a fifth faster."""
@@ -58,6 +59,7 @@ def make(uri: str) -> None:
             with _errors(uri, folder.parent):
                 _write(draft)
             _fill(file, draft)
+    check(uri)
 
 
 def gather(uri: str) -> None:
@@ -90,13 +92,24 @@ def _write(draft: Path) -> None:
 
 
 def _fill(file: Path, draft: Path) -> None:
-    """Give a SQLite file the content of another one, all or nothing: a kill leaves no half.
+    """Give an empty database the content of another one, in one transaction of its own.
 
-    SQLite itself fills the file, in one transaction. So it removes what an earlier database of
-    that name left behind, such as a log of changes that would be replayed into this one.
+    A kill leaves all of it or nothing. What another program, which knows nothing of our locks,
+    has put there meanwhile stays as it is.
     """
-    with closing(sqlite3.connect(draft)) as source, closing(sqlite3.connect(file)) as new:
-        source.backup(new)
+    with (
+        closing(sqlite3.connect(draft)) as source,
+        closing(sqlite3.connect(file, isolation_level=None, **WAITING)) as new,
+    ):
+        new.execute(f"PRAGMA page_size = {PAGE}")
+        new.execute("PRAGMA foreign_keys = OFF")
+        new.execute("BEGIN IMMEDIATE")
+        (tables,) = new.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if not tables:
+            # All but the words that begin and end a transaction.
+            for statement in list(source.iterdump())[1:-1]:
+                new.execute(statement)
+        new.execute("COMMIT")
 
 
 def _let_make(uri: str) -> None:

@@ -22,6 +22,8 @@ from backprop_svc.tracking.revision import installed_mlflow, installed_revisions
 DIGEST = hashlib.sha256().digest_size
 """Bytes at the end of a template: they tell whether it is as it was written."""
 DRAFT = ".draft-"
+OWN = 0o600
+"""The mode of a template, whatever the mask of its user: nobody else may change it."""
 SLOW = 60.0
 """Seconds in which a draft of a template is surely written."""
 
@@ -46,11 +48,12 @@ def keep(draft: Path) -> None:
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             for left in kept.parent.glob(f"{DRAFT}*"):
-                # Of a process that was killed.
-                if time.time() - left.stat().st_mtime > SLOW:
-                    left.unlink()
+                with suppress(OSError):
+                    # Of a process that was killed.
+                    if time.time() - left.stat().st_mtime > SLOW:
+                        left.unlink()
             content = draft.read_bytes()
-            with replacing(kept, DRAFT) as copy:
+            with replacing(kept, DRAFT, OWN) as copy:
                 copy.write(content + hashlib.sha256(content).digest())
 
 
@@ -87,5 +90,6 @@ def _is_trusted(kept: Path) -> bool:
     if not hasattr(os, "getuid"):
         return kept.is_file()
     about = kept.stat()
-    is_own = about.st_uid in {os.getuid(), 0} and not about.st_mode & stat.S_IWOTH
+    others = stat.S_IWGRP | stat.S_IWOTH
+    is_own = about.st_uid in {os.getuid(), 0} and not about.st_mode & others
     return is_own and stat.S_ISREG(about.st_mode)

@@ -21,7 +21,8 @@ HARMLESS = frozenset(
 """Query parameters that are shown. Any other one may be a secret: drivers have many names."""
 SHORTEST = 3
 """Characters of a secret that is looked for in texts: a shorter one is in every word."""
-_STORES = "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow"
+STORES = "sqlite:///mlflow.db, postgresql://…, http://… and other stores of MLflow"
+"""What a message says of the tracking URIs that are allowed."""
 _URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"]+")
 _known: set[str] = set()
 """URIs that this process was given: what a library says of them may hold their secrets."""
@@ -44,13 +45,13 @@ def checked_uri(uri: str) -> str:
         a password that a library would cut in two.
     """
     if not uri.strip():
-        raise SettingError("tracking", shown(uri), _STORES, "name one, or leave it out")
+        raise SettingError("tracking", shown(uri), STORES, "name one, or leave it out")
     remember(uri)
     scheme, colon, rest = uri.partition("://")
     meant = meant_uri(uri)
     if meant is not None:
         raise SettingError(
-            "tracking", shown(shown_uri(uri)), _STORES, f"write {shown_uri(meant)}"
+            "tracking", shown(shown_uri(uri)), STORES, f"write {shown_uri(meant)}"
         )
     if not colon and (
         Path(uri).suffix in {".db", ".sqlite", ".sqlite3"} or Path(uri).is_file()
@@ -58,7 +59,7 @@ def checked_uri(uri: str) -> str:
         from backprop_svc.tracking.sqlite import uri_of
 
         fix = f"write {uri_of(Path(uri))}"
-        raise SettingError("tracking", f"{shown(shown_uri(uri))}, a file name", _STORES, fix)
+        raise SettingError("tracking", f"{shown(shown_uri(uri))}, a file name", STORES, fix)
     if colon and _is_cut(scheme, uri, rest):
         raise SettingError(
             "tracking",

@@ -34,9 +34,9 @@ def ui(arguments: list[str]) -> int:
     if uri.startswith(("http://", "https://")):
         server = f"tracking.uri is {shown_uri(uri)!r}, a server with a UI of its own"
         stop(f"{server}; open it in a browser")
-    from backprop_svc.tracking.sqlite import gather_changes, path_of
+    from backprop_svc.tracking.sqlite import file_named_by, gather_changes
 
-    file = path_of(uri)
+    file = file_named_by(uri)
     if file is not None and not file.is_file():
         stop(
             f"{file} does not exist in {Path.cwd()}; allowed: a database with runs; "

@@ -46,14 +46,18 @@ def choices(line: str, config: str | None = "config") -> list[str] | None:
 
 
 def files(word: str) -> list[str]:
-    """Return the files and folders that ``name=path`` may go on with."""
+    """Return the files and folders that ``name=path`` may go on with.
+
+    Shells cut what they are offered at blanks.
+    """
     name, _, path = word.partition("=")
     folder, slash, typed = path.rpartition("/")
     with suppress(OSError):
         return sorted(
             f"{name}={folder}{slash}{entry.name}{'/' if entry.is_dir() else ''}"
             for entry in os.scandir(f"{folder}{slash}" or ".")
-            if entry.name.startswith(typed) and (typed or not entry.name.startswith("."))
+            if entry.name.startswith(typed or tuple(entry.name[:1].strip(".")))
+            and " " not in entry.name
         )
     return []
 

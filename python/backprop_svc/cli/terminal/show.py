@@ -57,9 +57,9 @@ def waiting(what: str) -> Iterator[None]:
 
 def opening(uri: str) -> AbstractContextManager[None]:
     """Say that a store is opened, if it takes long: the first time MLflow makes its tables."""
-    from backprop_svc.tracking.sqlite import path_of
+    from backprop_svc.tracking.sqlite import file_named_by
 
-    file = path_of(uri)
+    file = file_named_by(uri)
     is_new = file is not None and not file.exists()
     return waiting("MLflow makes its tables, once" if is_new else "opening MLflow")
 
@@ -162,7 +162,7 @@ def look(uri: str) -> str:
     shown = shown_uri(uri)
     words = [] if uri == default_uri() else [f"tracking.uri={shown}"]
     command = shlex.join(["backprop-svc", "ui", *words])
-    return f"{command}, with the password" if words and HIDDEN in shown else command
+    return f"{command}, and what {HIDDEN} hides" if words and HIDDEN in shown else command
 
 
 def print_training(result: Result, run: int, rows: int, unit: str, factor: float) -> None:

@@ -23,6 +23,8 @@ def option(error: MissingConfigException) -> str:
     meant = nearest_of(name, options)
     fix = f"write {group}={meant}" if meant else "choose one of them"
     fix = f"install the plugin that has {name}, or {fix}" if plugin else fix
+    if group == "experiment" and not meant:
+        fix += f"; MLflow's experiment is tracking.experiment={shlex.quote(name)}"
     return f"{group} has no option {name!r}; allowed: {', '.join(options)}; {fix}"
 
 
