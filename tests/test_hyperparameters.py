@@ -182,6 +182,7 @@ NETWORK = bp.Network(1, 1, 1)
         ({"momentum": ["a"]}, "momentum has type"),
         ({"batch_seed": [0, -1]}, r"batch_seed\[1\] is -1; allowed: whole numbers from 0"),
         ({"batch_seed": [0, 1 << 32]}, r"batch_seed\[1\] is 4294967296"),
+        ({"batch_seed": np.array(-1)}, "batch_seed is -1"),
         ({"batch_seed": [0.5]}, "batch_seed has type float64; allowed: whole numbers"),
         ({"gain": 0}, r"gain\[0\] is 0; allowed: finite numbers above 0"),
         ({"gain": "big"}, "gain has type"),

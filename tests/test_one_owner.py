@@ -98,6 +98,14 @@ def test_two_resumes_at_the_same_time(store: str, tmp_path: Path) -> None:
     assert positions(client, parent) == list(range(POINTS))
 
 
+def number_of(client: MlflowClient, run_id: str, owner: Lease) -> int:
+    """Return the number of the only claim: those that a busy server keeps too long count, too."""
+    (claim,) = claims(client, run_id)
+    number, name = claim.removeprefix(OWNER).split(".")
+    assert name == owner.name
+    return int(number)
+
+
 def test_of_many_claims_one_is_the_owner(store: str) -> None:
     client = MlflowClient(store)
     writer = ClientWriter(store, "claims")
@@ -113,10 +121,10 @@ def test_of_many_claims_one_is_the_owner(store: str) -> None:
         found = list(pool.map(take, range(8)))
     owners = [lease for lease in found if isinstance(lease, Lease)]
     assert len(owners) == 1, found
-    assert list(claims(client, run.info.run_id)) == [f"{OWNER}1.{owners[0].name}"]
+    first = number_of(client, run.info.run_id, owners[0])
     owners[0].give_back()
     again = Lease.take(client_of(store), run.info.run_id)
-    assert list(claims(client, run.info.run_id)) == [f"{OWNER}2.{again.name}"]
+    assert number_of(client, run.info.run_id, again) > first
     with pytest.raises(SettingError, match="was taken over by process"):
         owners[0].confirm()
     again.give_back()

@@ -69,7 +69,8 @@ def _values(name: str, value: Any) -> NDArray[Any]:
         )
     (seeds,) = get_args(Seed)[1:]
     for run in np.flatnonzero((found < 0) | (found >= 1 << seeds.bits)).tolist():
-        raise SettingError(f"{name}[{run}]", shown(found[run]), str(seeds), "correct it")
+        of_run = f"{name}[{run}]" if found.ndim else name
+        raise SettingError(of_run, shown(found.flat[run]), str(seeds), "correct it")
     return np.atleast_1d(found).astype(np.uint32)
 
 
