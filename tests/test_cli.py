@@ -480,12 +480,12 @@ def test_shell_completion_knows_the_command(tmp_path: Path) -> None:
 
 def test_shell_completion_knows_files(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
-    for name in ("set/of it.csv", "set/.hidden", "new.csv", "old.csv"):
+    for name in ("set/of it.csv", "set/of_it.csv", "set/.hidden", "new.csv", "old.csv"):
         (tmp_path / name).touch()
     for line, offered in {
         "train data=csv data.path=ne": ["data.path=new.csv"],
         "train data.path=s": ["data.path=set/"],
-        "sweep data.path=set/": ["data.path=set/of it.csv"],
+        "sweep data.path=set/": ["data.path=set/of_it.csv"],
         f"train data.path={tmp_path}/n": [f"data.path={tmp_path}/new.csv"],
         "predict run=best out=o": ["out=old.csv"],
         "train data.path=nowhere/": [],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 import backprop_svc as bp
 import stores
@@ -53,6 +54,34 @@ def test_the_run_of_a_sweep(folder: Path) -> None:
     assert found["loss"] == pytest.approx(again.loss[0, 5])
     last = call(folder, "explain", f"run={runs[3]}")
     assert "epoch 11 of 12" in last.stdout
+
+
+def test_a_table_whose_names_need_quotes(tmp_path: Path) -> None:
+    """A store keeps values as they are, without what the command line needs beside them."""
+    uri = stores.empty_database(tmp_path / "mlflow.db")
+    rows = "".join(f"{i / 9},{'oil' if i % 2 else 'gas'},{i}\n" for i in range(9))
+    (tmp_path / "my own.csv").write_text(f"living area,Heat: type,Price €\n{rows}", "utf-8")
+    words = (
+        *("data=csv", "data.path='my own.csv'", 'data.y="Price €"', "init=random"),
+        *('data.categories=["Heat: type"]', "train.epochs=5", "network.hidden=[2]"),
+        r"data.exclude=[Heat\: type]",
+    )
+    one, several = "data.x=[living area]", "data.x=[living area],[living\\ area]"
+    for command in (("train", *words, one), ("sweep", *words, several, "train.lr=0.01,0.02")):
+        done = call(tmp_path, *command)
+        assert done.returncode == 0, done.stderr
+    client = MlflowClient(uri)
+    runs = client.search_runs(["1"], "params.`data.path` = 'my own.csv'")
+    assert len(runs) == 1 + 1 + 4
+    for run in runs:
+        params = run.data.params
+        assert params["data.y"] == "Price €"
+        assert params["data.categories"] == "['Heat: type']"
+        if "backprop.kind" not in run.data.tags:
+            assert params["data.x"] == "[living area]"
+            done = call(tmp_path, "explain", f"run={run.info.run_id}")
+            assert done.returncode == 0, done.stderr
+            assert "as it was tracked" in done.stdout
 
 
 def test_a_network_with_drawn_weights_on_a_table(folder: Path) -> None:

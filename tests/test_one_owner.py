@@ -99,7 +99,7 @@ def test_two_resumes_at_the_same_time(store: str, tmp_path: Path) -> None:
 
 
 def number_of(client: MlflowClient, run_id: str, owner: Lease) -> int:
-    """Return the number of the only claim: those that a busy server keeps too long count, too."""
+    """Return the number of the only claim: one that came too late has one, too."""
     (claim,) = claims(client, run_id)
     number, name = claim.removeprefix(OWNER).split(".")
     assert name == owner.name

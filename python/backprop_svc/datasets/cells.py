@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backprop_svc.arrays import Booleans, Floats
-from backprop_svc.datasets.reading import Reading, sign_name
+from backprop_svc.datasets.reading import Reading, sign_name, with_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -139,12 +139,12 @@ class Notation:
         """Say what would read a cell that is no number."""
         import pyarrow as pa
 
-        as_text = f"data.categories=[{column}] takes the column as texts"
+        as_text = f"{with_column('categories', column)} takes the column as texts"
         if cell == column:
             return "it is the header again: remove that line"
         if re.fullmatch(LIKE_DATES, cell):
             told = "with data.date_format=%d.%m.%Y, say, where it is not ISO 8601"
-            return f"if it is a date, write data.dates=[{column}] ({told}); {as_text}"
+            return f"if it is a date, write {with_column('dates', column)} ({told}); {as_text}"
         signs = _signs(cell) if self.thousands is None else ""
         if signs and re.fullmatch(LIKE_GROUPS, cell):
             return f"write {signs}; {as_text}"

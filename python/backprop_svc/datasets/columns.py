@@ -17,7 +17,7 @@ from backprop_svc.datasets.cells import (
     trimmed,
 )
 from backprop_svc.datasets.choose import matching
-from backprop_svc.datasets.reading import Reading
+from backprop_svc.datasets.reading import Reading, with_column
 from backprop_svc.datasets.table import Table
 from backprop_svc.errors import SettingError, shown
 
@@ -87,7 +87,9 @@ class Reader:
                 self._table.called(name),
                 f"{len(found)} different texts, such as {shown(found[0])}",
                 f"numbers, or up to {most} {what}",
-                f"leave it out with data.exclude=[{name}]" if not label else "choose another",
+                "choose another"
+                if label
+                else f"leave it out with {with_column('exclude', name)}",
                 verb="has",
             )
         return Column(name, "category", tuple(found))
@@ -178,7 +180,7 @@ class Reader:
         if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
             raise SettingError(
                 self._table.called(name), f"of the type {kind}", "numbers and categories",
-                f"write data.dates=[{name}], or leave the column out",
+                f"write {with_column('dates', name)}, or leave the column out",
             )  # fmt: skip
         if pa.types.is_dictionary(kind):
             return self._numbers(name, values.cast(kind.value_type))
@@ -251,9 +253,10 @@ class Reader:
         self._refuse_integers(name, inexact, lambda row: str(values[row].as_py()))
 
     def _refuse_integers(self, name: str, bad: Any, show: Callable[[int], str]) -> None:
+        as_texts = with_column("categories", name)
         self._refuse(
             name, bad, show, "whole numbers that float64 holds, such as those up to 2^53",
-            lambda _: f"leave the column out, write data.categories=[{name}], or round it",
+            lambda _: f"leave the column out, write {as_texts}, or round it",
         )  # fmt: skip
 
     def _days(self, name: str, values: pa.ChunkedArray) -> Floats:

@@ -18,7 +18,7 @@ from backprop_svc.datasets.preparation import (
     number_inputs,
     refuse_missing,
 )
-from backprop_svc.datasets.reading import Reading, texts
+from backprop_svc.datasets.reading import Reading, texts, with_column
 from backprop_svc.datasets.rows import Dataset, one_hot, split
 from backprop_svc.datasets.scale import Scale, apply, measure
 from backprop_svc.datasets.table import Table, same_length
@@ -256,7 +256,7 @@ def _means(x: Floats, preparation: Preparation) -> tuple[float, ...]:
         name = preparation.input_names[int(counts.argmin())]
         raise SettingError(
             "data.missing", f"mean, and the column {name!r} has no value to train on",
-            "columns with values", f"write data.exclude=[{name}]",
+            "columns with values", f"write {with_column('exclude', name)}",
         )  # fmt: skip
     means = np.where(there, x, 0.0).sum(axis=0) / counts
     return tuple(means.tolist())

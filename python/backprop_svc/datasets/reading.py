@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -110,6 +112,21 @@ def _sign(name: str, value: object, allowed: str) -> str | None:
     if sign is None or (len(sign) == 1 and sign in allowed):
         return sign
     raise SettingError(name, shown(text), ", ".join(map(sign_name, allowed)), "choose one")
+
+
+def with_column(setting: str, column: str) -> str:
+    r"""Write a setting of columns as a word of the command line, which can be pasted.
+
+    >>> with_column("dates", "sold"), with_column("exclude", "House no.")
+    ('data.dates=[sold]', "'data.exclude=[House no.]'")
+    >>> with_column("categories", "area (m²)")
+    '\'data.categories=["area (m²)"]\''
+    """
+    if re.fullmatch(r"[A-Za-z_][\w.-]*", column, re.ASCII):
+        return f"data.{setting}=[{column}]"
+    if not re.fullmatch(r"[A-Za-z_][\w. -]*", column, re.ASCII):
+        column = '"' + column.replace('"', '\\"') + '"'
+    return shlex.quote(f"data.{setting}=[{column}]")
 
 
 def sign_name(sign: str) -> str:

@@ -13,7 +13,7 @@ from backprop_svc.cli.commands.shard import swept
 from backprop_svc.cli.config.experiment import Prepared, tracking
 from backprop_svc.cli.config.going_on import go_on
 from backprop_svc.cli.config.origin import planned
-from backprop_svc.cli.config.overrides import split, written
+from backprop_svc.cli.config.overrides import settings_of, split, written
 from backprop_svc.cli.config.unused import refuse, unused
 from backprop_svc.cli.terminal.errors import require_values
 from backprop_svc.datasets import Dataset
@@ -86,7 +86,7 @@ class Configurations:
         self._hold(prepared.experiment)
         self.first = self.first or prepared
         self.notes |= dict.fromkeys(prepared.notes)
-        self.shared.add(prepared.experiment, prepared.grid, dict(map(split, swept(words))))
+        self.shared.add(prepared.experiment, prepared.grid, settings_of(swept(words)))
         self._epochs.append(int(prepared.experiment.settings["epochs"]))
         self._metrics.append(prepared.experiment.by)
         for name, value in _common(config).items():

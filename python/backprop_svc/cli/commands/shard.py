@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from backprop_svc.cli.config.experiment import Prepared
 from backprop_svc.cli.config.going_on import go_on
 from backprop_svc.cli.config.origin import planned
-from backprop_svc.cli.config.overrides import name_of, split
+from backprop_svc.cli.config.overrides import name_of, settings_of
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.cli.terminal import interrupt
 from backprop_svc.errors import SettingError
@@ -53,7 +53,7 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
         metric = prepared.experiment.by
         told = Sweep(sweep.id or "", lease=sweep.lease, metric=metric)
         parent = Parent.open(prepared.tracking, told, again=True)
-    words = dict(map(split, swept(HydraConfig.get().overrides.task)))
+    words = settings_of(swept(HydraConfig.get().overrides.task))
     # A sweeper that does one point a job tells what it was given, but not what differs.
     differing = (
         words if first is not None else {n: words[n] for n in words if n in sweep.varied}

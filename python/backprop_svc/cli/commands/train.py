@@ -18,7 +18,7 @@ from backprop_svc.cli.commands.shard import data_name, run_point, run_shard, swe
 from backprop_svc.cli.config.experiment import Prepared
 from backprop_svc.cli.config.going_on import go_on
 from backprop_svc.cli.config.kept import kept
-from backprop_svc.cli.config.overrides import name_of, split
+from backprop_svc.cli.config.overrides import name_of, settings_of
 from backprop_svc.cli.config.problem import shown_unit
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.cli.config.unused import refuse, unused
@@ -100,7 +100,7 @@ def _single(config: DictConfig) -> float:
                 achieved,
                 sweep="",
                 first=0,
-                settings=dict(map(split, swept(overrides))),
+                settings=settings_of(swept(overrides)),
                 history=where.history,
                 keep=where.weights,
                 time=time_taken,

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from backprop_svc.arrays import Floats
+from backprop_svc.cli.config.choices import settings_of
 from backprop_svc.cli.config.experiment import Prepared
 from backprop_svc.cli.config.going_on import go_on
 from backprop_svc.cli.config.schema import Config
@@ -137,6 +138,7 @@ class Again:
 
 
 _PLAIN = "gradient_descent"
+_KINDS = settings_of(Config)
 
 
 def _config(kept: DictConfig, run: TrackedRun) -> DictConfig:
@@ -153,7 +155,7 @@ def _config(kept: DictConfig, run: TrackedRun) -> DictConfig:
             continue
         # What all runs of a sweep share is there as it was written.
         if _is_setting(config, name) and str(OmegaConf.select(config, name)) != value:
-            OmegaConf.update(config, name, _read(config, name, value), merge=False)
+            OmegaConf.update(config, name, _read(name, value), merge=False)
     return cast(DictConfig, config)
 
 
@@ -162,21 +164,24 @@ def _named(run: TrackedRun) -> dict[str, str]:
     return {name: value for name, value in run.params.items() if "." in name}
 
 
-def _read(config: object, name: str, text: str) -> object:
+def _read(name: str, text: str) -> object:
     """Return the value of a setting that a store has as a text."""
-    group, _, last = name.rpartition(".")
-    if OmegaConf.get_type(OmegaConf.select(cast(DictConfig, config), group), last) is str:
+    kind = _KINDS[name]
+    if kind == "str" or (kind == "Optional[str]" and text != "null"):
         return text
     try:
-        return yaml.safe_load(text)
+        value: object = yaml.safe_load(text)
     except yaml.YAMLError:
         return text
+    # A text with a colon; no setting is a mapping.
+    return text if isinstance(value, dict) else value
 
 
 def _is_setting(config: object, name: str) -> bool:
     group, _, last = name.rpartition(".")
     node = OmegaConf.select(cast(DictConfig, config), group)
-    return OmegaConf.is_dict(node) and last in node
+    # Also one that the configuration of a sweep leaves to its runs.
+    return isinstance(node, DictConfig) and last in node.keys()  # noqa: SIM118
 
 
 def _unknown(run_id: str, why: str) -> SettingError:
