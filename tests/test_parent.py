@@ -161,8 +161,13 @@ def test_the_parent_says_what_its_runs_share_and_what_its_axes_do(tmp_path: Path
 def test_jobs_of_hydras_own_sweeper_are_named_by_their_words(tmp_path: Path) -> None:
     uri = stores.empty_database(tmp_path / "mlflow.db")
     words = ("hydra/sweeper=basic", "train.lr=0.1,0.2", "network.activation=relu,tanh")
-    assert call(tmp_path, "sweep", *words).returncode == 0
-    _, children = found(uri)
+    done = call(tmp_path, "sweep", *words)
+    assert done.returncode == 0
+    parent, children = found(uri)
+    assert done.stdout.count(f"runs/{parent.info.run_id}/") == 1
+    for child in children:
+        walk = call(tmp_path, "explain", f"run={child.info.run_id}")
+        assert "as it was tracked" in walk.stdout, walk.stderr
     names = [child.info.run_name for child in children]
     assert names[:2] == ["lr=0.1 activation=relu", "lr=0.1 activation=tanh"] or sorted(
         names

@@ -35,7 +35,7 @@ class Status:
         self.total, self.done = total, 0
         self._there, self._best = 0, np.inf
         self._counts = np.zeros(len(OUTCOMES), dtype=np.int64)
-        self._since, self._busy = time.monotonic(), 0.0
+        self._since, self._busy, self._chunks = time.monotonic(), 0.0, 0
 
     def begin(self) -> None:
         """Begin to count time: what was done before, such as opening a store, is in no rate."""
@@ -50,6 +50,7 @@ class Status:
         self._best = min(self._best, np.nanmin(chunk.loss, initial=np.inf))
         if chunk.there < len(chunk.result):
             self._busy += now - self._since
+            self._chunks += 1
         self._since = now
 
     def text(self) -> str:
@@ -60,11 +61,12 @@ class Status:
             f"{self.done:,} of {counted(self.total, 'run')} ({percent} %)",
             *([f"{self._there:,} were there"] if self._there else []),
         ]
-        rate = (self.done - self._there) / max(self._busy, 1e-9)
-        if rate:
-            # Of the chunk on its way some has passed.
-            spent = time.monotonic() - self._since
-            left = duration((self.total - self.done) / rate - spent)
+        if self._chunks and self.done > self._there:
+            # Of the chunk on its way some has passed; one that takes too long slows all down.
+            spent, usual = time.monotonic() - self._since, self._busy / self._chunks
+            busy = self._busy + max(0.0, spent - usual)
+            rate = (self.done - self._there) / max(busy, 1e-9)
+            left = duration((self.total - self.done) / rate - min(spent, usual))
             parts += [f"{number(rate)} runs/s", f"{left} left"]
         if self.done:
             shares = dict(zip(OUTCOMES.tolist(), percentages(self._counts, 0), strict=True))

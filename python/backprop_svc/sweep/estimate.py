@@ -61,6 +61,8 @@ class Estimate:
     """Bytes that all runs take in a database, for ``history`` as it is, and for less."""
     free: int | None
     """Bytes on the disk of the database, if it is a file."""
+    there: int = 0
+    """Runs that are in the store."""
 
     @classmethod
     def of(
@@ -132,6 +134,16 @@ class Estimate:
             memory_without_table=without,
             store=store,
             free=None if tracking is None else free(tracking.uri),
+        )
+
+    def after(self, there: int) -> Estimate:
+        """Return what is needed where some runs are in the store: these are trained alone."""
+        left = (self.runs - there) / self.runs
+        return replace(
+            self,
+            writing=None if self.writing is None else self.writing * left,
+            store={history: int(size * left) for history, size in self.store.items()},
+            there=there,
         )
 
     def refuse(self, history: str = "tracking.history=", none: str = "tracking=none") -> None:

@@ -119,6 +119,11 @@ class Parent:
         return written
 
     @property
+    def there(self) -> int:
+        """Runs that the store has of it."""
+        return self.writer.progress(self.run_id).runs
+
+    @property
     def links(self) -> tuple[str, str]:
         """The addresses of its page and of that with all sweeps."""
         return self.writer.links(self.run_id)

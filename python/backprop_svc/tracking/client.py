@@ -137,7 +137,8 @@ class ClientWriter:
 
     def progress(self, parent: str) -> Progress:
         """Return how far the sweep is, in all processes that write it."""
-        there = self._find(parent)
+        with self.store_errors():
+            there = self._find(parent)
         return Progress(there.counts, there.best)
 
     def links(self, run_id: str) -> tuple[str, str]:

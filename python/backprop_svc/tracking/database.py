@@ -141,7 +141,7 @@ class DatabaseWriter(ClientWriter):
         if self._by_client[parent]:
             return super().progress(parent)
         first, last = (self._sweeps[parent] + digit * 16 for digit in "0f")
-        with self._engine.connect() as connection:
+        with self.store_errors(), self._engine.connect() as connection:
             rows = connection.execute(sa.text(_PROGRESS), {"first": first, "last": last}).all()
         losses = [
             float(best)

@@ -305,8 +305,8 @@ def sweep_file(sweep: str, name: str, *, tracking: str | None = None) -> bytes:
         found = _file(client, parent, name)
     if found is None:
         raise SettingError(
-            "sweep", f"{sweep}, which has no {name}", "a sweep that was finished",
-            "go on with it, or choose another one",
+            "sweep", f"{sweep}, which has no {name}",
+            "a finished sweep of hydra/sweeper=arrays", "go on with it, or choose another one",
         )  # fmt: skip
     return found
 

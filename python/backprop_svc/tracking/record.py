@@ -236,6 +236,10 @@ class Writer(Protocol):
         """Keep how far the sweep is as metrics of its parent."""
         ...
 
+    def progress(self, parent: str) -> Progress:
+        """Return how far the sweep is, in all processes that write it."""
+        ...
+
     def links(self, run_id: str) -> tuple[str, str]:
         """Return the addresses of the page of a sweep and of that with all sweeps."""
         ...

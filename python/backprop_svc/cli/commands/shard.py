@@ -12,10 +12,11 @@ from omegaconf import DictConfig
 
 from backprop_svc.cli.config.experiment import Prepared
 from backprop_svc.cli.config.going_on import go_on
+from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.origin import planned
 from backprop_svc.cli.config.overrides import name_of, settings_of
 from backprop_svc.cli.config.schema import Config
-from backprop_svc.cli.terminal import interrupt
+from backprop_svc.cli.terminal import interrupt, show
 from backprop_svc.errors import SettingError
 from backprop_svc.interactive.progress import SweepBar
 from backprop_svc.interactive.terminal import say
@@ -51,7 +52,9 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
         # Its parent was opened when the sweep began.
         _refuse_other(prepared, config)
         metric = prepared.experiment.by
-        told = Sweep(sweep.id or "", lease=sweep.lease, metric=metric)
+        # A sweeper that does one point a job has kept nothing of the sweep.
+        alone = "" if first is None else kept(config)
+        told = Sweep(sweep.id or "", config=alone, lease=sweep.lease, metric=metric)
         parent = Parent.open(prepared.tracking, told, again=True)
     words = settings_of(swept(HydraConfig.get().overrides.task))
     # A sweeper that does one point a job tells what it was given, but not what differs.
@@ -130,12 +133,16 @@ def run_point(config: DictConfig) -> float:
         if parent is not None:
             parent.fail(interrupt.cause(error))
         raise
-    parent = _parent(config)
+    parent, place = _parent(config), ""
     if parent is not None:
-        parent.finish()
+        place = parent.finish()
     words = swept(HydraConfig.get().overrides.task)
     score = float(outcomes.scores[0])
     say(f"{number}: {', '.join(words) or 'defaults'} → {outcomes.outcome[0]}, {score:.6g}")
+    if parent is not None and number == 0:
+        # Nobody knows which job is the last.
+        say(f"runs are tracked under {place}")
+        show.say_where(parent.links, place, where.uri)
     return score
 
 

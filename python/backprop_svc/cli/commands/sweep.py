@@ -97,6 +97,8 @@ class SweepCommand:
             if not sweep.dry_run:
                 self._open(grid)
             self._describe(grid)
+            if self._parent is not None and sweep.resume is not None:
+                needed = needed.after(self._parent.there)
             show.print_estimate(needed)
             if sweep.dry_run:
                 return []
@@ -145,11 +147,7 @@ class SweepCommand:
             self._parent = None
             there = f", {outcomes.there:,} were there" if outcomes.there else ""
             say(f"{counted(outcomes.written, 'run')} tracked{there}: {place}")
-            sweep, sweeps = parent.links
-            if place != sweep:
-                say(f"look at them with: {show.look(self._settings.tracking.uri)}")
-                say(f"this sweep: {sweep}")
-            say(f"all sweeps: {sweeps}")
+            show.say_where(parent.links, place, self._settings.tracking.uri)
             self._log_models(outcomes)
         self._leave_painter()
 
@@ -170,6 +168,9 @@ class SweepCommand:
         try:
             with interrupt.held():
                 self._parent.fail(interrupt.cause(error))
+                # A server would be asked for all of them.
+                if self._parent.place.numbered:
+                    say(f"{counted(self._parent.there, 'run')} are in the store", stderr=True)
         except ConnectionError as also:
             say(f"backprop-svc: {describe(also)}", stderr=True)
         words = [word for word in sys.argv[1:] if not word.startswith(SWEEP_WORDS)]

@@ -141,10 +141,13 @@ def print_estimate(needed: Estimate) -> None:
     if needed.store:
         parts.insert(0, f"{told(next(iter(needed.store.values())))} in the store")
     if needed.writing is not None:
-        rates += f", {number(needed.runs / max(needed.writing, 1e-9))} written"
+        left = needed.runs - needed.there
+        rates += f", {number(left / max(needed.writing, 1e-9))} written"
     elif needed.store:
         parts[-1] += " to train (how quickly the store writes is measured with the first runs)"
-    say(f"  needs {', '.join(parts)}")
+    if needed.there:
+        say(f"  {needed.there:,} of them are in the store")
+    say(f"  {'still ' * bool(needed.there)}needs {', '.join(parts)}")
     say(f"  measured on {counted(needed.measured, 'run')}: {rates} a second")
 
 
@@ -163,6 +166,15 @@ def look(uri: str) -> str:
     words = [] if uri == default_uri() else [f"tracking.uri={shown}"]
     command = shlex.join(["backprop-svc", "ui", *words])
     return f"{command}, and what {HIDDEN} hides" if words and HIDDEN in shown else command
+
+
+def say_where(links: tuple[str, str], place: str, uri: str) -> None:
+    """Say where to look at a sweep, whose runs were tracked at a place, and at all sweeps."""
+    sweep, sweeps = links
+    if place != sweep:
+        say(f"look at them with: {look(uri)}")
+        say(f"this sweep: {sweep}")
+    say(f"all sweeps: {sweeps}")
 
 
 def print_training(result: Result, run: int, rows: int, unit: str, factor: float) -> None:
