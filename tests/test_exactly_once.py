@@ -133,7 +133,12 @@ def test_ctrl_c_keeps_what_was_written(
         f"tags.`backprop.sweep_id` = '{resume[1]}' and tags.`backprop.kind` = 'sweep'",
     )
     assert parent.info.status == "KILLED"
-    finish(start(tmp_path, "sweep.resume=last"))
+    tracked = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    there = len(client.search_runs([experiment.experiment_id], tracked, max_results=RUNS))
+    assert f"\n{there:,} runs are in the store\n" in f"\n{err}"
+    told = finish(start(tmp_path, "sweep.resume=last"))
+    assert f"  {there:,} of them are in the store\n  still needs" in told
+    assert f"{RUNS - there:,} runs tracked, {there:,} were there" in told
     kept = content(tmp_path)["runs"]
     assert set(undisturbed["runs"]) <= set(kept)
     assert len(kept) == RUNS + 4

@@ -323,6 +323,20 @@ def test_what_was_there_took_no_time_of_this_process(monkeypatch: pytest.MonkeyP
     assert "1.2 runs/s" in status.text()
 
 
+def test_a_store_that_stands_still_slows_the_rate_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 3.0, 3.0, 6.0, 30.0])
+    chunk = chunk_of()
+    monkeypatch.setattr("backprop_svc.interactive.progress.time.monotonic", lambda: next(clock))
+    status = Status(21)
+    status.add(chunk)
+    # Three runs in three seconds, and 18 to go.
+    assert "1 runs/s, 0:00:18 left" in status.text()
+    # The next three are due.
+    assert "1 runs/s, 0:00:15 left" in status.text()
+    # Three runs in 27 seconds and three that are due, or a ninth of one in a second.
+    assert "0.11 runs/s, 0:02:39 left" in status.text()
+
+
 def test_what_comes_before_the_first_run_is_in_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 100.0, 101.0, 101.0])
     chunk = chunk_of()
