@@ -252,6 +252,9 @@ BAD = {
     "train.lr=0.1,0.2": "to train with each write backprop-svc sweep train.lr=0.1,0.2",
     "train.lr=interval(0,1)": "to train with each write backprop-svc sweep 'train.lr=int",
     "train.lr=[0.1": "train.lr=[0.1 cannot be read: ",
+    "init.w1=nan": "init.w1 is nan; allowed: finite numbers; correct it",
+    "init=weights init.weights=[1,inf]": "init.weights[1] is inf; allowed: finite numbers",
+    "experiment=mine": "choose one of them; MLflow's experiment is tracking.experiment=mine",
     "train.batch_size=x": "allowed: a whole number or null; correct train.batch_size",
     "hydra/launcher=rq": "install the plugin that has rq, or",
     "train.momentum=0.5": "train.momentum is given and would change nothing; allowed: with",
@@ -277,7 +280,7 @@ BAD = {
     "network.hidden=${data.unit}": "network.hidden: Invalid value assigned: str is not a List",
     "init.weights=${train}": "init.weights: Cannot merge DictConfig with ListConfig",
     "network.activation=tan": "network.activation is 'tan'; allowed: identity, relu",
-    "init.w1=inf": "weights[0, 0] is inf; allowed: finite",
+    "init.w1=inf": "init.w1 is inf; allowed: finite",
     "data=csv": "data.path, data.x, data.y not set",
     "data=csv data.path=no.csv data.x=a data.y=b": "data.path is 'no.csv', which is no file",
     "data=csv data.path=empty.csv data.x=a data.y=b": "empty.csv has no rows",
@@ -464,6 +467,7 @@ def test_help_and_configuration(tmp_path: Path) -> None:
     wrong = call_anew(tmp_path, "tarin")
     assert wrong.returncode == 1
     assert "'tarin' is no command; allowed: train, sweep, explain, ui" in wrong.stderr
+    assert "write train, or see" in wrong.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -111,9 +111,12 @@ def _main(name: str = "", *arguments: str) -> None:
             "exists; change to another one"
         ) from None
     if name not in COMMANDS:
+        from difflib import get_close_matches
+
+        fix = "".join(f"write {one}, or " for one in get_close_matches(name, COMMANDS, 1))
         raise SystemExit(
             f"backprop-svc: {name!r} is no command; allowed: {', '.join(COMMANDS)}; "
-            "see backprop-svc --help"
+            f"{fix}see backprop-svc --help"
         )
     COMMANDS[name].run(list(arguments))
 

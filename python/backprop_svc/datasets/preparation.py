@@ -121,10 +121,11 @@ class Preparation:
         names = [column.name for column in self.inputs]
         for name in names:
             if table.counts[name] != 1:
-                there = "more than once" if table.counts[name] else "not"
+                several = f"the column {name!r} more than once"
                 raise SettingError(
-                    table.source, f"the column {name!r} {there}", ", ".join(names),
-                    "give each column of the training once", verb="has",
+                    table.source, several if table.counts[name] else f"no column {name!r}",
+                    "the columns of the training, " + ", ".join(names),
+                    "give each of them once", verb="has",
                 )  # fmt: skip
         same_length(table, names, "data.x")
         reader = Reader(table, self.reading)

@@ -11,7 +11,7 @@ from backprop_svc.cli.terminal import show
 from backprop_svc.cli.terminal.errors import describe, foreseen, stop
 from backprop_svc.errors import SettingError, StoreError, counted
 from backprop_svc.interactive.terminal import say
-from backprop_svc.tracking import DEFAULT_URI, shown_uri
+from backprop_svc.tracking import DEFAULT_URI, default_uri, shown_uri
 
 USAGE = f"""\
 backprop-svc model run=… [register=NAME] [tracking.uri={DEFAULT_URI}]
@@ -38,7 +38,8 @@ def log(run_id: str, uri: str | None, register: str | None) -> None:
 
         where = log_model(run_id, tracking=uri, register=register)
     say(f"the model of the run {run_id}: {where}")
-    say(f"serve it with: mlflow models serve --env-manager local -m {where}")
+    serve = shlex.join(["mlflow", "models", "serve", "--env-manager", "local", "-m", where])
+    say(f"serve it with: {show.with_store(serve, uri or default_uri())}")
 
 
 def log_asked(run_ids: Sequence[str], where: TrackingConfig, whose: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -38,9 +39,11 @@ def ui(arguments: list[str]) -> int:
 
     file = file_named_by(uri)
     if file is not None and not file.is_file():
+        told = [f"tracking.uri={given['tracking.uri']}"] if "tracking.uri" in given else []
         stop(
             f"{file} does not exist in {Path.cwd()}; allowed: a database with runs; "
-            "run backprop-svc train first, or give tracking.uri=sqlite:///<path>"
+            f"run {shlex.join(['backprop-svc', 'train', *told])} first, or give "
+            "tracking.uri=sqlite:///<path>"
         )
     from backprop_svc.tracking.store import prepare
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from backprop_svc.arrays import Floats
-from backprop_svc.cli.config.choices import settings_of
+from backprop_svc.cli.config.choices import KINDS
 from backprop_svc.cli.config.experiment import Prepared
 from backprop_svc.cli.config.going_on import go_on
 from backprop_svc.cli.config.schema import Config
@@ -138,7 +138,6 @@ class Again:
 
 
 _PLAIN = "gradient_descent"
-_KINDS = settings_of(Config)
 
 
 def _config(kept: DictConfig, run: TrackedRun) -> DictConfig:
@@ -166,7 +165,7 @@ def _named(run: TrackedRun) -> dict[str, str]:
 
 def _read(name: str, text: str) -> object:
     """Return the value of a setting that a store has as a text."""
-    kind = _KINDS[name]
+    kind = KINDS[name]
     if kind == "str" or (kind == "Optional[str]" and text != "null"):
         return text
     try:

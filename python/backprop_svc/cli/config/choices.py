@@ -30,7 +30,8 @@ def options_of(group: str) -> list[str]:
     return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
 
 
-_FIELDS = settings_of(Config)
+KINDS = settings_of(Config)
+"""The types of all settings of ``backprop-svc train``."""
 Models = Literal["none", "best", "all"]
 """Of which runs of a command an MLflow model is logged."""
 INTERNAL = {
@@ -38,16 +39,16 @@ INTERNAL = {
     for name in ("id", "axes", "configuration", "shard", "lease", "plan", "varied")
 }
 """What a sweep tells its jobs, and nobody else."""
-SETTINGS_OF_USERS = [name for name in _FIELDS if name not in INTERNAL]
+SETTINGS_OF_USERS = [name for name in KINDS if name not in INTERNAL]
 """The names of all settings of ``backprop-svc train``, with their sections."""
 TEXTS = {
     name
-    for name, kind in _FIELDS.items()
+    for name, kind in KINDS.items()
     if ("str" in kind or kind.endswith("Any")) and name != "tracking.uri"
 } - INTERNAL
 """The settings whose values may be texts, but that which may hold a password."""
 CHOICES: dict[str, list[str]] = {
-    **{name: ["false", "true"] for name, kind in _FIELDS.items() if kind == "bool"},
+    **{name: ["false", "true"] for name, kind in KINDS.items() if kind == "bool"},
     **{
         f"train.{name}": list(get_args(kind))
         for name, kind in SETTINGS.items()

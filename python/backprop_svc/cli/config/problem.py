@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -156,6 +157,11 @@ def _weights(network: Network, init: InitConfig) -> list[float]:
                 network, init.seed, init.method, scale=init.scale, offset=init.offset
             )
         return [float(weight) for weight in drawn[0]]
+    given = {"init.w1": init.w1, "init.w2": init.w2}
+    given |= {f"init.weights[{i}]": weight for i, weight in enumerate(init.weights or [])}
+    for name, weight in given.items():
+        if weight is not None and not math.isfinite(weight):
+            raise SettingError(name, shown(weight), "finite numbers", "correct it")
     if init.weights is not None:
         if init.w1 is not None or init.w2 is not None:
             raise SettingError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from contextlib import suppress
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from backprop_svc.cli.config.choices import TEXTS
+from backprop_svc.cli.config.choices import KINDS, TEXTS
 from backprop_svc.cli.config.overrides import split
 
 
@@ -31,6 +32,45 @@ def value_of(kind: str, text: str) -> str | None:
     if kind == "int" and value.is_integer():
         return str(int(value))
     return f"{value:.12g}" if kind == "float" and number != text else None
+
+
+def axis(name: str, text: str) -> str | None:
+    """Return the axis of a sweep that a text stands for, for the shell, where it is numbers.
+
+    >>> axis("train.lr", "np.linspace(0, 1, 5)"), axis("train.lr", "logspace(-3,0)")
+    ("'train.lr=interval(0,1)' sweep.points=5", "'train.lr=tag(log,interval(0.001,1))'")
+    >>> axis("train.lr", "[0.1, 0.2]"), axis("train.lr", "0.1:1:0.1")
+    ('train.lr=0.1,0.2', "'train.lr=range(0.1,1,0.1)'")
+    >>> axis("train.lr", "0.1"), axis("train.optimizer", "[1,2]"), axis("init.seed", "0..9")
+    (None, None, "'init.seed=range(0,10)'")
+    """
+    kind, text = KINDS.get(name, ""), text.strip()
+    if not {"int", "float"} & {kind, kind[9:-1]}:
+        return None
+    called = re.fullmatch(r"(?:\w+\.)*(\w+)\((.*)\)", text)
+    inside = called[2] if called else text.strip("[](){} ")
+    parts = re.split(r"\.\.+|[\s:;,|]+", inside.strip())
+    numbers = [float(part) for part in parts if _is("float", part)]
+    if not 2 <= len(numbers) == len(parts):
+        return None
+    points, function = "", called[1].lower() if called else ""
+    ends = ",".join(parts[:2])
+    if function and function not in {"range", "arange", "choice"}:
+        if function == "logspace":
+            ends = f"{10 ** numbers[0]:.12g},{10 ** numbers[1]:.12g}"
+        value = f"interval({ends})"
+        if "log" in function or "geom" in function:
+            value = f"tag(log,{value})"
+        if len(parts) > 2 and "space" in function:
+            points = f" sweep.points={parts[2]}"
+    elif ".." in inside:
+        whole = "int" in kind
+        value = f"range({parts[0]},{int(numbers[1]) + 1})" if whole else f"interval({ends})"
+    elif ":" in inside or "range" in function:
+        value = f"range({','.join(parts)})"
+    else:
+        value = ",".join(parts)
+    return f"{shlex.quote(f'{name}={value}')}{points}" if reads(name, value) else None
 
 
 def quoted(word: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Collection, Iterator
@@ -162,10 +163,20 @@ def _exactly(value: float) -> str:
 
 def look(uri: str) -> str:
     """Say how to see in MLflow what a database keeps."""
-    shown = shown_uri(uri)
-    words = [] if uri == default_uri() else [f"tracking.uri={shown}"]
-    command = shlex.join(["backprop-svc", "ui", *words])
-    return f"{command}, and what {HIDDEN} hides" if words and HIDDEN in shown else command
+    if uri == default_uri():
+        return "backprop-svc ui"
+    return _with_secret(shlex.join(["backprop-svc", "ui", f"tracking.uri={shown_uri(uri)}"]))
+
+
+def with_store(command: str, uri: str) -> str:
+    """Write a command of MLflow's so that it finds a store."""
+    if os.environ.get("MLFLOW_TRACKING_URI") == uri:
+        return command
+    return _with_secret(f"MLFLOW_TRACKING_URI={shlex.quote(shown_uri(uri))} {command}")
+
+
+def _with_secret(command: str) -> str:
+    return f"{command}, and what {HIDDEN} hides" if HIDDEN in command else command
 
 
 def say_where(links: tuple[str, str], place: str, uri: str) -> None:

@@ -11,7 +11,7 @@ from omegaconf import MISSING
 from omegaconf.errors import OmegaConfBaseException
 
 from backprop_svc.cli.config.overrides import split
-from backprop_svc.cli.terminal.meant import quoted, reads, value_of
+from backprop_svc.cli.terminal.meant import axis, quoted, reads, value_of
 from backprop_svc.cli.terminal.nearest import nearest, nearest_of
 
 
@@ -44,6 +44,8 @@ def word(error: OverrideParseException, line: str) -> str:
         return f"{text} cannot be read: {apart}"
     if hints:
         hint = hints[0]
+    elif axis(*split(text)):
+        hint = f"{_SEVERAL}; write {axis(*split(text))}"
     elif meant:
         hint = f"allowed: name=value, and texts with other signs in quotes; write {meant}"
     else:
@@ -169,6 +171,7 @@ _OF_HYDRA = [
 ]
 """What Hydra says, and what helps a user of this command."""
 
+_SEVERAL = "allowed: a number, and in a sweep a,b or range(a,b,step) or interval(a,b)"
 _KINDS = {
     "float": "a number",
     "int": "a whole number",
@@ -200,6 +203,9 @@ def setting(error: OmegaConfBaseException, line: str) -> str:
         of = optional[1] if optional else str(field.type)
         if of in _KINDS:
             _, told, text = where.partition("=")
+            several = axis(name, text)
+            if several is not None:
+                return f"{name} is {text}; {_SEVERAL}; write {several}"
             meant = value_of(of, text) or _example(field)
             fix = f"write {name}={meant}" if meant else f"correct {name}"
             none = " or null" if optional else ""
