@@ -71,10 +71,11 @@ def composed(loader: Any, master: DictConfig, words: list[str]) -> object:
 
 @st.composite
 def jobs(draw: st.DrawFn) -> list[list[str]]:
-    """Draw jobs of one sweep, most of which set the same settings in one order."""
+    """Draw jobs of one sweep, which set the same settings in one order, or some of them."""
     settings = draw(st.lists(st.sampled_from(WORDS), min_size=1, max_size=4, unique_by=id))
-    one = st.tuples(*(st.sampled_from(words) for words in settings)).map(list)
-    return draw(st.lists(one, min_size=2, max_size=4))
+    one = st.tuples(*(st.sampled_from([*words, ""]) for words in settings))
+    job = one.map(lambda words: [word for word in words if word])
+    return draw(st.lists(job, min_size=2, max_size=4))
 
 
 @given(jobs())
@@ -117,6 +118,9 @@ def test_files_are_read_once(
     for group in ("xor", "iris"):
         for rate in range(1, 6):
             composer.load_sweep_config(master, [f"data={group}", f"train.lr={rate}"])
+    assert len(calls) == 2
+    # What the job of a shard is told beside them.
+    composer.load_sweep_config(master, ["data=iris", "train.lr=1", "sweep.shard=1"])
     assert len(calls) == 2
 
 

@@ -26,7 +26,7 @@ class Composer:
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._bases: dict[tuple[str, ...], list[tuple[frozenset[str], DictConfig]]] = {}
         parser = OverridesParser.create(config_loader=loader)
         self._parsed = lru_cache(maxsize=4096)(parser.parse_override)
         self._options = lru_cache(maxsize=4096)(loader.get_group_options)
@@ -57,15 +57,14 @@ class Composer:
         # What is set in an order, as values are, may change what was set before.
         if not all(map(self._comes_first, others)):
             return self._loader.load_sweep_config(master, list(words))
-        kind = (
-            *(str(override.input_line) for override in others),
-            *(override.key_or_group for override in values),
-        )
-        base = self._bases.get(kind)
-        if base is not None:
-            return _changed(base, master, overrides, values)
+        bases = self._bases.setdefault(tuple(str(each.input_line) for each in others), [])
+        names = frozenset(override.key_or_group for override in values)
+        for named, base in bases:
+            # All that was set in it is set again.
+            if named <= names:
+                return _changed(base, master, overrides, values)
         config = self._loader.load_sweep_config(master, list(words))
-        self._bases[kind] = copy.deepcopy(config)
+        bases.append((names, copy.deepcopy(config)))
         return config
 
     def _is_value(self, override: Override) -> bool:
