@@ -76,12 +76,48 @@ def test_a_table_whose_names_need_quotes(tmp_path: Path) -> None:
     for run in runs:
         params = run.data.params
         assert params["data.y"] == "Price €"
-        assert params["data.categories"] == "['Heat: type']"
+        assert params["data.categories"] == "[Heat: type]"
         if "backprop.kind" not in run.data.tags:
             assert params["data.x"] == "[living area]"
             done = call(tmp_path, "explain", f"run={run.info.run_id}")
             assert done.returncode == 0, done.stderr
             assert "as it was tracked" in done.stdout
+
+
+def test_columns_that_are_called_as_other_values_are(tmp_path: Path) -> None:
+    """Each run of a sweep is trained again on its own column, however that is called."""
+    uri = stores.empty_database(tmp_path / "mlflow.db")
+    names = ["2019", "12:30", "null", "a #b", "2020-01-01", "yes", "007", "- b", "true"]
+    rows = [",".join(str(row * column % 7) for column in range(10)) for row in range(1, 9)]
+    (tmp_path / "t.csv").write_text("\n".join([",".join(["a", *names]), *rows]), "utf-8")
+    told = ",".join(f"'{name}'" for name in names)
+    words = ("data=csv", "data.path=t.csv", "data.x=[a]", "data.x_scale=1e-1", "init.seed=3")
+    done = call(tmp_path, "sweep", *words, "init=random", f"data.y={told}", "train.epochs=3")
+    assert done.returncode == 0, done.stderr
+    single = call(tmp_path, "train", *words, "init=random", "data.y=a", "train.epochs=3")
+    assert single.returncode == 0, single.stderr
+    runs = MlflowClient(uri).search_runs(["1"], "metrics.loss >= 0")
+    assert len(runs) == len(names) + 1
+    for run in runs:
+        walk = call(tmp_path, "explain", f"run={run.info.run_id}", "epoch=1")
+        assert "as it was tracked" in walk.stdout, (run.data.params, walk.stderr)
+
+
+@pytest.mark.parametrize("sweeper", ["arrays", "basic"])
+def test_a_run_of_another_group_is_not_taken_for_that_of_the_first(
+    tmp_path: Path, sweeper: str
+) -> None:
+    """A sweep keeps the configuration of its first job, and losses tell whose it is."""
+    uri = stores.empty_database(tmp_path / "mlflow.db")
+    words = ("data=guide,one", "train.epochs=3", "tracking.history=none")
+    assert call(tmp_path, "sweep", f"hydra/sweeper={sweeper}", *words).returncode == 0
+    for run in MlflowClient(uri).search_runs(["1"], "metrics.loss >= 0"):
+        walk = call(tmp_path, "explain", f"run={run.info.run_id}", "epoch=1")
+        if run.data.params["data"] == "guide":
+            assert "x = 2, y = 3" in walk.stdout
+        else:
+            assert walk.returncode == 1
+            assert "cannot be trained again: its loss in epoch 2 was" in walk.stderr
 
 
 def test_a_network_with_drawn_weights_on_a_table(folder: Path) -> None:
@@ -126,7 +162,7 @@ def test_a_network_with_drawn_weights_on_a_table(folder: Path) -> None:
     done = call(folder, "explain", f"run={runs[0]}", "epoch=7")
     table.write_text(before, encoding="utf-8")
     assert done.returncode == 1
-    assert "cannot be trained again: its loss in epoch 7 was" in done.stderr
+    assert "cannot be trained again: its loss in epoch 8 was" in done.stderr
 
 
 def test_runs_that_go_on_and_settings_with_signs_of_yaml(folder: Path) -> None:

@@ -298,7 +298,8 @@ def test_ctrl_c_keeps_what_was_written(tmp_path: Path, monkeypatch: pytest.Monke
     database, end, count = tmp_path / "mlflow.db", time.monotonic() + 100, 0
     while count < 100 and time.monotonic() < end:
         time.sleep(0.05)
-        if database.exists():
+        # Its tables come a moment after it.
+        if database.exists() and database.stat().st_size:
             with sqlite3.connect(database, timeout=30) as db:
                 (count,) = db.execute("select count(*) from runs").fetchone()
             db.close()

@@ -511,7 +511,7 @@ def test_artifacts_that_cannot_be_kept_where_they_belong(tmp_path: Path) -> None
     """They are named, and not their store; runs are ended, or kept elsewhere."""
     places = {
         "folder": ("/proc/nowhere", "No such file or directory"),
-        "driver": ("sftp://me:secret@127.0.0.1/x", "run `pip install "),
+        "driver": ("sftp://me:se'cret@127.0.0.1/x", "run `pip install paramiko`"),
         "scheme": ("foo://nowhere/x", "an experiment of another name"),
     }
     file = stores.empty_database(tmp_path / "mlflow.db")
@@ -524,10 +524,10 @@ def test_artifacts_that_cannot_be_kept_where_they_belong(tmp_path: Path) -> None
                 where = (f"tracking.uri={uri}", f"tracking.experiment={name}")
                 done = call(tmp_path, "sweep", "train.lr=0.1,0.2", *where)
                 assert done.returncode == 1
-                shown = place.replace("secret", "***")
-                assert f"whose artifacts belong in {shown}" in done.stderr
+                shown = place.replace("se'cret", "***")
+                assert f"whose artifacts belong in '{shown}" in done.stderr
                 assert said in done.stderr
-                assert "secret" not in done.stderr
+                assert "cret" not in done.stderr
                 done = call(tmp_path, "train", *where)
                 assert "whose artifacts belong in" in done.stderr
                 assert "the run is kept in" in done.stderr

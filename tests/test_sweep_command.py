@@ -31,7 +31,7 @@ BAD = {
     "train.lr=0.1,,0.2": "write train.lr=0.1,0.2",
     "train.lr=np.linspace(0,1,5)": "write 'train.lr=interval(0,1)' sweep.points=5",
     "train.lr=logspace(-3,0)": "write 'train.lr=tag(log,interval(0.001,1))'",
-    "train.lr=[0.1,0.2]": "allowed: a number, and in a sweep a,b or range(a,b,step) or inter",
+    "train.lr=[0.1,0.2]": "allowed: one number, and in a sweep a,b or range(a,b,step) or inter",
     "init.w1=(0.1;0.2)": "write init.w1=0.1,0.2",
     "init.seed=0..9": "write 'init.seed=range(0,10)'",
     "train.lr=choice(0.1,)": "write 'train.lr=choice(0.1)'",

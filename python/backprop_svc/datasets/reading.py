@@ -122,11 +122,13 @@ def with_column(setting: str, column: str) -> str:
     >>> with_column("categories", "area (m²)")
     '\'data.categories=["area (m²)"]\''
     """
-    if re.fullmatch(r"[A-Za-z_][\w.-]*", column, re.ASCII):
-        return f"data.{setting}=[{column}]"
-    if not re.fullmatch(r"[A-Za-z_][\w. -]*", column, re.ASCII):
-        column = '"' + column.replace('"', '\\"') + '"'
-    return shlex.quote(f"data.{setting}=[{column}]")
+    is_plain = re.fullmatch(r"[A-Za-z_][\w.-]*( [\w.-]+)*", column, re.ASCII)
+    if not is_plain or column.lower() in {"null", "true", "false", "nan", "inf"}:
+        # As Hydra reads it: backslashes mean something before a quote, and nowhere else.
+        column = re.sub(r'(\\*)"', r"\1\1\"", column)
+        column = '"' + re.sub(r"(\\*)$", r"\1\1", column, count=1) + '"'
+    word = f"data.{setting}=[{column}]"
+    return word if re.fullmatch(r"\S*", word) and '"' not in word else shlex.quote(word)
 
 
 def sign_name(sign: str) -> str:

@@ -137,7 +137,7 @@ class Estimate:
         )
 
     def after(self, there: int) -> Estimate:
-        """Return what is needed where some runs are in the store: these are trained alone."""
+        """Return what is needed where some runs are there: the others alone are written."""
         left = (self.runs - there) / self.runs
         return replace(
             self,

@@ -10,9 +10,17 @@ from typing import Any, TypeVar, cast
 
 from backprop_svc.errors import StoreError
 from backprop_svc.tracking import sqlite
-from backprop_svc.tracking.uri import STORES, leaks, shown_uri, without_password
+from backprop_svc.tracking.uri import STORES, leaks, remember, shown_uri, without_password
 
 T = TypeVar("T")
+PACKAGES = {
+    "s3": "boto3",
+    "gs": "google-cloud-storage",
+    "wasbs": "azure-storage-blob azure-identity",
+    "abfss": "azure-storage-file-datalake azure-identity",
+    "sftp": "paramiko",
+}
+"""What is installed to reach artifacts, by the schemes of their addresses."""
 
 
 class ArtifactError(OSError):
@@ -20,6 +28,7 @@ class ArtifactError(OSError):
 
     def __init__(self, place: str, cause: Exception) -> None:
         super().__init__(str(cause))
+        remember(place)
         self.place = place
         # What is asked of an error of a store: whether it may pass, and what would mend it.
         self.error_code = getattr(cause, "error_code", None)
@@ -68,8 +77,8 @@ def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[No
         failed, allowed = "which failed", STORES
         fix = "correct it, install its driver, start the server"
         if isinstance(error, ArtifactError):
-            failed = f"whose artifacts belong in {without_password(error.place)}, which failed"
-            allowed = "artifacts where this machine can write"
+            failed = f"whose artifacts belong in {shown_uri(error.place)!r}, which failed"
+            allowed = "artifacts that this machine can reach"
             fix = _fix_of_artifacts(uri, error)
         if has_no_room(error):
             fix = f"make room there and in {gettempdir()}"
@@ -83,9 +92,12 @@ def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[No
 
 def _fix_of_artifacts(uri: str, error: ArtifactError) -> str:
     if error.module is not None:
-        return f"run `pip install {error.module}`"
+        package = PACKAGES.get(error.place.partition(":")[0])
+        return f"run `pip install {package}`" if package else f"install {error.module}"
+    if error.place.startswith("mlflow-artifacts:"):
+        return "give the http://… of the MLflow server that keeps them"
     # An experiment keeps the place that it began with.
-    new = "keep the runs in an experiment of another name"
+    new = "keep new runs in an experiment of another name"
     if uri.startswith("http"):
         return f"let the server keep them (`mlflow server --serve-artifacts`) and {new}"
     return f"{new}, whose artifacts are then here"

@@ -101,14 +101,14 @@ def _fill(file: Path, draft: Path) -> None:
         closing(sqlite3.connect(draft)) as source,
         closing(sqlite3.connect(file, isolation_level=None, **WAITING)) as new,
     ):
+        # All but the words that begin and end a transaction.
+        statements = list(source.iterdump())[1:-1]
         new.execute(f"PRAGMA page_size = {PAGE}")
         new.execute("PRAGMA foreign_keys = OFF")
         new.execute("BEGIN IMMEDIATE")
         (tables,) = new.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if not tables:
-            # All but the words that begin and end a transaction.
-            for statement in list(source.iterdump())[1:-1]:
-                new.execute(statement)
+        for statement in [] if tables else statements:
+            new.execute(statement)
         new.execute("COMMIT")
 
 

@@ -52,8 +52,8 @@ def run_shard(config: DictConfig, first: int | None = None) -> Outcomes:
         # Its parent was opened when the sweep began.
         _refuse_other(prepared, config)
         metric = prepared.experiment.by
-        # A sweeper that does one point a job has kept nothing of the sweep.
-        alone = "" if first is None else kept(config)
+        # Of a sweeper that does one point a job nobody else keeps it.
+        alone = kept(config) if first == 0 else ""
         told = Sweep(sweep.id or "", config=alone, lease=sweep.lease, metric=metric)
         parent = Parent.open(prepared.tracking, told, again=True)
     words = settings_of(swept(HydraConfig.get().overrides.task))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import cast
 
 import numpy as np
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,7 +23,7 @@ from backprop_svc.cli.config.experiment import tracking
 from backprop_svc.cli.config.going_on import common_parent, go_on
 from backprop_svc.cli.config.kept import kept
 from backprop_svc.cli.config.origin import configurations
-from backprop_svc.cli.config.overrides import name_of, split
+from backprop_svc.cli.config.overrides import in_quotes, name_of, split
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.cli.terminal import interrupt, show
 from backprop_svc.cli.terminal.errors import FORESEEN, describe, foreseen
@@ -269,5 +269,5 @@ def _on_all_rows(outcomes: Outcomes) -> str:
 
 
 def _quoted(lines: list[str]) -> str:
-    texts = [QuotedString(text=line, quote=Quote.single).with_quotes() for line in lines]
+    texts = map(in_quotes, lines)
     return f"[{','.join(texts)}]"

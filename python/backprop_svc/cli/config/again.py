@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from backprop_svc.arrays import Floats
-from backprop_svc.cli.config.choices import KINDS
 from backprop_svc.cli.config.experiment import Prepared
 from backprop_svc.cli.config.going_on import go_on
+from backprop_svc.cli.config.overrides import value_of
 from backprop_svc.cli.config.schema import Config
 from backprop_svc.errors import SettingError, shown
 from backprop_svc.result import Result
@@ -70,7 +69,12 @@ class Again:
         result = experiment.train(start, ("loss", "weights"), measure=False)
         if run.params.get("network", str(experiment.network)) != str(experiment.network):
             raise _unknown(run_id, f"its network was {run.params['network']}")
-        return cls(run, experiment, result)
+        again = cls(run, experiment, result)
+        epochs = int(result.epochs[0])
+        if result.loss is not None and epochs:
+            # It may have had other data, or groups of settings that its params name alone.
+            again._compared(result.first_epoch + epochs - 1, float(result.loss[0, epochs - 1]))
+        return again
 
     def at(self, epoch: int | None, row: int) -> Moment:
         """Return the run before the update of an epoch, the last one if none is told.
@@ -154,26 +158,13 @@ def _config(kept: DictConfig, run: TrackedRun) -> DictConfig:
             continue
         # What all runs of a sweep share is there as it was written.
         if _is_setting(config, name) and str(OmegaConf.select(config, name)) != value:
-            OmegaConf.update(config, name, _read(name, value), merge=False)
+            OmegaConf.update(config, name, value_of(value), merge=False)
     return cast(DictConfig, config)
 
 
 def _named(run: TrackedRun) -> dict[str, str]:
     """Return the settings among the params of a run."""
     return {name: value for name, value in run.params.items() if "." in name}
-
-
-def _read(name: str, text: str) -> object:
-    """Return the value of a setting that a store has as a text."""
-    kind = KINDS[name]
-    if kind == "str" or (kind == "Optional[str]" and text != "null"):
-        return text
-    try:
-        value: object = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    # A text with a colon; no setting is a mapping.
-    return text if isinstance(value, dict) else value
 
 
 def _is_setting(config: object, name: str) -> bool:

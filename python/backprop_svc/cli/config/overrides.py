@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
 
 
 def split(word: str) -> tuple[str, str]:
@@ -26,24 +27,49 @@ def name_of(word: str) -> str:
 def settings_of(words: Iterable[str]) -> dict[str, str]:
     r"""Return the settings that words give, with their values as a store keeps them.
 
-    Numbers stay as they were written. Texts have no quotes and no backslashes, which are the
-    command line's.
+    Texts have no quotes and no backslashes, which are the command line's, unless they would be
+    read as something else without: see :func:`value_of`. All else stays as it was written.
 
-    >>> settings_of(["train.lr=1e-2", "+data.y='Price (k)'", r"data.dates=[Sold\ on]"])
-    {'train.lr': '1e-2', 'data.y': 'Price (k)', 'data.dates': '[Sold on]'}
+    >>> settings_of(["train.lr=1e-2", "+data.y='Price (k)'", r"data.dates=[Sold\ on,'a, b']"])
+    {'train.lr': '1e-2', 'data.y': 'Price (k)', 'data.dates': "[Sold on,'a, b']"}
+    >>> settings_of(["data.y='2019'", "data.path=007.csv", "data.missing_values=''"])
+    {'data.y': "'2019'", 'data.path': '007.csv', 'data.missing_values': "''"}
     """
     return {name_of(word): _kept(word) for word in words}
+
+
+def value_of(text: str) -> Any:
+    """Return the value of a setting that a store has as a text.
+
+    >>> value_of("1e-2"), value_of("Price (k)"), value_of("[Sold on,'a, b']")
+    (0.01, 'Price (k)', ['Sold on', 'a, b'])
+    """
+    with suppress(HydraException):
+        override = OverridesParser.create().parse_override(f"name={text}")
+        if not override.is_sweep_override():
+            return override.value()
+    return text
 
 
 @lru_cache(4096)
 def _kept(word: str) -> str:
     value = OverridesParser.create().parse_override(word).value()
+    plain = split(word)[1]
     if isinstance(value, str):
-        return value
-    if isinstance(value, list) and any(isinstance(one, str) for one in value):
-        flow: dict[str, Any] = {"default_flow_style": True, "allow_unicode": True}
-        return str(yaml.safe_dump(value, width=math.inf, **flow)).rstrip()
-    return split(word)[1]
+        plain = value
+    elif isinstance(value, list) and all(isinstance(one, str) for one in value):
+        plain = f"[{','.join(map(_element, value))}]"
+    # Some servers take no empty ones.
+    return plain if plain and value_of(plain) == value else split(word)[1]
+
+
+def _element(text: str) -> str:
+    return text if value_of(f"[{text}]") == [text] else in_quotes(text)
+
+
+def in_quotes(text: str) -> str:
+    """Write a text so that Hydra reads it, whatever signs it has."""
+    return str(QuotedString(text=text, quote=Quote.single).with_quotes())
 
 
 def written(value: object) -> str:

@@ -11,6 +11,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from backprop_svc.cli.config.choices import KINDS, TEXTS
 from backprop_svc.cli.config.overrides import split
 
+MOST_DIGITS = 300
+"""Zeros of a number that a float holds."""
+
 
 def value_of(kind: str, text: str) -> str | None:
     """Return a value of a type that a text stands for, or ``None``.
@@ -37,40 +40,72 @@ def value_of(kind: str, text: str) -> str | None:
 def axis(name: str, text: str) -> str | None:
     """Return the axis of a sweep that a text stands for, for the shell, where it is numbers.
 
-    >>> axis("train.lr", "np.linspace(0, 1, 5)"), axis("train.lr", "logspace(-3,0)")
+    >>> axis("train.lr", "np.linspace(0, 1, 5)"), axis("train.lr", "logspace(0,-3)")
     ("'train.lr=interval(0,1)' sweep.points=5", "'train.lr=tag(log,interval(0.001,1))'")
     >>> axis("train.lr", "[0.1, 0.2]"), axis("train.lr", "0.1:1:0.1")
     ('train.lr=0.1,0.2', "'train.lr=range(0.1,1,0.1)'")
-    >>> axis("train.lr", "0.1"), axis("train.optimizer", "[1,2]"), axis("init.seed", "0..9")
-    (None, None, "'init.seed=range(0,10)'")
+    >>> axis("init.seed", "0..9"), axis("init.seed", "randint(0,10)")
+    ("'init.seed=range(0,10)'", "'init.seed=range(0,10)'")
+    >>> axis("train.lr", "0.1"), axis("train.optimizer", "[1,2]"), axis("train.lr", "max(1,2)")
+    (None, None, None)
     """
     kind, text = KINDS.get(name, ""), text.strip()
-    if not {"int", "float"} & {kind, kind[9:-1]}:
-        return None
+    of = kind.removeprefix("Optional[").removesuffix("]")
     called = re.fullmatch(r"(?:\w+\.)*(\w+)\((.*)\)", text)
+    function = called[1].lower() if called else ""
     inside = called[2] if called else text.strip("[](){} ")
+    dots, colons = ".." in inside, ":" in inside
     parts = re.split(r"\.\.+|[\s:;,|]+", inside.strip())
     numbers = [float(part) for part in parts if _is("float", part)]
-    if not 2 <= len(numbers) == len(parts):
+    if of not in {"int", "float"} or not 2 <= len(numbers) == len(parts):
         return None
-    points, function = "", called[1].lower() if called else ""
-    ends = ",".join(parts[:2])
-    if function and function not in {"range", "arange", "choice"}:
-        if function == "logspace":
-            ends = f"{10 ** numbers[0]:.12g},{10 ** numbers[1]:.12g}"
-        value = f"interval({ends})"
-        if "log" in function or "geom" in function:
-            value = f"tag(log,{value})"
-        if len(parts) > 2 and "space" in function:
-            points = f" sweep.points={parts[2]}"
-    elif ".." in inside:
-        whole = "int" in kind
-        value = f"range({parts[0]},{int(numbers[1]) + 1})" if whole else f"interval({ends})"
-    elif ":" in inside or "range" in function:
-        value = f"range({','.join(parts)})"
+    if dots or function in {*_INTERVALS, *_INTERVALS_OF_LOGARITHMS}:
+        return _interval(name, of, function, numbers, is_closed=dots)
+    if function not in {"", "range", "arange", "choice"}:
+        return None
+    if of == "int" and not all(map(float.is_integer, numbers)):
+        return None
+    value = ",".join(parts)
+    if colons or "range" in function:
+        low, high, *step = numbers
+        if len(step) > 1 or not (high - low) * (step[0] if step else 1) > 0:
+            return None
+        value = f"range({value})"
+    return shlex.quote(f"{name}={value}")
+
+
+_INTERVALS = ("linspace", "uniform", "randint")
+_INTERVALS_OF_LOGARITHMS = ("logspace", "geomspace", "loguniform", "log_uniform", "log")
+"""Functions of other programs that are given the ends of an interval."""
+
+
+def _interval(
+    name: str, of: str, function: str, numbers: list[float], *, is_closed: bool
+) -> str | None:
+    """Return an interval for the shell, as numbers between two that ascend."""
+    low, high = sorted(numbers[:2])
+    if function == "logspace":
+        if max(-low, high) > MOST_DIGITS:
+            return None
+        low, high = 10**low, 10**high
+    if low == high or len(numbers) > 3 or (is_closed and len(numbers) > 2):
+        return None
+    points = ""
+    if len(numbers) > 2 and function.endswith("space"):
+        if not (numbers[2].is_integer() and numbers[2] > 0):
+            return None
+        points = f" sweep.points={numbers[2]:.0f}"
+    if of == "int":
+        if function not in {"", "randint"} or not (low.is_integer() and high.is_integer()):
+            return None
+        value = f"range({low:.0f},{high + is_closed:.0f})"
+    elif function in _INTERVALS_OF_LOGARITHMS:
+        if low <= 0:
+            return None
+        value = f"tag(log,interval({low:.12g},{high:.12g}))"
     else:
-        value = ",".join(parts)
-    return f"{shlex.quote(f'{name}={value}')}{points}" if reads(name, value) else None
+        value = f"interval({low:.12g},{high:.12g})"
+    return f"{shlex.quote(f'{name}={value}')}{points}"
 
 
 def quoted(word: str) -> str | None:

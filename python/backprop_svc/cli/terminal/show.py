@@ -141,10 +141,10 @@ def print_estimate(needed: Estimate) -> None:
     rates = f"{number(needed.runs / max(needed.training, 1e-9))} trained"
     if needed.store:
         parts.insert(0, f"{told(next(iter(needed.store.values())))} in the store")
-    if needed.writing is not None:
-        left = needed.runs - needed.there
-        rates += f", {number(left / max(needed.writing, 1e-9))} written"
-    elif needed.store:
+    left = needed.runs - needed.there
+    if needed.writing:
+        rates += f", {number(left / needed.writing)} written"
+    elif needed.writing is None and needed.store:
         parts[-1] += " to train (how quickly the store writes is measured with the first runs)"
     if needed.there:
         say(f"  {needed.there:,} of them are in the store")

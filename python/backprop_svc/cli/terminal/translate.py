@@ -23,7 +23,7 @@ def option(error: MissingConfigException) -> str:
     meant = nearest_of(name, options)
     fix = f"write {group}={meant}" if meant else "choose one of them"
     fix = f"install the plugin that has {name}, or {fix}" if plugin else fix
-    if group == "experiment" and not meant:
+    if group == "experiment" and name and not meant:
         fix += f"; MLflow's experiment is tracking.experiment={shlex.quote(name)}"
     return f"{group} has no option {name!r}; allowed: {', '.join(options)}; {fix}"
 
@@ -44,8 +44,8 @@ def word(error: OverrideParseException, line: str) -> str:
         return f"{text} cannot be read: {apart}"
     if hints:
         hint = hints[0]
-    elif axis(*split(text)):
-        hint = f"{_SEVERAL}; write {axis(*split(text))}"
+    elif several := axis(*split(text)):
+        hint = f"{_SEVERAL}; write {several}"
     elif meant:
         hint = f"allowed: name=value, and texts with other signs in quotes; write {meant}"
     else:
@@ -171,7 +171,7 @@ _OF_HYDRA = [
 ]
 """What Hydra says, and what helps a user of this command."""
 
-_SEVERAL = "allowed: a number, and in a sweep a,b or range(a,b,step) or interval(a,b)"
+_SEVERAL = "allowed: one number, and in a sweep a,b or range(a,b,step) or interval(a,b)"
 _KINDS = {
     "float": "a number",
     "int": "a whole number",
