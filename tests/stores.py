@@ -9,11 +9,14 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import threading
 import time
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -174,6 +177,54 @@ def mlflow_server(
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.communicate()
+
+
+@contextmanager
+def flaky(address: str, share: float) -> Iterator[str]:
+    """A proxy before a server that fails in a share of the requests; yields its address.
+
+    Of these a half is refused, and of the others the answer is lost.
+    """
+    chance = random.Random(3)
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            fails, is_lost = chance.random() < share, chance.random() < 0.5
+            if fails and not is_lost:
+                self.send_error(503)
+                return
+            headers = {"Content-Type": self.headers.get("Content-Type") or "text/plain"}
+            request = urllib.request.Request(
+                address + self.path, body or None, headers, method=self.command
+            )
+            try:
+                with urllib.request.urlopen(request) as found:
+                    status, content = found.status, found.read()
+            except urllib.error.HTTPError as error:
+                with error:
+                    status, content = error.code, error.read()
+            if fails:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager

@@ -246,6 +246,18 @@ def wait_for_rows(database: Path, count: int) -> None:
     raise AssertionError("no runs came")
 
 
+def test_a_proxy_that_fails_now_and_then_is_asked_again(tmp_path: Path) -> None:
+    store = stores.empty_database(tmp_path / "mlflow.db")
+    with (
+        stores.mlflow_server(store, tmp_path) as address,
+        stores.flaky(address, 0.05) as proxy,
+    ):
+        finish(start(tmp_path, "sweep.points=[5,6]", f"tracking.uri={proxy}"))
+        assert finished(address) == list(range(30))
+        parent = "tags.`backprop.kind` = 'sweep'"
+        assert len(MlflowClient(address).search_runs(["1"], parent)) == 1
+
+
 def test_a_server_that_is_away_is_waited_for(tmp_path: Path) -> None:
     store, port = stores.empty_database(tmp_path / "mlflow.db"), stores.free_port()
     uri = f"tracking.uri=http://127.0.0.1:{port}"

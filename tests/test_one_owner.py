@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,6 +129,30 @@ def test_of_many_claims_one_is_the_owner(store: str) -> None:
     with pytest.raises(SettingError, match="was taken over by process"):
         owners[0].confirm()
     again.give_back()
+
+
+class FailsOnce:
+    """A client of a server that fails between a claim and what follows."""
+
+    def __init__(self, client: Any) -> None:
+        self._client, self._calls = client, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def set_tag(self, *given: str) -> None:
+        self._calls += 1
+        if self._calls == 2:
+            raise ConnectionError("the server failed")
+        self._client.set_tag(*given)
+
+
+def test_a_claim_that_failed_is_not_in_the_way_of_the_next(store: str) -> None:
+    client: Any = FailsOnce(client_of(store))
+    run = MlflowClient(store).create_run(ClientWriter(store, "claims").experiment)
+    with pytest.raises(ConnectionError, match="the server failed"):
+        Lease.take(client, run.info.run_id)
+    Lease.take(client, run.info.run_id).give_back()
 
 
 def test_a_process_elsewhere_is_given_up_when_it_is_silent(store: str) -> None:

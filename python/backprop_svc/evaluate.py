@@ -214,8 +214,9 @@ def fit(
                 errors = predict(network, starts[piece], inputs, **each) - targets
                 squares[piece] = (errors**2).mean(axis=1)
     variance = targets.var(axis=0)
-    # Equal values that are no binary fraction have a variance above 0.
-    variance[np.ptp(targets, axis=0) == 0] = np.nan
+    # Equal values that are no binary fraction have a variance above 0; tiny ones that differ
+    # may have none.
+    variance[(np.ptp(targets, axis=0) == 0) | (variance == 0)] = np.nan
     with np.errstate(over="ignore", invalid="ignore"):
         rmse = np.sqrt(squares) * np.abs(unit)
         return Fit(rmse.mean(axis=1), (1 - squares / variance).mean(axis=1))

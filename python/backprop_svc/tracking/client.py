@@ -24,7 +24,7 @@ from backprop_svc.tracking.entities import (
     Param,
     status_after,
 )
-from backprop_svc.tracking.failures import is_lasting, is_locked, store_errors
+from backprop_svc.tracking.failures import is_locked, may_pass, store_errors
 from backprop_svc.tracking.links import Place
 from backprop_svc.tracking.parents import (
     BY_CLIENT,
@@ -42,12 +42,10 @@ from backprop_svc.tracking.patience import patiently
 from backprop_svc.tracking.record import Progress, RunRecord, Runs, Summary, Sweep
 from backprop_svc.tracking.source import source_tags
 from backprop_svc.tracking.sqlite import file_named_by
-from backprop_svc.tracking.uri import shown_uri
+from backprop_svc.tracking.uri import command_for, shown_uri
 
 KIND_OF_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
 """The UI then shows what belongs to training, and not to language models."""
-PASSING = {"INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "TEMPORARILY_UNAVAILABLE"}
-"""MLflow's codes for what may be gone in some seconds; the first is also a lost answer."""
 THREADS = 8
 """Runs written at once: a server answers several as quickly as one."""
 
@@ -168,7 +166,7 @@ class ClientWriter:
 
     def passes(self, error: Exception) -> bool:
         """Tell whether an error may be gone in some seconds, such as a server's restart."""
-        return getattr(error, "error_code", None) in PASSING and not is_lasting(error)
+        return may_pass(error)
 
     def child_tags(self, runs: Runs, parent: str) -> dict[str, str]:
         """Tags which the runs of a sweep share; the rest of the versions is the parent's."""
@@ -208,7 +206,7 @@ class ClientWriter:
             self._keep_states(runs, parent)
             for position in positions:
                 for run_id in there.halves.pop(position, []):
-                    self._client.delete_run(run_id)
+                    self._discard(run_id)
             with ThreadPoolExecutor(THREADS) as pool:
                 list(pool.map(lambda task: self._write_own(*task), missing))
         except BaseException:
@@ -276,7 +274,12 @@ class ClientWriter:
         """Delete the halves of a sweep whose answers were lost."""
         for halves in self._find(parent).halves.values():
             for run_id in halves:
-                self._client.delete_run(run_id)
+                self._discard(run_id)
+
+    def _discard(self, run_id: str) -> None:
+        """Delete a half; among the deleted ones it does not seem to go on either."""
+        self._client.set_terminated(run_id, "FAILED")
+        self._client.delete_run(run_id)
 
     def there(self, parent: str) -> There:
         """Return what a sweep has under its parent; it is asked for once."""
@@ -325,7 +328,7 @@ class ClientWriter:
                 f"{name!r}, which was deleted",
                 "an active or a new experiment",
                 "choose another name, or restore it with "
-                f"`mlflow experiments restore -x {found.experiment_id}`",
+                f"`{command_for(self.uri)}mlflow experiments restore -x {found.experiment_id}`",
             )
         return str(found.experiment_id)
 

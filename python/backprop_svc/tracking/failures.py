@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 from collections.abc import Callable, Iterator
 from tempfile import gettempdir
 from typing import Any, TypeVar, cast
@@ -21,6 +22,22 @@ PACKAGES = {
     "sftp": "paramiko",
 }
 """What is installed to reach artifacts, by the schemes of their addresses."""
+PASSING = {"INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "TEMPORARILY_UNAVAILABLE"}
+"""MLflow's codes for what may be gone in some seconds; the first is also a lost answer."""
+OF_SERVERS = {
+    r"error code 401|UNAUTHENTICATED": "give the right MLFLOW_TRACKING_USERNAME and "
+    "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+    r"error code 403|PERMISSION_DENIED": "ask for the permission, keep the runs in another "
+    "experiment",
+    r"error code 404 != 200": "give the whole address, with the path at which MLflow is",
+    r"SSLCertVerificationError|CERTIFICATE_VERIFY_FAILED": "give the certificate as "
+    "MLFLOW_TRACKING_SERVER_CERT_PATH",
+    r"SSLError|WRONG_VERSION_NUMBER": "write http:// where the server has no https",
+    r"ProxyError": "correct http_proxy or https_proxy, add the host to no_proxy",
+}
+"""What helps against an error of a server, by a sign of it."""
+_OF_RUNS = "/api/2.0/mlflow/"
+"""Within the addresses that a server has for runs, and not for artifacts."""
 
 
 class ArtifactError(OSError):
@@ -52,7 +69,7 @@ def artifact_errors(
     try:
         yield
     except failures as error:
-        if isinstance(error, (StoreError, ArtifactError)):
+        if isinstance(error, (StoreError, ArtifactError)) or _OF_RUNS in str(error):
             raise
         try:
             where = place()
@@ -72,10 +89,15 @@ def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[No
         # SQLAlchemy's own text has the statement and all its values, too.
         told = getattr(error, "orig", None) or error
         reason = without_password(" ".join(str(told).split()))
+        fix = next(
+            (what for sign, what in OF_SERVERS.items() if re.search(sign, reason)),
+            "correct it, install its driver, start the server",
+        )
+        # What requests says before is the same in all cases, and long.
+        reason = re.sub(r"HTTPS?ConnectionPool\(.*\(Caused by (.*)\)$", r"\1", reason)
         if len(reason) > 300:
             reason = reason[:300] + "…"
         failed, allowed = "which failed", STORES
-        fix = "correct it, install its driver, start the server"
         if isinstance(error, ArtifactError):
             failed = f"whose artifacts belong in {shown_uri(error.place)!r}, which failed"
             allowed = "artifacts that this machine can reach"
@@ -104,8 +126,13 @@ def _fix_of_artifacts(uri: str, error: ArtifactError) -> str:
 
 
 def is_lasting(error: Exception) -> bool:
-    """Tell whether SQLite has no room or no right to write."""
-    return "is full" in str(error) or "readonly" in str(error)
+    """Tell whether SQLite has no room or no right to write, or a server no certificate."""
+    return any(sign in str(error) for sign in ("is full", "readonly", "SSLError"))
+
+
+def may_pass(error: Exception) -> bool:
+    """Tell whether an error of MLflow's may be gone in some seconds."""
+    return getattr(error, "error_code", None) in PASSING and not is_lasting(error)
 
 
 def has_no_room(error: Exception) -> bool:

@@ -9,7 +9,8 @@ import secrets
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -117,26 +118,25 @@ class Lease:
                 _refuse_while_held(run, owner)
             mine = Holder(Process.own(), secrets.token_hex(8), time.time())
             claim, number = f"{OWNER}{number + 1}.{mine.lease}", number + 1
-            _here.add(mine.lease)
-            client.set_tag(run_id, claim, mine.text())
-            if not is_new:
-                if time.monotonic() - began > SETTLED:
-                    # Others may have decided without it.
-                    _here.discard(mine.lease)
-                    _forget(client, run_id, claim)
-                    continue
-                time.sleep(SETTLED)
-                run = client.get_run(run_id)
-                owner = _owner(run)[1]
-                if owner is not None and owner != mine:
-                    _here.discard(mine.lease)
-                    _forget(client, run_id, claim)
-                    raise _held(run, owner, owner.time)
-            client.set_tag(run_id, HEARTBEAT, mine.text())
-            for earlier, _, name in _claims(run):
-                if earlier < number:
-                    _forget(client, run_id, name)
-            return cls(client, run_id, number, mine.lease)
+            with _claimed(mine.lease):
+                client.set_tag(run_id, claim, mine.text())
+                if not is_new:
+                    if time.monotonic() - began > SETTLED:
+                        # Others may have decided without it.
+                        _here.discard(mine.lease)
+                        _forget(client, run_id, claim)
+                        continue
+                    time.sleep(SETTLED)
+                    run = client.get_run(run_id)
+                    owner = _owner(run)[1]
+                    if owner is not None and owner != mine:
+                        _forget(client, run_id, claim)
+                        raise _held(run, owner, owner.time)
+                client.set_tag(run_id, HEARTBEAT, mine.text())
+                for earlier, _, name in _claims(run):
+                    if earlier < number:
+                        _forget(client, run_id, name)
+                return cls(client, run_id, number, mine.lease)
         raise SettingError(
             "tracking", f"a store that takes longer than {SETTLED:g} s to write a tag",
             "a store that answers sooner", "try again when it has less to do",
@@ -219,6 +219,17 @@ class Lease:
     def _beat(self) -> None:
         sign = Holder(Process.own(), self.name, time.time())
         self._client.set_tag(self._run_id, HEARTBEAT, sign.text())
+
+
+@contextmanager
+def _claimed(lease: str) -> Iterator[None]:
+    """Have a lease, unless something goes wrong: who tries again shall not meet it alive."""
+    _here.add(lease)
+    try:
+        yield
+    except BaseException:
+        _here.discard(lease)
+        raise
 
 
 def _claims(run: Run) -> list[tuple[int, str, str]]:

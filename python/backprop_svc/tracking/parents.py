@@ -27,7 +27,7 @@ from backprop_svc.tracking.entities import (
 from backprop_svc.tracking.lease import Lease
 from backprop_svc.tracking.plan import Plan
 from backprop_svc.tracking.record import Metrics, Picture, Progress, Summary, Sweep, now
-from backprop_svc.tracking.uri import shown_uri, without_password
+from backprop_svc.tracking.uri import command_for, shown_uri, without_password
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -164,7 +164,8 @@ class Parents:
                 setting,
                 f"{sweep.id}, a sweep that was deleted",
                 "a sweep that is there",
-                f"restore it with `mlflow runs restore --run-id {own[0].info.run_id}`, "
+                f"restore it with `{command_for(self._uri)}mlflow runs restore --run-id "
+                f"{own[0].info.run_id}`, "
                 "or leave {name} out to begin a new one",
             )
         if found:

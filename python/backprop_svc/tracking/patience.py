@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
+
+from backprop_svc.tracking.failures import may_pass
 
 T = TypeVar("T")
 ATTEMPTS, PAUSE = 8, 0.5
 """Tries, and seconds before the second; they double: a minute in all, as a restart takes."""
 ANSWER = 60.0
 """Seconds that one call of a server may take; of artifacts and models, ten times as many."""
+
+TRIES, SOON = 4, 2.0
+"""Tries of a call that a server, or a proxy before it, refuses within these seconds."""
+ONCE = ("create_run", "delete", "log_image")
+"""How calls begin that do more if they are made again after an answer that was lost."""
 
 
 class _Bounded:
@@ -24,7 +32,12 @@ class _Bounded:
             return method
         is_long = any(part in name for part in ("artifact", "image", "log_model"))
         seconds = ANSWER * 10 if is_long else ANSWER
-        return lambda *given, **named: _within(seconds, lambda: method(*given, **named))
+        tries = 1 if name.startswith(ONCE) else TRIES
+
+        def call(*given: Any, **named: Any) -> Any:
+            return _soon_again(lambda: _within(seconds, lambda: method(*given, **named)), tries)
+
+        return call
 
 
 def bounded(client: T, uri: str) -> T:
@@ -33,6 +46,19 @@ def bounded(client: T, uri: str) -> T:
     The time limits of HTTP libraries begin again with each byte that comes.
     """
     return cast(T, _Bounded(client)) if uri.startswith(("http:", "https:")) else client
+
+
+def _soon_again(call: Callable[[], T], tries: int) -> T:
+    """Call a server, and call it again where it only happened to fail."""
+    for attempt in range(1, tries):
+        began = time.monotonic()
+        try:
+            return call()
+        except Exception as error:
+            took_long = time.monotonic() - began > SOON
+            if not may_pass(error) or took_long or _ending.wait(PAUSE / 2 * attempt):
+                raise
+    return call()
 
 
 def _within(seconds: float, work: Callable[[], T]) -> T:

@@ -124,12 +124,15 @@ def read_run(run_id: str, uri: str, client: Client) -> TrackedRun:
     try:
         run = client.get_run(run_id)
     except client.failures as error:
-        if "no run" not in str(error).lower() and "not found" not in str(error):
-            with store_errors(uri, client.failures):
-                raise
-        named = _named(client, uri, run_id)
+        absent = "no run" in str(error).lower() or "not found" in str(error)
+        # A server may hide from a user whether there is one.
+        forbidden = getattr(error, "error_code", None) == "PERMISSION_DENIED"
+        named = _named(client, uri, run_id) if absent or forbidden else None
         if named is not None:
             return read_run(named, uri, client)
+        if not absent:
+            with store_errors(uri, client.failures):
+                raise
         raise SettingError(
             "run_id", f"{run_id}, and {shown_uri(uri)} has no such run", "a run that is there",
             "correct it, or name another store",

@@ -21,10 +21,15 @@ with warnings.catch_warnings():
     # They are MLflow's to mend, and would be errors where a program asks for that.
     warnings.simplefilter("ignore")
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param
+    from mlflow.environment_variables import MLFLOW_TRACKING_INSECURE_TLS
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
+from urllib3.exceptions import InsecureRequestWarning
 
+if MLFLOW_TRACKING_INSECURE_TLS.get():
+    # Who asks for it knows.
+    warnings.filterwarnings("ignore", category=InsecureRequestWarning)
 # What goes wrong is raised as well.
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +140,17 @@ def shown_uri(uri: str) -> str:
     except (sa.exc.ArgumentError, ValueError):
         return f"{scheme}://{HIDDEN}"
     return f"{text}{'&' if query_ else '?'}{HIDDEN}" if hidden else text
+
+
+def command_for(uri: str) -> str:
+    """Return what stands before a command of MLflow's so that it finds a store.
+
+    >>> command_for("sqlite:///runs.db")
+    'MLFLOW_TRACKING_URI=sqlite:///runs.db '
+    """
+    if os.environ.get("MLFLOW_TRACKING_URI") == uri:
+        return ""
+    return f"MLFLOW_TRACKING_URI={shlex.quote(shown_uri(uri))} "
 
 
 def without_password(text: str) -> str:

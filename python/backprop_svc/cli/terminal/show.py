@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
 from collections.abc import Collection, Iterator
@@ -26,7 +25,7 @@ from backprop_svc.sweep import repeats
 from backprop_svc.sweep.estimate import Estimate
 from backprop_svc.sweep.outcomes import Outcomes
 from backprop_svc.tracking import default_uri, shown_uri
-from backprop_svc.tracking.uri import HIDDEN
+from backprop_svc.tracking.uri import HIDDEN, command_for
 
 PATIENCE = 1.0
 """Seconds that may pass before the terminal says what takes so long."""
@@ -170,9 +169,7 @@ def look(uri: str) -> str:
 
 def with_store(command: str, uri: str) -> str:
     """Write a command of MLflow's so that it finds a store."""
-    if os.environ.get("MLFLOW_TRACKING_URI") == uri:
-        return command
-    return _with_secret(f"MLFLOW_TRACKING_URI={shlex.quote(shown_uri(uri))} {command}")
+    return _with_secret(command_for(uri) + command)
 
 
 def _with_secret(command: str) -> str:
