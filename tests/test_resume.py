@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +23,7 @@ import stores
 from backprop_svc.sweep.plan import ARITHMETIC
 from backprop_svc.tracking.lease import HEARTBEAT, OWNER
 from backprop_svc.tracking.parents import PLAN
-from command import call
+from command import CLEAN, call
 
 GUIDE = bp.Network(1, 1, 1)
 SWEEP = "abcdefabcdefabcd"
@@ -269,7 +272,7 @@ REFUSED: dict[str, tuple[Callable[[MlflowClient, str], object], dict[str, Any], 
         lambda client, parent: client.delete_run(parent),
         {"resume": SWEEP},
         f"resume is {SWEEP}, a sweep that was deleted; allowed: a sweep that is there; restore "
-        "it with `mlflow runs restore --run-id ",
+        "it with `MLFLOW_TRACKING_URI=sqlite:///",
     ),
     "the identity of a deleted one": (
         lambda client, parent: client.delete_run(parent),
@@ -299,6 +302,13 @@ def test_only_a_sweep_that_is_there_goes_on(tmp_path: Path, what: str) -> None:
     with pytest.raises(bp.SettingError) as raised:
         sweep(tmp_path, **arguments)
     assert message in str(raised.value)
+    told = re.search("`(.*)`", str(raised.value))
+    if told is not None:
+        # What is printed can be pasted.
+        path = f"{Path(sys.executable).parent}:{CLEAN['PATH']}"
+        own = {**CLEAN, "PATH": path}
+        subprocess.run(told[1], shell=True, check=True, cwd=tmp_path, env=own)
+        assert client.get_run(parent.info.run_id).info.lifecycle_stage == "active"
     assert len(children(client, parent.info.run_id)) == 2
     every = client.search_runs(
         [e.experiment_id for e in client.search_experiments()], "", ViewType.ALL
