@@ -510,7 +510,7 @@ def test_a_database_by_itself_keeps_its_artifacts_elsewhere(
 def test_artifacts_that_cannot_be_kept_where_they_belong(tmp_path: Path) -> None:
     """They are named, and not their store; runs are ended, or kept elsewhere."""
     places = {
-        "folder": ("/proc/nowhere", "No such file or directory"),
+        "folder": ("/proc/no@where=here", "No such file or directory"),
         "driver": ("sftp://me:se'cret@127.0.0.1/x", "run `pip install paramiko`"),
         "scheme": ("foo://nowhere/x", "an experiment of another name"),
     }

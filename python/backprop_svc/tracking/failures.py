@@ -99,7 +99,9 @@ def store_errors(uri: str, failures: tuple[type[Exception], ...]) -> Iterator[No
             reason = reason[:300] + "…"
         failed, allowed = "which failed", STORES
         if isinstance(error, ArtifactError):
-            failed = f"whose artifacts belong in {shown_uri(error.place)!r}, which failed"
+            # The sign @ of a folder hides nothing.
+            place = shown_uri(error.place) if "://" in error.place else error.place
+            failed = f"whose artifacts belong in {place!r}, which failed"
             allowed = "artifacts that this machine can reach"
             fix = _fix_of_artifacts(uri, error)
         if has_no_room(error):
