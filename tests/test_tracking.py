@@ -96,14 +96,19 @@ def both(uri: str) -> tuple[MlflowClient, dict[str, str]]:
     return MlflowClient(uri), experiments
 
 
-@pytest.mark.skipif(not hasattr(sqlite3.Connection, "setlimit"), reason="Python 3.10")
 @pytest.mark.parametrize("limit", [6, 999, 32_766])
-def test_sqlite_may_take_few_values_at_once(limit: int) -> None:
+def test_sqlite_may_take_few_values_at_once(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [("loss", float(i), i, i, False, f"{i:032x}") for i in range(6000)]
     with closing(sqlite3.connect(":memory:")) as memory:
         columns = TABLES["metrics"].columns
         memory.execute(f"CREATE TABLE metrics ({', '.join(columns)})")
-        memory.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, limit)
+        if sys.version_info >= (3, 11):
+            memory.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, limit)
+        else:
+            # It can neither set a limit nor ask for one.
+            monkeypatch.setattr(database, "VARIABLES", limit)
         DatabaseWriter._insert(memory.cursor(), "metrics", rows)
         assert memory.execute("SELECT * FROM metrics").fetchall() == rows
 
