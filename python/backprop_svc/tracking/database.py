@@ -313,7 +313,7 @@ class DatabaseWriter(ClientWriter):
         columns = TABLES[table].columns
         into = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
         marks = f"({','.join('?' * len(columns))})"
-        left, most = iter(rows), _variables(cursor.connection) // len(columns)
+        left, most = iter(rows), max(1, _variables(cursor.connection) // len(columns))
         many = into + ",".join([marks] * most)
         while len(some := list(islice(left, most))) == most:
             cursor.execute(many, list(chain.from_iterable(some)))

@@ -67,9 +67,9 @@ def _element(text: str) -> str:
     return text if value_of(f"[{text}]") == [text] else in_quotes(text)
 
 
-def in_quotes(text: str) -> str:
+def in_quotes(text: str, quote: Quote = Quote.single) -> str:
     """Write a text so that Hydra reads it, whatever signs it has."""
-    return str(QuotedString(text=text, quote=Quote.single).with_quotes())
+    return str(QuotedString(text=text, quote=quote).with_quotes())
 
 
 def written(value: object) -> str:

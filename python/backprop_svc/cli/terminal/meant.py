@@ -7,9 +7,10 @@ import shlex
 from contextlib import suppress
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote
 
 from backprop_svc.cli.config.choices import KINDS, TEXTS
-from backprop_svc.cli.config.overrides import split
+from backprop_svc.cli.config.overrides import in_quotes, split
 
 MOST_DIGITS = 300
 """Zeros of a number that a float holds."""
@@ -121,18 +122,13 @@ def quoted(word: str) -> str | None:
         return None
     if value.startswith("[") and value.endswith("]"):
         parts = [part.strip() for part in value[1:-1].split(",")]
-        written = (
-            f"[{','.join(part if reads('name', part) else _in_quotes(part) for part in parts)}]"
-        )
+        read = [p if reads("name", p) else in_quotes(p, Quote.double) for p in parts]
+        written = f"[{','.join(read)}]"
     elif value[0] in "[{" or (value[0] in "'\"" and len(value) > 1):
         return None
     else:
-        written = _in_quotes(value)
+        written = in_quotes(value, Quote.double)
     return shlex.quote(f"{name}={written}") if reads(name, written) else None
-
-
-def _in_quotes(text: str) -> str:
-    return '"' + text.replace('"', '\\"') + '"'
 
 
 def reads(name: str, value: str) -> bool:
